@@ -1,0 +1,11 @@
+//! The fake metadata service as a client sees it: every body, status, fault, script and control request over a real
+//! socket, read by a client that hides nothing.
+
+mod answers;
+mod client;
+mod control;
+mod faults;
+mod program;
+mod scripts;
+mod sdk;
+mod tokens;
