@@ -1,0 +1,262 @@
+//! Whether a configuration makes sense: what a schema cannot say.
+//!
+//! Responsibilities: names, patterns, paths, settings that contradict each other. Inputs: the merged document, as JSON because it
+//! is looked at even where its shape is wrong, so that an operator sees everything at once. Outputs: errors, and warnings for what
+//! is allowed but hardly meant. Must never ask the file system: whether a plugin exists is the host's to say.
+
+use serde_json::Value;
+
+use super::path::JsonPath;
+use super::problem::{Finding, describe};
+use super::schema::IMMEDIATE;
+use super::suggest::closest;
+use crate::event::{EventType, Pattern};
+
+/// Longest path of a unix socket, bytes: `sun_path` of unix(7) less the final zero byte.
+const SOCKET_BYTES_MAX: usize = 107;
+
+/// Longest name of a plugin, bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// What the check has found.
+#[derive(Default)]
+pub(super) struct Findings {
+    /// The configuration cannot be used.
+    pub(super) errors: Vec<Finding>,
+    /// It can, but is hardly meant like this.
+    pub(super) warnings: Vec<Finding>,
+}
+
+/// Everything in `document` that makes no sense.
+pub(super) fn check(document: &Value) -> Findings {
+    let mut findings = Findings::default();
+    let top = JsonPath::default();
+    let events = top.key("event_handlers");
+    match document.get("event_handlers").and_then(Value::as_object) {
+        Some(keys) if !keys.is_empty() => {
+            keys.iter().for_each(|(key, handlers)| findings.event_handlers(key, handlers, &events.key(key)));
+        }
+        _ => findings.warn(events, "no event handlers", "at least one", "No plugin will ever be called."),
+    }
+    for (key, _) in document.get("deadlines").and_then(Value::as_object).into_iter().flatten() {
+        if key != IMMEDIATE {
+            findings.pattern(key, &top.key("deadlines").key(key));
+        }
+    }
+    findings.absolute(document, &top.key("state_directory"));
+    findings.absolute(document, &top.key("control").key("socket"));
+    let directories = document.get("plugin_directories").and_then(Value::as_array).map_or(0, Vec::len);
+    for index in 0..directories {
+        findings.absolute(document, &top.key("plugin_directories").index(index));
+    }
+    findings.socket(document);
+    findings.endpoint(document);
+    findings
+}
+
+impl Findings {
+    fn error(&mut self, path: JsonPath, found: impl Into<String>, expected: &str, hint: impl Into<String>) {
+        self.errors.push(Finding::new(path, found, expected, hint));
+    }
+
+    fn warn(&mut self, path: JsonPath, found: impl Into<String>, expected: &str, hint: impl Into<String>) {
+        self.warnings.push(Finding::new(path, found, expected, hint));
+    }
+
+    fn event_handlers(&mut self, key: &str, handlers: &Value, path: &JsonPath) {
+        self.pattern(key, path);
+        let plugins = handlers.get("plugins").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let is_enabled = handlers.get("enabled").and_then(Value::as_bool).unwrap_or(true);
+        if plugins.is_empty() && is_enabled {
+            let hint = "Nothing will be called for this event.";
+            self.warn(path.key("plugins"), "no plugins", "at least one", hint);
+        }
+        let path = path.key("plugins");
+        let mut names: Vec<Option<&str>> = Vec::new();
+        for (index, handler) in plugins.iter().enumerate() {
+            let path = path.index(index);
+            let name = handler.get("name").and_then(Value::as_str);
+            self.handler(handler, name, &path);
+            if let Some(first) = names.iter().position(|known| name.is_some() && *known == name) {
+                let hint = format!("It is plugins[{first}] already: keep one of them.");
+                self.error(path.key("name"), "a plugin named twice", "every plugin once under one key", hint);
+            }
+            names.push(name);
+        }
+    }
+
+    fn handler(&mut self, handler: &Value, name: Option<&str>, path: &JsonPath) {
+        if let Some(name) = name.filter(|name| !is_plugin_name(name)) {
+            let plain = ["lib", ""].iter().find_map(|prefix| name.strip_prefix(prefix)?.strip_suffix(".so"));
+            let hint = match plain.filter(|plain| is_plugin_name(plain)) {
+                Some(plain) => format!("Write \"{plain}\"."),
+                None => "Where plugins are found is set by plugin_directories.".to_owned(),
+            };
+            let expected = "the name of a plugin: 1 to 64 letters, digits, '-', '_' or '.', without \".so\"";
+            self.error(path.key("name"), describe(&name.into()), expected, hint);
+        }
+        if let Some(digest) = handler.get("sha256").and_then(Value::as_str)
+            && (digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()))
+        {
+            let hint = "`sha256sum FILE` prints it.";
+            self.error(path.key("sha256"), describe(&digest.into()), "64 hexadecimal digits", hint);
+        }
+        let seconds = |key: &str| handler.get(key).and_then(Value::as_f64);
+        if let (Some(minimum), Some(timeout)) = (seconds("minimum_seconds"), seconds("timeout_seconds"))
+            && minimum > timeout
+            && timeout > 0.0
+        {
+            let found = format!("the number {minimum}");
+            let expected = format!("at most the timeout_seconds of this handler, {timeout}");
+            self.error(path.key("minimum_seconds"), found, &expected, "");
+        }
+    }
+
+    /// A key that stands for events. A type that no source makes may still come from a plugin or an operator, so it is no
+    /// error; where it is nearly one that a source makes, it is hardly meant.
+    fn pattern(&mut self, key: &str, path: &JsonPath) {
+        let known = known_patterns();
+        let meant = closest(key, known.iter().map(String::as_str));
+        let hint = meant.map(|meant| format!("Did you mean \"{meant}\"?")).unwrap_or_default();
+        match Pattern::parse(key) {
+            Err(_) => {
+                let expected =
+                    "an event type such as cloud.spot.interrupt, one ending in .* such as cloud.spot.*, or *";
+                self.error(path.clone(), format!("the key {}", Value::from(key)), expected, hint);
+            }
+            Ok(_) if key == "custom" || key.starts_with("custom.") => {}
+            Ok(_) if known.iter().any(|known| key.strip_suffix(".cancelled").unwrap_or(key) == known) => {}
+            Ok(_) if meant.is_some() => {
+                self.warn(path.clone(), "an event type that no source makes", "a known event type", hint);
+            }
+            Ok(_) => {}
+        }
+    }
+
+    fn absolute(&mut self, document: &Value, path: &JsonPath) {
+        if let Some(given) = path.find(document).and_then(Value::as_str)
+            && !given.starts_with('/')
+        {
+            self.error(path.clone(), describe(&given.into()), "an absolute path", "");
+        }
+    }
+
+    fn socket(&mut self, document: &Value) {
+        let path = JsonPath::default().key("control").key("socket");
+        if let Some(given) = path.find(document).and_then(Value::as_str)
+            && given.len() > SOCKET_BYTES_MAX
+        {
+            let found = format!("a path of {} bytes", given.len());
+            self.error(path, found, "at most 107 bytes", "The kernel takes no longer path for a socket.");
+        }
+    }
+
+    fn endpoint(&mut self, document: &Value) {
+        let path = JsonPath::default().key("sources").key("aws").key("endpoint");
+        if let Some(given) = path.find(document).and_then(Value::as_str)
+            && !given.strip_prefix("http://").is_some_and(is_host_and_port)
+        {
+            let expected = "http:// and a host, with a port where it is not 80, and nothing after";
+            self.error(path, describe(&given.into()), expected, "Such as http://169.254.169.254.");
+        }
+    }
+}
+
+/// Every known type, the prefixes they have, and `*`.
+fn known_patterns() -> Vec<String> {
+    let mut patterns = vec!["*".to_owned()];
+    for known in EventType::KNOWN {
+        let dots = known.as_str().match_indices('.').map(|(at, _)| format!("{}.*", &known.as_str()[..at]));
+        patterns.extend(dots.chain([known.as_str().to_owned()]));
+    }
+    patterns
+}
+
+/// Whether the text can name a plugin. It becomes part of a file name, so it must not lead to another directory.
+fn is_plugin_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && !name.starts_with('.')
+        && !name.ends_with(".so")
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port`; a final `/` is let pass.
+fn is_host_and_port(text: &str) -> bool {
+    let text = text.strip_suffix('/').unwrap_or(text);
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host.parse::<std::net::Ipv6Addr>().is_ok(), None),
+        Some((host, port)) => {
+            (host.parse::<std::net::Ipv6Addr>().is_ok(), Some(port.strip_prefix(':').unwrap_or("none")))
+        }
+        None => {
+            let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+            let is_host =
+                !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+            (is_host, port)
+        }
+    };
+    host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_leads_out_of_the_directory_is_no_plugin_name() {
+        for name in ["mysql-flusher", "a", "my.plugin_2"] {
+            assert!(is_plugin_name(name), "{name}");
+        }
+        for name in ["", ".", "..", "../x", "/x", "a/b", "x.so", "a b", "é", ".hidden", &"x".repeat(65)] {
+            assert!(!is_plugin_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_a_bare_host_is_an_endpoint() {
+        for good in ["169.254.169.254", "localhost:1338", "[fd00:ec2::254]", "[::1]:80", "metadata/"] {
+            assert!(is_host_and_port(good), "{good}");
+        }
+        for bad in ["", "h:0", "h:x", "h:99999", "u:p@h", "h/latest", "[::1", "[x]", "[::1]80", "h?x", ":80"] {
+            assert!(!is_host_and_port(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_minimum_may_be_all_of_the_time() {
+        let errors = |minimum: f64| {
+            let mut findings = Findings::default();
+            let handler = serde_json::json!({"minimum_seconds": minimum, "timeout_seconds": 30});
+            findings.handler(&handler, Some("a"), &JsonPath::default());
+            findings.errors.len()
+        };
+        assert_eq!((errors(30.0), errors(30.5)), (0, 1));
+    }
+
+    #[test]
+    fn types_near_a_known_one_are_doubted_and_others_are_not() {
+        let warnings = |key: &str| {
+            let mut findings = Findings::default();
+            findings.pattern(key, &JsonPath::default());
+            assert!(findings.errors.is_empty(), "{key}");
+            findings.warnings.into_iter().map(|warning| warning.hint).collect::<Vec<_>>()
+        };
+        assert_eq!(warnings("cloud.spot.interruption"), ["Did you mean \"cloud.spot.interrupt\"?"]);
+        assert_eq!(warnings("cloud.sport.*"), ["Did you mean \"cloud.spot.*\"?"]);
+        assert_eq!(warnings("spot.interrupt"), ["Did you mean \"cloud.spot.interrupt\"?"]);
+        for known in EventType::KNOWN {
+            assert!(warnings(known.as_str()).is_empty() && warnings(known.cancelled().as_str()).is_empty(), "{known}");
+        }
+        for free in [
+            "*",
+            "cloud.*",
+            "cloud.spot.*",
+            "custom.spot.interrupt",
+            "custom.*",
+            "fleet.leader.changed",
+            "system.disk.pressure",
+        ] {
+            assert!(warnings(free).is_empty(), "{free}");
+        }
+    }
+}

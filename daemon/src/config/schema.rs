@@ -1,0 +1,346 @@
+//! The configuration as types: every setting, its default, its limits and its meaning.
+//!
+//! Responsibilities: the one place where a setting is named; the JSON Schema that editors and the
+//! loader check against is generated from here. Inputs: none. Outputs: the types, [`json_schema`].
+//! Must never read a file, resolve a secret, or show the content of a handler's `config`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::scrub::redacted_config;
+use crate::event::{Action, EventType, Pattern};
+
+/// Longest time any handler may be given, seconds: one day.
+pub const TIMEOUT_SECONDS_MAX: f64 = 86_400.0;
+
+/// Key of [`Config::deadlines`] that stands for "the cloud begins at once" rather than for an event type.
+pub const IMMEDIATE: &str = "immediate";
+
+/// Seconds assumed when a notice names no time and the configuration says nothing.
+///
+/// A spot notice comes two minutes ahead (EC2 user guide, "Spot Instance interruption notices"). A scaling group tells the
+/// target state but no time, so the same two minutes are assumed although a lifecycle hook may allow far more. A rebalance
+/// recommendation has no deadline at all: ten minutes only bound what its handlers may take.
+const DEADLINE_SECONDS: [(&str, f64); 3] =
+    [("cloud.spot.interrupt", 120.0), ("cloud.spot.rebalance", 600.0), ("cloud.autoscaling.terminate", 120.0)];
+
+/// Seconds assumed for every other type.
+const OTHER_SECONDS: f64 = 300.0;
+
+/// Seconds assumed when the cloud acts at once. EC2 hibernation starts with its notice (EC2 user guide, "Hibernate
+/// interrupted Spot Instances"), and what can be done in about ten seconds mostly still happens.
+const IMMEDIATE_SECONDS: f64 = 10.0;
+
+/// The whole configuration of the daemon.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "CloudSnooze configuration")]
+pub struct Config {
+    /// Address of the JSON Schema, for editors; the daemon ignores it.
+    #[serde(rename = "$schema", skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// What to call for which events. A key is an event type (`cloud.spot.interrupt`), a prefix with `*` (`cloud.spot.*`),
+    /// or `*`; of several that match an event, the most specific one counts.
+    pub event_handlers: BTreeMap<String, EventHandlers>,
+    /// Where notices come from.
+    pub sources: Sources,
+    /// Absolute directories searched for plugins, in this order; absent: those built in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_directories: Option<Vec<PathBuf>>,
+    /// Absolute directory for what must survive a restart: the journal, the history, the plugins' state.
+    pub state_directory: PathBuf,
+    /// The socket that `snooze` talks to.
+    pub control: Control,
+    /// How handlers are run.
+    pub dispatch: Dispatch,
+    /// Seconds assumed until the cloud acts when a notice names no time. A key is an event type, a prefix with `*`, or `*`;
+    /// `immediate` is for actions that begin at once (hibernation). Built in: cloud.spot.interrupt 120,
+    /// cloud.autoscaling.terminate 120, cloud.spot.rebalance 600, immediate 10, all others 300; any key given here
+    /// that matches counts before those.
+    #[schemars(extend("additionalProperties" = {"type": "number", "minimum": 1, "maximum": TIMEOUT_SECONDS_MAX}))]
+    pub deadlines: BTreeMap<String, f64>,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            schema: None,
+            event_handlers: BTreeMap::new(),
+            sources: Sources::default(),
+            plugin_directories: None,
+            state_directory: PathBuf::from("/var/lib/cloudsnooze"),
+            control: Control::default(),
+            dispatch: Dispatch::default(),
+            deadlines: BTreeMap::new(),
+            log: Log::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Seconds until the cloud acts, to be assumed when the notice names no time.
+    pub fn assumed_seconds(&self, event_type: &EventType, action: Action) -> f64 {
+        if action == Action::Hibernate {
+            return self.deadlines.get(IMMEDIATE).copied().unwrap_or(IMMEDIATE_SECONDS);
+        }
+        let given =
+            self.deadlines.iter().filter(|(key, _)| *key != IMMEDIATE).map(|(key, value)| (key.as_str(), *value));
+        most_specific(given, event_type)
+            .or_else(|| most_specific(DEADLINE_SECONDS, event_type))
+            .unwrap_or(OTHER_SECONDS)
+    }
+
+    /// Seconds between two polls for this type as `event_handlers` asks for them: those of the most specific enabled key that
+    /// matches and names an interval. None: the source's own interval.
+    pub fn polling_interval_seconds(&self, event_type: &EventType) -> Option<f64> {
+        let enabled = self.event_handlers.iter().filter(|(_, handlers)| handlers.enabled);
+        let given = enabled.filter_map(|(key, handlers)| Some((key.as_str(), handlers.polling_interval_seconds?)));
+        most_specific(given, event_type)
+    }
+}
+
+/// The value of the most specific pattern that matches. A key that is no pattern matches nothing: `check` has refused it before.
+fn most_specific<'a>(given: impl IntoIterator<Item = (&'a str, f64)>, event_type: &EventType) -> Option<f64> {
+    let patterns = given.into_iter().filter_map(|(key, value)| Some((Pattern::parse(key).ok()?, value)));
+    let matching = patterns.filter(|(pattern, _)| pattern.matches(event_type));
+    matching.max_by_key(|(pattern, _)| pattern.specificity()).map(|(_, value)| value)
+}
+
+/// What to do for the events that one key of `event_handlers` matches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EventHandlers {
+    /// Whether these handlers are called at all.
+    pub enabled: bool,
+    /// Seconds between two looks for such a notice, fractions allowed; absent: the source's own interval.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.05, max = 3600.0))]
+    pub polling_interval_seconds: Option<f64>,
+    /// The handlers. Their order here means nothing: priorities order them.
+    pub plugins: Vec<Handler>,
+}
+
+impl Default for EventHandlers {
+    fn default() -> Self {
+        Self { enabled: true, polling_interval_seconds: None, plugins: Vec::new() }
+    }
+}
+
+/// One plugin called for an event.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Handler {
+    /// Name of the plugin: that of its file without `.so` or `.plugin.json`.
+    pub name: String,
+    /// Higher runs first, equal ones run at the same time; absent: what the plugin asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 999))]
+    pub priority: Option<u32>,
+    /// Most seconds one call may take, fractions allowed; absent: what the plugin asks for, within the time left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = TIMEOUT_SECONDS_MAX), extend("exclusiveMinimum" = 0))]
+    pub timeout_seconds: Option<f64>,
+    /// Seconds kept for this handler when handlers of higher priority want the time too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = TIMEOUT_SECONDS_MAX))]
+    pub minimum_seconds: Option<f64>,
+    /// When it starts.
+    #[serde(default)]
+    pub start: Start,
+    /// Whether it is called at all.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// How often a failed call is made again while time is left.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10))]
+    pub retries: u32,
+    /// SHA-256 of the plugin's file, 64 hexadecimal digits; another file is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Whether the plugin is asked afterwards if its effect really holds.
+    #[serde(default = "yes")]
+    pub verify: bool,
+    /// The plugin's own settings. An object `{"credential": NAME}`, `{"env": NAME}` or `{"file": PATH}` anywhere inside
+    /// stands for a secret kept elsewhere.
+    #[serde(default = "empty_object")]
+    #[schemars(with = "serde_json::Map<String, Value>")]
+    pub config: Value,
+}
+
+impl fmt::Debug for Handler {
+    /// Written by hand because `config` may hold passwords: they are shown as `[redacted]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handler")
+            .field("name", &self.name)
+            .field("priority", &self.priority)
+            .field("timeout_seconds", &self.timeout_seconds)
+            .field("minimum_seconds", &self.minimum_seconds)
+            .field("start", &self.start)
+            .field("enabled", &self.enabled)
+            .field("retries", &self.retries)
+            .field("sha256", &self.sha256)
+            .field("verify", &self.verify)
+            .field("config", &redacted_config(&self.config))
+            .finish()
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn empty_object() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+/// When a handler starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// When all handlers of higher priority have ended.
+    #[default]
+    InOrder,
+    /// With the first handler, whatever its priority.
+    AtOnce,
+}
+
+/// Where notices come from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sources {
+    /// The metadata service of Amazon EC2.
+    pub aws: AwsSource,
+}
+
+/// The metadata service of Amazon EC2.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AwsSource {
+    /// Whether it is asked; absent: when the machine is found to be one of EC2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
+    /// Address of the service: `http://`, host, and port where it is not 80; `http://[fd00:ec2::254]` for IPv6.
+    pub endpoint: String,
+    /// Whether version 1 of the service (no token) is used where version 2 is not offered.
+    pub allow_imds_v1: bool,
+    /// Most milliseconds one request may take.
+    #[schemars(range(min = 50, max = 60_000))]
+    pub request_timeout_ms: u32,
+    /// Seconds between two polls, for all notices that `event_handlers` gives no interval.
+    #[schemars(range(min = 0.05, max = 3600.0))]
+    pub polling_interval_seconds: f64,
+    /// Seconds between two polls for scheduled maintenance, which is announced long before.
+    #[schemars(range(min = 0.05, max = 3600.0))]
+    pub maintenance_interval_seconds: f64,
+}
+
+impl Default for AwsSource {
+    /// Address: EC2 user guide, "Access instance metadata"; five seconds: what its page on interruption notices recommends.
+    fn default() -> Self {
+        Self {
+            enabled: None,
+            endpoint: "http://169.254.169.254".to_owned(),
+            allow_imds_v1: false,
+            request_timeout_ms: 2_000,
+            polling_interval_seconds: 5.0,
+            maintenance_interval_seconds: 30.0,
+        }
+    }
+}
+
+/// The socket that `snooze` talks to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// Absolute path of the socket, at most 107 bytes.
+    pub socket: PathBuf,
+    /// Group that may use it besides root and the daemon's own user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { socket: PathBuf::from("/run/cloudsnooze/control.sock"), group: None }
+    }
+}
+
+/// How handlers are run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dispatch {
+    /// Real-time threads; absent: as many as the handlers need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 256))]
+    pub threads: Option<u32>,
+    /// Priority of those threads in the kernel's SCHED_FIFO class; above 49 they would hold up interrupt threads.
+    #[schemars(range(min = 1, max = 49))]
+    pub rt_priority: u32,
+    /// Whether the daemon's memory is kept from being swapped out.
+    pub lock_memory: bool,
+    /// Seconds before the deadline at which everything must have ended.
+    #[schemars(range(min = 0, max = 60))]
+    pub finish_before_seconds: f64,
+    /// Milliseconds between telling a handler to cancel and giving it up.
+    #[schemars(range(min = 0, max = 60_000))]
+    pub cancel_grace_ms: u32,
+}
+
+impl Default for Dispatch {
+    fn default() -> Self {
+        Self { threads: None, rt_priority: 10, lock_memory: true, finish_before_seconds: 1.0, cancel_grace_ms: 250 }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// The least important level that is logged.
+    pub level: LogLevel,
+    /// The form.
+    pub format: LogFormat,
+}
+
+/// Levels, most important first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Something is lost.
+    Error,
+    /// Something may be lost.
+    Warn,
+    /// What happened.
+    #[default]
+    Info,
+    /// How it happened.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+/// Forms of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// The journal where systemd has connected it, else text.
+    #[default]
+    Auto,
+    /// The journal of systemd.
+    Journal,
+    /// Lines for people, on standard error.
+    Text,
+    /// One JSON object a line, on standard error.
+    Json,
+}
+
+/// The JSON Schema (draft 2020-12) of [`Config`], for editors and for the loader itself.
+pub fn json_schema() -> Value {
+    schemars::schema_for!(Config).to_value()
+}
