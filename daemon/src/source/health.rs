@@ -1,0 +1,270 @@
+//! Health: whether a source can see.
+//!
+//! Responsibilities: what came of each path's polls, and the honest sum of it. Inputs: successes and
+//! errors from the source's thread. Outputs: a `Report` for status, in JSON or in one sentence. Must
+//! never make the source's thread wait while all is well: a success touches atomics only, and a lock is
+//! taken only to keep the text of an error.
+
+use crate::normalise::deadline::SECOND_NS;
+use serde::Serialize;
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Errors in a row after which a path counts as blind. One lost answer is an accident, two are a state.
+pub const BLIND_AFTER_ERRORS: u32 = 2;
+
+/// Whether something can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Nothing was answered yet.
+    Starting,
+    /// The last polls were answered, if only with "nothing there".
+    Seeing,
+    /// Some paths are seen, others not.
+    Partial,
+    /// Nothing is seen: a notice would be missed.
+    Blind,
+}
+
+impl State {
+    /// The name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Seeing => "seeing",
+            Self::Partial => "partial",
+            Self::Blind => "blind",
+        }
+    }
+}
+
+/// The health of one source, shared by its thread and those who ask.
+#[derive(Debug)]
+pub struct Health {
+    name: &'static str,
+    paths: Box<[PathHealth]>,
+    polls: AtomicU64,
+    errors: AtomicU64,
+    remark: OnceLock<String>,
+}
+
+#[derive(Debug)]
+struct PathHealth {
+    name: &'static str,
+    /// CLOCK_BOOTTIME of the last answer; 0 is "never".
+    answered_boot_ns: AtomicI64,
+    /// CLOCK_BOOTTIME of the first of the present errors.
+    failing_since_boot_ns: AtomicI64,
+    consecutive_errors: AtomicU32,
+    last_error: Mutex<String>,
+}
+
+/// What a path's poll changed, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing worth a line.
+    None,
+    /// The path has just become blind.
+    BecameBlind,
+    /// The path sees again.
+    SeesAgain,
+}
+
+impl Health {
+    /// The health of the source `name`, which polls `paths`, the most important first.
+    pub fn new(name: &'static str, paths: &[&'static str]) -> Self {
+        let path = |name: &&'static str| PathHealth {
+            name,
+            answered_boot_ns: AtomicI64::new(0),
+            failing_since_boot_ns: AtomicI64::new(0),
+            consecutive_errors: AtomicU32::new(0),
+            last_error: Mutex::new(String::new()),
+        };
+        Self {
+            name,
+            paths: paths.iter().map(path).collect(),
+            polls: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            remark: OnceLock::new(),
+        }
+    }
+
+    /// The path with this index got an answer at `now_boot_ns`.
+    pub fn success(&self, path: usize, now_boot_ns: i64) -> Change {
+        self.polls.fetch_add(1, Relaxed);
+        let Some(path) = self.paths.get(path) else { return Change::None };
+        path.answered_boot_ns.store(now_boot_ns, Relaxed);
+        let errors = path.consecutive_errors.swap(0, Relaxed);
+        if errors >= BLIND_AFTER_ERRORS { Change::SeesAgain } else { Change::None }
+    }
+
+    /// The poll of the path with this index failed at `now_boot_ns`.
+    pub fn error(&self, path: usize, now_boot_ns: i64, error: String) -> Change {
+        self.polls.fetch_add(1, Relaxed);
+        self.errors.fetch_add(1, Relaxed);
+        let Some(path) = self.paths.get(path) else { return Change::None };
+        let before = path.consecutive_errors.load(Relaxed);
+        if before == 0 {
+            path.failing_since_boot_ns.store(now_boot_ns, Relaxed);
+        }
+        path.consecutive_errors.store(before.saturating_add(1), Relaxed);
+        *path.last_error() = error;
+        if before.saturating_add(1) == BLIND_AFTER_ERRORS { Change::BecameBlind } else { Change::None }
+    }
+
+    /// A lasting fact that whoever reads the status should know. Only the first is kept.
+    pub fn remark(&self, text: String) {
+        let _ = self.remark.set(text);
+    }
+
+    /// The health as of `now_boot_ns` (CLOCK_BOOTTIME). For any thread.
+    pub fn report(&self, now_boot_ns: i64) -> Report {
+        let paths: Vec<PathReport> = self.paths.iter().map(|p| p.report(now_boot_ns)).collect();
+        let all = |state| paths.iter().all(|p| p.state == state);
+        let any = |state| paths.iter().any(|p| p.state == state);
+        let state = match () {
+            () if all(State::Blind) => State::Blind,
+            () if any(State::Blind) && any(State::Seeing) => State::Partial,
+            () if any(State::Blind) => State::Blind,
+            () if any(State::Seeing) => State::Seeing,
+            () => State::Starting,
+        };
+        Report {
+            name: self.name,
+            state,
+            polls: self.polls.load(Relaxed),
+            errors: self.errors.load(Relaxed),
+            remark: self.remark.get().cloned(),
+            paths,
+        }
+    }
+}
+
+impl PathHealth {
+    fn last_error(&self) -> MutexGuard<'_, String> {
+        // A panic of another holder leaves a text that is still a text.
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, now_boot_ns: i64) -> PathReport {
+        let answered = Some(self.answered_boot_ns.load(Relaxed)).filter(|ns| *ns != 0);
+        let consecutive_errors = self.consecutive_errors.load(Relaxed);
+        let state = match answered {
+            _ if consecutive_errors >= BLIND_AFTER_ERRORS => State::Blind,
+            Some(_) => State::Seeing,
+            None => State::Starting,
+        };
+        let is_failing = consecutive_errors > 0;
+        let failing_since = is_failing.then(|| answered.unwrap_or_else(|| self.failing_since_boot_ns.load(Relaxed)));
+        PathReport {
+            path: self.name,
+            state,
+            answered_seconds_ago: answered.map(|ns| seconds_between(ns, now_boot_ns)),
+            unseen_for_seconds: failing_since.map(|ns| seconds_between(ns, now_boot_ns)),
+            consecutive_errors,
+            last_error: Some(self.last_error().clone()).filter(|text| is_failing && !text.is_empty()),
+        }
+    }
+}
+
+fn seconds_between(from_boot_ns: i64, to_boot_ns: i64) -> i64 {
+    to_boot_ns.saturating_sub(from_boot_ns).max(0) / SECOND_NS
+}
+
+/// The health of a source at one moment. Its `Display` is one sentence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The source.
+    pub name: &'static str,
+    /// The sum of its paths.
+    pub state: State,
+    /// Polls made since the start.
+    pub polls: u64,
+    /// How many of them failed.
+    pub errors: u64,
+    /// A lasting fact, such as that the machine is no spot instance.
+    pub remark: Option<String>,
+    /// Each path, the most important first.
+    pub paths: Vec<PathReport>,
+}
+
+/// The health of one path at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PathReport {
+    /// The path.
+    pub path: &'static str,
+    /// Whether it can be seen; never `Partial`.
+    pub state: State,
+    /// Age of the last answer; None if there was none.
+    pub answered_seconds_ago: Option<i64>,
+    /// Since when a notice would have been missed: the last answer, or the first error if there was none.
+    pub unseen_for_seconds: Option<i64>,
+    /// Errors since the last answer.
+    pub consecutive_errors: u32,
+    /// The last of them.
+    pub last_error: Option<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.state.as_str())?;
+        if let Some(remark) = &self.remark {
+            write!(f, " ({remark})")?;
+        }
+        let blind = self.paths.iter().filter(|p| p.state == State::Blind);
+        for path in blind {
+            let seconds = path.unseen_for_seconds.unwrap_or_default();
+            let error = path.last_error.as_deref().unwrap_or("no answer");
+            write!(f, "; {} not seen for {seconds} s: {error}", path.path)?;
+        }
+        write!(f, "; {} polls, {} failed", self.polls, self.errors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn health() -> Health {
+        Health::new("aws", &["spot", "maintenance"])
+    }
+
+    #[test]
+    fn a_source_that_was_never_answered_is_not_seeing() {
+        let health = health();
+        assert_eq!(health.report(0).state, State::Starting);
+        health.error(0, SECOND_NS, "no route".into());
+        assert_eq!(health.report(0).state, State::Starting);
+        assert_eq!(health.error(0, 2 * SECOND_NS, "no route".into()), Change::BecameBlind);
+        let report = health.report(9 * SECOND_NS);
+        assert_eq!(report.state, State::Blind);
+        assert_eq!(report.to_string(), "aws: blind; spot not seen for 8 s: no route; 2 polls, 2 failed");
+    }
+
+    #[test]
+    fn one_path_that_answers_does_not_hide_another_that_does_not() {
+        let health = health();
+        health.success(1, SECOND_NS);
+        assert_eq!(health.report(0).state, State::Seeing);
+        health.error(0, SECOND_NS, "HTTP status 500".into());
+        health.error(0, SECOND_NS, "HTTP status 500".into());
+        let report = health.report(SECOND_NS);
+        assert_eq!((report.state, report.paths[1].state), (State::Partial, State::Seeing));
+        assert!(report.to_string().contains("spot not seen for 0 s: HTTP status 500"), "{report}");
+    }
+
+    #[test]
+    fn blindness_counts_from_the_last_answer_and_ends_with_the_next() {
+        let health = health();
+        health.success(0, 10 * SECOND_NS);
+        health.error(0, 15 * SECOND_NS, "late".into());
+        assert_eq!(health.report(15 * SECOND_NS).paths[0].state, State::Seeing, "one lost answer is an accident");
+        health.error(0, 20 * SECOND_NS, "late".into());
+        assert_eq!(health.report(30 * SECOND_NS).paths[0].unseen_for_seconds, Some(20));
+        assert_eq!(health.success(0, 31 * SECOND_NS), Change::SeesAgain);
+        let path = health.report(32 * SECOND_NS).paths.remove(0);
+        assert_eq!((path.state, path.unseen_for_seconds, path.last_error), (State::Seeing, None, None));
+    }
+}
