@@ -1,0 +1,231 @@
+//! From a configuration to handlers: finds each plugin, checks its configuration, makes its instance.
+//!
+//! Inputs: a loaded configuration. Outputs: handlers ready for a plan, or every error with its file and
+//! JSON path. Runs on normal threads. Must never leave an instance behind when it refuses: a bad
+//! configuration changes nothing.
+
+use crate::config::{Config, ConfigError, JsonPath, Loaded, Scrubber, Secret, SecretSources, Start as ConfigStart};
+use crate::dispatch::plan::{Handler, Plans, Start};
+use crate::event::{Action, EventType, Pattern};
+use crate::host::logring::LogRing;
+use crate::host::{Instance, InstanceSpec, Refusal, discover, instance};
+use serde_json::Value;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Timeout of a handler that names none, seconds.
+const TIMEOUT_SECONDS: f64 = 30.0;
+/// Priority of a handler when neither configuration nor plugin names one.
+const PRIORITY: u32 = 50;
+
+/// Handlers with their instances, and what must not be shown of them.
+pub struct Assembly {
+    /// The plans.
+    pub plans: Plans,
+    /// Knows every secret of this configuration.
+    pub scrubber: Scrubber,
+    /// What is allowed but hardly meant.
+    pub warnings: Vec<String>,
+}
+
+/// One enabled handler of the configuration with its place in it.
+struct Entry<'c> {
+    key: &'c str,
+    index: usize,
+    handler: &'c crate::config::Handler,
+    pattern: Pattern,
+}
+
+impl Entry<'_> {
+    fn name(&self) -> String {
+        format!("{}/{}", self.key, self.handler.name)
+    }
+
+    fn error(&self, loaded: &Loaded, refusal: &Refusal, scrubber: &Scrubber) -> Vec<ConfigError> {
+        let path = JsonPath::handler(self.key, self.index);
+        let say = |path: &JsonPath, found: &str, expected: &str| loaded.error(path, &scrubber.scrub(found), expected, "");
+        let name = &self.handler.name;
+        match refusal {
+            Refusal::NotFound { .. } => {
+                vec![say(&path.key("name"), &refusal.to_string(), "the name of an installed plugin (snooze plugin list)")]
+            }
+            Refusal::Config(faults) => {
+                let expected = format!("what '{name}' takes (snooze plugin info {name})");
+                faults.iter().map(|fault| say(&path.key("config"), fault, &expected)).collect()
+            }
+            Refusal::Pin { .. } => vec![say(&path.key("sha256"), &refusal.to_string(), "the file that was pinned")],
+            Refusal::NotSubscribed { .. } => {
+                vec![say(&path.key("name"), &format!("'{name}' {refusal}"), "a type that the plugin handles")]
+            }
+            _ => vec![say(&path.key("name"), &format!("plugin '{name}' was refused: {refusal}"), "a plugin that loads")],
+        }
+    }
+}
+
+/// Where this configuration looks for plugins.
+pub fn directories(config: &Config) -> Vec<PathBuf> {
+    config.plugin_directories.clone().unwrap_or_else(discover::default_directories)
+}
+
+fn entries(config: &Config) -> Vec<Entry<'_>> {
+    let enabled = config.event_handlers.iter().filter(|(_, h)| h.enabled);
+    enabled
+        .flat_map(|(key, handlers)| {
+            handlers.plugins.iter().enumerate().map(move |(index, handler)| (key, index, handler))
+        })
+        .filter(|(_, _, handler)| handler.enabled)
+        // A key that is no pattern was refused when the configuration was loaded.
+        .filter_map(|(key, index, handler)| Some(Entry { key, index, handler, pattern: Pattern::parse(key).ok()? }))
+        .collect()
+}
+
+/// Checks every handler's plugin and configuration without making an instance.
+///
+/// # Errors
+/// Every one there is.
+pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, Vec<ConfigError>> {
+    let directories = directories(&loaded.config);
+    let (mut errors, mut handlers) = (Vec::new(), Vec::new());
+    for entry in entries(&loaded.config) {
+        let (config, known) = match loaded.resolve(entry.key, entry.index, secrets) {
+            Ok(resolved) => resolved,
+            Err(bad) => {
+                errors.extend(bad);
+                continue;
+            }
+        };
+        let scrubber = Scrubber::new(&known, [&config]);
+        let checked = discover::find(&entry.handler.name, &directories)
+            .and_then(|found| instance::check(&found, entry.handler.sha256.as_deref(), &config));
+        match checked {
+            Ok(()) => handlers.push(planned(&entry, None, false, ())),
+            Err(refusal) => errors.extend(entry.error(loaded, &refusal, &scrubber)),
+        }
+    }
+    if errors.is_empty() { Ok(Plans::new(handlers, assumed(&loaded.config))) } else { Err(errors) }
+}
+
+/// Makes every handler's instance.
+///
+/// # Errors
+/// Every error there is; instances made on the way are retired again.
+pub fn make(loaded: &Loaded, secrets: &SecretSources, log: &Arc<LogRing>) -> Result<Assembly, Vec<ConfigError>> {
+    let directories = directories(&loaded.config);
+    let (mut errors, mut handlers, mut known): (_, Vec<Handler>, Vec<Secret>) = (Vec::new(), Vec::new(), Vec::new());
+    let mut configs: Vec<Value> = Vec::new();
+    for entry in entries(&loaded.config) {
+        match loaded.resolve(entry.key, entry.index, secrets) {
+            Err(bad) => errors.extend(bad),
+            Ok((config, secrets)) => {
+                let scrubber = Scrubber::new(&secrets, [&config]);
+                known.extend(secrets);
+                configs.push(config.clone());
+                match make_one(loaded, &entry, config, &directories, log) {
+                    Ok(handler) => handlers.push(handler),
+                    Err(refusal) => errors.extend(entry.error(loaded, &refusal, &scrubber)),
+                }
+            }
+        }
+    }
+    if !errors.is_empty() {
+        for handler in handlers {
+            handler.instance.retire();
+        }
+        return Err(errors);
+    }
+    let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+    let scrubber = Scrubber::new(&known, &configs);
+    Ok(Assembly { plans: Plans::new(handlers, assumed(&loaded.config)), scrubber, warnings })
+}
+
+fn make_one(
+    loaded: &Loaded,
+    entry: &Entry<'_>,
+    config: Value,
+    directories: &[PathBuf],
+    log: &Arc<LogRing>,
+) -> Result<Handler, Refusal> {
+    let found = discover::find(&entry.handler.name, directories)?;
+    let spec = InstanceSpec {
+        name: entry.name(),
+        config,
+        sha256: entry.handler.sha256.clone(),
+        state_dir: instance::state_dir(&loaded.config.state_directory, &entry.name()),
+    };
+    let instance = Instance::make(&found, &spec, log)?;
+    // A pattern may match types that the plugin does not take: any overlap will do.
+    let types = EventType::KNOWN.into_iter().chain(EventType::parse(entry.key));
+    let mut answers = types.filter(|t| entry.pattern.matches(t)).map(|t| instance.subscription(&t)).collect::<Vec<_>>();
+    let at = answers.iter().position(Result::is_ok);
+    let subscribed = match at {
+        Some(at) => answers.swap_remove(at).unwrap_or(None),
+        None => match answers.pop() {
+            Some(Err(refusal)) => {
+                instance.retire();
+                return Err(refusal);
+            }
+            _ => None,
+        },
+    };
+    let reentrant = instance.is_reentrant();
+    Ok(planned(entry, subscribed, reentrant, instance))
+}
+
+fn planned<I>(entry: &Entry<'_>, subscribed: Option<(u32, u64, usize)>, reentrant: bool, instance: I) -> Handler<I> {
+    let (priority, budget_us, token) = subscribed.unwrap_or((PRIORITY, 0, 0));
+    let given = entry.handler;
+    let priority = given.priority.unwrap_or(priority);
+    #[allow(clippy::cast_precision_loss, reason = "microseconds; seconds are what is wanted")]
+    let wanted = if budget_us > 0 { budget_us as f64 / 1e6 } else { TIMEOUT_SECONDS };
+    let timeout_ns = nanoseconds(given.timeout_seconds.unwrap_or(wanted));
+    let minimum_ns = nanoseconds(given.minimum_seconds.unwrap_or(minimum_seconds(priority)));
+    Handler {
+        name: given.name.clone(),
+        instance_name: entry.name(),
+        pattern: entry.pattern.clone(),
+        priority,
+        timeout_ns,
+        minimum_ns: minimum_ns.min(timeout_ns),
+        start: match given.start {
+            ConfigStart::InOrder => Start::InOrder,
+            ConfigStart::AtOnce => Start::AtOnce,
+        },
+        retries: given.retries,
+        verify: given.verify,
+        token,
+        reentrant,
+        instance,
+    }
+}
+
+/// What a handler needs to be of any use when nobody says, by the bands of the priority scale.
+fn minimum_seconds(priority: u32) -> f64 {
+    match priority {
+        70.. => 5.0,
+        40..=69 => 3.0,
+        _ => 2.0,
+    }
+}
+
+/// Seconds as nanoseconds; the configuration's limits keep them far below 2^63.
+#[allow(clippy::cast_possible_truncation, reason = "`as` saturates, and settings are at most a day")]
+pub fn nanoseconds(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
+}
+
+/// Time assumed by type when a notice names none: built in, overlaid by the configuration.
+fn assumed(config: &Config) -> Vec<(Pattern, i64)> {
+    let patterns = config.deadlines.keys().filter_map(|key| Pattern::parse(key).ok());
+    let known = EventType::KNOWN.into_iter().filter_map(|t| Pattern::parse(t.as_str()).ok());
+    known
+        .map(|pattern| {
+            let event_type = EventType::parse(pattern.as_str());
+            let seconds = event_type.map_or(0.0, |t| config.assumed_seconds(&t, Action::Terminate));
+            (pattern, nanoseconds(seconds))
+        })
+        .chain(patterns.map(|pattern| {
+            let seconds = config.deadlines.get(pattern.as_str()).copied().unwrap_or(0.0);
+            (pattern, nanoseconds(seconds))
+        }))
+        .collect()
+}

@@ -1,0 +1,10 @@
+//! `snoozed`, the daemon: parses its arguments and hands over to `supervise`.
+#![allow(clippy::exit)]
+
+use clap::Parser;
+use cloudsnooze::supervise;
+
+fn main() {
+    // Leaves without the static destructors of loaded plugins: their order is nobody's to steer.
+    cloudsnooze::sys::leave(supervise::run(&supervise::Args::parse()))
+}

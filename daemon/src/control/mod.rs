@@ -1,0 +1,7 @@
+//! The control socket: what an operator may ask of the running daemon.
+//!
+//! `wire` has the types that go over it, `server` answers. HTTP over a unix socket, so that
+//! `curl --unix-socket` works. Must never take the pool's lock: what changes the pool is an order.
+
+pub mod server;
+pub mod wire;

@@ -1,0 +1,183 @@
+//! Answers on the control socket.
+//!
+//! Inputs: requests of local users who may write to the socket (its mode and group say who). Outputs:
+//! wire types as JSON, each scrubbed. Must never block the runtime for long: what takes time is asked
+//! of the supervisor.
+
+use super::wire::{Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use futures_util::stream;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::Arc;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+/// Longest request body, bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Most events a list may have.
+const EVENTS_LIMIT_MAX: usize = 10_000;
+
+/// What the server asks of the daemon. Methods are short; `reload` may take seconds.
+pub trait Daemon: Send + Sync + 'static {
+    /// The state as it is.
+    fn status(&self) -> Status;
+    /// The plan of a type at these times left (seconds); none: at the time assumed for it.
+    ///
+    /// # Errors
+    /// What is wrong with the type.
+    fn plan(&self, event_type: &str, left_seconds: &[f64]) -> Result<PlanView, String>;
+    /// Publishes an operator's event; gives its id.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    fn simulate(&self, request: Simulate) -> Result<String, String>;
+    /// The newest events.
+    ///
+    /// # Errors
+    /// The history's.
+    fn events(&self, limit: usize, event_type: Option<&str>) -> Result<Events, String>;
+    /// A report by event id, or the `last` one.
+    ///
+    /// # Errors
+    /// The history's.
+    fn report(&self, id: &str) -> Result<Option<Value>, String>;
+    /// Lines as they happen.
+    fn watch(&self) -> broadcast::Receiver<Arc<str>>;
+    /// Takes the configuration files as they are now.
+    fn reload(&self) -> impl Future<Output = Result<Reloaded, Failure>> + Send;
+    /// Metrics in Prometheus' text format.
+    fn metrics(&self) -> String;
+    /// Takes secrets out of a text.
+    fn scrub(&self, text: &str) -> String;
+}
+
+/// The routes.
+pub fn router<D: Daemon>(daemon: Arc<D>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::<D>))
+        .route("/v1/plan", get(plan::<D>))
+        .route("/v1/simulate", post(simulate::<D>))
+        .route("/v1/watch", get(watch::<D>))
+        .route("/v1/events", get(events::<D>))
+        .route("/v1/reports/{id}", get(report::<D>))
+        .route("/v1/reload", post(reload::<D>))
+        .route("/metrics", get(metrics::<D>))
+        .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path; see snooze --help") })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(daemon)
+}
+
+async fn status<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
+    json(&*daemon, &daemon.status())
+}
+
+async fn plan<D: Daemon>(State(daemon): State<Arc<D>>, RawQuery(query): RawQuery) -> Response {
+    let query = Query::parse(query.as_deref());
+    let Some(event_type) = query.get("type") else {
+        return failure(StatusCode::BAD_REQUEST, "the query lacks 'type'");
+    };
+    let left: Result<Vec<f64>, _> = query.all("left").map(str::parse).collect();
+    match left {
+        Ok(left) if left.iter().all(|l| l.is_finite()) => match daemon.plan(event_type, &left) {
+            Ok(plan) => json(&*daemon, &plan),
+            Err(error) => failure(StatusCode::BAD_REQUEST, &error),
+        },
+        _ => failure(StatusCode::BAD_REQUEST, "'left' is to be a number of seconds"),
+    }
+}
+
+async fn simulate<D: Daemon>(State(daemon): State<Arc<D>>, body: Bytes) -> Response {
+    let request: Simulate = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("the body is not a simulation: {error}")),
+    };
+    match daemon.simulate(request) {
+        Ok(event_id) => json(&*daemon, &Simulated { event_id }),
+        Err(error) => failure(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+async fn events<D: Daemon>(State(daemon): State<Arc<D>>, RawQuery(query): RawQuery) -> Response {
+    let query = Query::parse(query.as_deref());
+    let limit = query.get("limit").map_or(Ok(20), str::parse::<usize>);
+    let Ok(limit) = limit else { return failure(StatusCode::BAD_REQUEST, "'limit' is to be a number") };
+    match daemon.events(limit.min(EVENTS_LIMIT_MAX), query.get("type")) {
+        Ok(events) => json(&*daemon, &events),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+async fn report<D: Daemon>(State(daemon): State<Arc<D>>, Path(id): Path<String>) -> Response {
+    match daemon.report(&id) {
+        Ok(Some(report)) => json(&*daemon, &report),
+        Ok(None) if id == "last" => failure(StatusCode::NOT_FOUND, "no event has a report yet"),
+        Ok(None) => failure(StatusCode::NOT_FOUND, &format!("no event '{id}' in the history; see snooze events")),
+        Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+async fn reload<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
+    match daemon.reload().await {
+        Ok(reloaded) => json(&*daemon, &reloaded),
+        Err(refused) => {
+            let text = serde_json::to_string(&refused).unwrap_or_default();
+            reply(StatusCode::UNPROCESSABLE_ENTITY, "application/json", daemon.scrub(&text))
+        }
+    }
+}
+
+async fn metrics<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
+    reply(StatusCode::OK, "text/plain; version=0.0.4", daemon.metrics())
+}
+
+/// One JSON object a line for as long as the client listens. One that falls behind is told how many
+/// lines it lost.
+async fn watch<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
+    let lines = stream::unfold(daemon.watch(), |mut lines| async move {
+        let line = match lines.recv().await {
+            Ok(line) => format!("{line}\n"),
+            Err(RecvError::Lagged(lost)) => {
+                format!("{{\"kind\":\"log\",\"instance\":\"snoozed\",\"level\":\"warning\",\"message\":\"{lost} lines were lost\"}}\n")
+            }
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok::<_, std::convert::Infallible>(line), lines))
+    });
+    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
+}
+
+fn json<D: Daemon>(daemon: &D, value: &impl Serialize) -> Response {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    reply(StatusCode::OK, "application/json", daemon.scrub(&text))
+}
+
+fn failure(status: StatusCode, error: &str) -> Response {
+    let failure = Failure { error: error.into(), details: Vec::new() };
+    reply(status, "application/json", serde_json::to_string(&failure).unwrap_or_default())
+}
+
+fn reply(status: StatusCode, kind: &'static str, text: String) -> Response {
+    (status, [(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+/// The query string, percent-decoded; order and repetition kept.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(query: Option<&str>) -> Self {
+        Self(url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect())
+    }
+
+    fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
+        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+}

@@ -1,0 +1,273 @@
+//! What goes over the control socket: the types that daemon and command line share.
+//!
+//! Inputs: none. Outputs: serde types, one JSON object a reply. Must never carry a secret: the server
+//! scrubs every reply as a whole before it leaves.
+#![allow(missing_docs, reason = "the names are the documentation; times carry their unit")]
+
+pub use crate::history::store::EventSummary;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::dispatch::plan::{Plan, Start};
+use crate::dispatch::{budget, report::seconds};
+use crate::event::EventType;
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub uptime_seconds: f64,
+    /// `ok`, or `degraded` when something in `problems` stands.
+    pub health: String,
+    /// One sentence each: what is not as it should be, and what to do.
+    pub problems: Vec<String>,
+    pub config_files: Vec<String>,
+    pub machine: MachineInfo,
+    pub sources: Vec<SourceStatus>,
+    pub instances: Vec<InstanceStatus>,
+    pub dispatch: DispatchStatus,
+    pub events: EventCounts,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MachineInfo {
+    pub provider: String,
+    pub instance_id: String,
+    pub instance_type: String,
+    pub zone: String,
+    pub region: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceStatus {
+    pub name: String,
+    /// `starting`, `seeing`, `partial`, `blind`, `off`.
+    pub state: String,
+    /// One sentence, honest about what cannot be seen and why.
+    pub summary: String,
+    pub polls: u64,
+    pub errors: u64,
+    pub interval_seconds: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// "EVENT_TYPE/PLUGIN".
+    pub name: String,
+    pub plugin: String,
+    pub version: String,
+    /// `native` or `external`.
+    pub kind: String,
+    /// `active`, `quarantined`, ...
+    pub state: String,
+    pub detail: String,
+    pub path: String,
+    pub sha256: String,
+    pub priority: u32,
+    pub timeout_seconds: f64,
+    /// Its configuration, secrets redacted.
+    pub config: Value,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DispatchStatus {
+    pub threads: usize,
+    /// What the threads were granted: "real-time (SCHED_FIFO 10)", "nice -15", "normal priority".
+    pub scheduling: String,
+    /// `yes`, `off`, or why it was refused.
+    pub memory_locked: String,
+    pub events_busy: usize,
+    pub calls_abandoned: usize,
+    /// Detection to first instruction of the first handler, over the events since the start; None before the first.
+    pub first_start_us: Option<Percentiles>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Percentiles {
+    pub count: u64,
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct EventCounts {
+    pub published: u64,
+    pub completed: u64,
+    pub refused: u64,
+    /// Notes lost because the log could not keep up.
+    pub notes_dropped: u64,
+}
+
+/// `GET /v1/plan?type=cloud.spot.interrupt&left=120` and `snooze plan`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlanView {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Time assumed when a notice names none, seconds.
+    pub assumed_seconds: f64,
+    /// Margin kept before the cloud acts, seconds.
+    pub finish_before_seconds: f64,
+    pub handlers: Vec<PlannedHandler>,
+    /// One column a time left asked for.
+    pub budgets: Vec<Budget>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PlannedHandler {
+    pub handler: String,
+    pub instance: String,
+    pub priority: u32,
+    /// From 0; None for `at-once`.
+    pub tier: Option<usize>,
+    /// `in-order` or `at-once`.
+    pub start: String,
+    pub timeout_seconds: f64,
+    pub minimum_seconds: f64,
+    pub retries: u32,
+    pub verify: bool,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Budget {
+    /// Seconds until the cloud acts, as asked.
+    pub left_seconds: f64,
+    /// Seconds granted, one a handler, in the order of `PlanView::handlers`, if each tier used all it got.
+    pub granted_seconds: Vec<f64>,
+}
+
+/// `POST /v1/simulate`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Simulate {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Seconds until the cloud would act; None = no deadline named.
+    #[serde(default)]
+    pub in_seconds: Option<f64>,
+    /// `info`, `warning`, `urgent`, `critical`; None = what the type usually has.
+    #[serde(default)]
+    pub severity: Option<String>,
+    /// `terminate`, `stop`, `hibernate`, ...; None = what the type usually has.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// Further members of `data`.
+    #[serde(default)]
+    pub data: Map<String, Value>,
+}
+
+/// Reply to `POST /v1/simulate`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Simulated {
+    pub event_id: String,
+}
+
+/// `GET /v1/events?limit=20&type=...`: newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Events {
+    pub events: Vec<EventSummary>,
+}
+
+/// `POST /v1/reload`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// One sentence a change; empty when nothing changed.
+    pub changes: Vec<String>,
+    /// Those of them that wait for a restart.
+    pub needs_restart: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// Every error reply, with status 4xx or 5xx.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    pub error: String,
+    /// One line each, for errors that are lists (a refused configuration).
+    #[serde(default)]
+    pub details: Vec<String>,
+}
+
+/// One line of `GET /v1/watch` (NDJSON).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Watched {
+    Event {
+        event: Value,
+    },
+    Started {
+        event_id: String,
+        handler: String,
+        instance: String,
+        priority: u32,
+        at_ms: f64,
+        budget_ms: f64,
+        left_seconds: f64,
+    },
+    Finished {
+        event_id: String,
+        handler: String,
+        instance: String,
+        priority: u32,
+        status: String,
+        at_ms: f64,
+        duration_ms: f64,
+        verified: String,
+        left_seconds: f64,
+        error: Option<String>,
+    },
+    Completed {
+        event_id: String,
+        state: String,
+        duration_ms: f64,
+        left_seconds: f64,
+    },
+    Log {
+        instance: String,
+        level: String,
+        message: String,
+    },
+}
+
+impl PlanView {
+    /// The plan of a type as people see it, with the budget at each of these times left (seconds); none:
+    /// at the time assumed for the type.
+    #[allow(clippy::cast_possible_truncation, reason = "seconds of a day in nanoseconds")]
+    pub fn new<I>(event_type: &EventType, plan: &Plan<I>, left_seconds: &[f64], finish_before_seconds: f64) -> Self {
+        let mut handlers = Vec::new();
+        for handler in plan.handlers() {
+            let in_order = handler.start == Start::InOrder;
+            let tier = plan.tiers.iter().position(|t| in_order && t.priority == handler.priority);
+            handlers.push(PlannedHandler {
+                handler: handler.name.clone(),
+                instance: handler.instance_name.clone(),
+                priority: handler.priority,
+                tier,
+                start: handler.start.as_str().into(),
+                timeout_seconds: seconds(handler.timeout_ns),
+                minimum_seconds: seconds(handler.minimum_ns),
+                retries: handler.retries,
+                verify: handler.verify,
+            });
+        }
+        let assumed_seconds = seconds(plan.assumed_ns);
+        let asked = if left_seconds.is_empty() { vec![assumed_seconds] } else { left_seconds.to_vec() };
+        let budgets = asked.into_iter().map(|left| {
+            let whole = left.clamp(0.0, 1e6);
+            let usable = (whole - finish_before_seconds.min(whole / 10.0)) * 1e9;
+            let split = budget::split(usable as i64, &plan.wants(0));
+            let granted = handlers.iter().zip(plan.handlers()).map(|(shown, handler)| {
+                let tier_ns = shown.tier.and_then(|t| split.get(t).copied()).unwrap_or(usable as i64);
+                seconds(tier_ns.min(handler.timeout_ns))
+            });
+            Budget { left_seconds: left, granted_seconds: granted.collect() }
+        });
+        Self {
+            event_type: event_type.to_string(),
+            assumed_seconds,
+            finish_before_seconds,
+            budgets: budgets.collect(),
+            handlers,
+        }
+    }
+}

@@ -1,0 +1,461 @@
+//! The decisions of dispatch as a pure state machine: what starts, what is cancelled, what is given
+//! up, when an event is over. Time comes in, acts go out.
+//!
+//! Inputs: published events with their plans, finished calls, the time. Outputs: [`Act`]s. Must never
+//! read a clock, touch a thread or call a plugin, so that every schedule can be replayed in a test.
+
+use super::plan::{Handler, Plan, Start};
+use super::report::{Ended, EventReport, Finished, HandlerReport, Verified, millis, seconds};
+use crate::event::{Event, EventId, Moment};
+use cloudsnooze_abi as abi;
+use std::sync::Arc;
+
+/// Margins the engine keeps. Nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Work ends this long before the cloud acts.
+    pub margin_ns: i64,
+    /// From cancellation to giving a call up.
+    pub grace_ns: i64,
+    /// Time for an event whose deadline is now or past (a hibernation begins at once).
+    pub immediate_ns: i64,
+}
+
+/// One call to be made.
+pub struct Job<I> {
+    /// Number of the call.
+    pub call: u64,
+    /// Number of the event.
+    pub seq: u64,
+    /// The event.
+    pub event: Arc<Event>,
+    /// The handler.
+    pub handler: Arc<Handler<I>>,
+    /// Tier; None for one that starts at once.
+    pub tier: Option<usize>,
+    /// When its time ends, CLOCK_BOOTTIME nanoseconds.
+    pub deadline_boot_ns: i64,
+    /// When the whole work must be over, CLOCK_BOOTTIME nanoseconds.
+    pub due_boot_ns: i64,
+    /// Time granted, nanoseconds.
+    pub budget_ns: i64,
+}
+
+impl<I> Clone for Job<I> {
+    fn clone(&self) -> Self {
+        Self { event: Arc::clone(&self.event), handler: Arc::clone(&self.handler), ..*self }
+    }
+}
+
+/// What is to be done.
+pub enum Act<I> {
+    /// Give the job to a free worker.
+    Start(Job<I>),
+    /// Tell the call to stop.
+    Cancel {
+        /// Number of the call.
+        call: u64,
+        /// `SNOOZE_CANCEL_*`.
+        reason: u32,
+    },
+    /// The call did not stop: its worker is lost.
+    GiveUp {
+        /// Number of the call.
+        call: u64,
+    },
+    /// A handler's part of the report is there.
+    Ended(EventId, Box<HandlerReport>),
+    /// The event is over.
+    Done(Box<EventReport>),
+}
+
+struct Running<I> {
+    job: Job<I>,
+    started_boot_ns: i64,
+    cancelled: Option<(u32, i64)>,
+}
+
+struct Run<I> {
+    seq: u64,
+    event: Arc<Event>,
+    plan: Arc<Plan<I>>,
+    due_boot_ns: i64,
+    /// Tier in progress; the number of tiers when all are over.
+    tier: usize,
+    tier_end_boot_ns: i64,
+    pending: Vec<Arc<Handler<I>>>,
+    in_order_running: usize,
+    at_once_running: usize,
+    reports: Vec<HandlerReport>,
+    first_start: Option<i64>,
+    withdrawn: bool,
+}
+
+/// The state machine.
+pub struct Engine<I> {
+    settings: Settings,
+    runs: Vec<Run<I>>,
+    running: Vec<Running<I>>,
+    next_call: u64,
+    next_seq: u64,
+    free_workers: usize,
+}
+
+impl<I> Engine<I> {
+    /// An engine without workers.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, runs: Vec::with_capacity(64), running: Vec::with_capacity(64), next_call: 1, next_seq: 1, free_workers: 0 }
+    }
+
+    /// One more worker waits for work.
+    pub fn worker_free(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        self.free_workers += 1;
+        self.settle(now, acts);
+    }
+
+    /// Other margins for what starts from now on.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Events in progress.
+    pub fn events_running(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Number the next event will get.
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Takes an event in.
+    pub fn publish(&mut self, event: Arc<Event>, plan: Arc<Plan<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
+        let due_boot_ns = self.due(&event, &plan, now);
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let mut run = Run {
+            seq,
+            event,
+            due_boot_ns,
+            tier: 0,
+            tier_end_boot_ns: 0,
+            pending: plan.at_once.clone(),
+            in_order_running: 0,
+            at_once_running: 0,
+            reports: Vec::with_capacity(plan.handlers().count()),
+            first_start: None,
+            withdrawn: false,
+            plan,
+        };
+        run.open_tier(now.boot_ns);
+        // Most severe first, then oldest: the order in which workers are given out.
+        let at = self.runs.partition_point(|r| r.event.severity >= run.event.severity);
+        self.runs.insert(at, run);
+        self.settle(now, acts);
+    }
+
+    /// When the work must be over: a margin before the cloud acts. A margin never eats more than a
+    /// tenth of the time there is.
+    fn due(&self, event: &Event, plan: &Plan<I>, now: Moment) -> i64 {
+        let Some(effective) = event.effective else {
+            return event.detected.boot_ns.saturating_add(plan.assumed_ns).max(now.boot_ns);
+        };
+        let left = effective.boot_ns.saturating_sub(now.boot_ns);
+        if left <= 0 {
+            return now.boot_ns.saturating_add(self.settings.immediate_ns);
+        }
+        effective.boot_ns - self.settings.margin_ns.min(left / 10)
+    }
+
+    /// A call came back.
+    pub fn finished(&mut self, call: u64, finished: Finished, now: Moment, acts: &mut Vec<Act<I>>) {
+        self.free_workers += 1;
+        if let Some(at) = self.running.iter().position(|r| r.job.call == call) {
+            let running = self.running.swap_remove(at);
+            self.record(&running, finished, now, acts);
+        }
+        self.settle(now, acts);
+    }
+
+    /// Time went by.
+    pub fn tick(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        let mut lost = Vec::new();
+        for (at, running) in self.running.iter_mut().enumerate() {
+            match running.cancelled {
+                None if now.boot_ns >= running.job.deadline_boot_ns => {
+                    running.cancelled = Some((abi::SNOOZE_CANCEL_DEADLINE, now.boot_ns));
+                    acts.push(Act::Cancel { call: running.job.call, reason: abi::SNOOZE_CANCEL_DEADLINE });
+                }
+                Some((_, since)) if now.boot_ns >= since.saturating_add(self.settings.grace_ns) => lost.push(at),
+                _ => {}
+            }
+        }
+        for at in lost.into_iter().rev() {
+            let running = self.running.swap_remove(at);
+            acts.push(Act::GiveUp { call: running.job.call });
+            let finished = Finished {
+                ended: Ended::Abandoned,
+                attempts: 1,
+                started_boot_ns: running.started_boot_ns,
+                ended_boot_ns: now.boot_ns,
+                error: Some(format!(
+                    "did not stop within {} ms of being cancelled",
+                    self.settings.grace_ns / 1_000_000
+                )),
+                result: None,
+                verified: Verified::NotAsked,
+                evidence: None,
+            };
+            self.record(&running, finished, now, acts);
+        }
+        self.settle(now, acts);
+    }
+
+    /// The cloud moved the deadline of an event.
+    pub fn moved(&mut self, id: EventId, effective: Moment, now: Moment, acts: &mut Vec<Act<I>>) {
+        let margin = self.settings.margin_ns;
+        if let Some(run) = self.runs.iter_mut().find(|r| r.event.id == id) {
+            let left = effective.boot_ns.saturating_sub(now.boot_ns).max(0);
+            run.due_boot_ns = now.boot_ns + left - margin.min(left / 10);
+            run.tier_end_boot_ns = run.tier_end_boot_ns.min(run.due_boot_ns);
+            let (seq, due) = (run.seq, run.due_boot_ns);
+            for running in self.running.iter_mut().filter(|r| r.job.seq == seq) {
+                running.job.due_boot_ns = due;
+                running.job.deadline_boot_ns = running.job.deadline_boot_ns.min(due);
+            }
+        }
+        self.tick(now, acts);
+    }
+
+    /// The cloud withdrew an event: what has not started does not, what runs is told to stop.
+    pub fn withdrawn(&mut self, id: EventId, now: Moment, acts: &mut Vec<Act<I>>) {
+        self.stop(now, acts, abi::SNOOZE_CANCEL_WITHDRAWN, "the notice was withdrawn", |e| e.id == id);
+    }
+
+    /// The daemon leaves: every event stops.
+    pub fn shut_down(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        self.stop(now, acts, abi::SNOOZE_CANCEL_SHUTDOWN, "the daemon was stopped", |_| true);
+    }
+
+    fn stop(&mut self, now: Moment, acts: &mut Vec<Act<I>>, reason: u32, why: &str, of: impl Fn(&Event) -> bool) {
+        for run in self.runs.iter_mut().filter(|r| of(&r.event)) {
+            run.withdrawn = true;
+            let seq = run.seq;
+            for running in self.running.iter_mut().filter(|r| r.job.seq == seq && r.cancelled.is_none()) {
+                running.cancelled = Some((reason, now.boot_ns));
+                acts.push(Act::Cancel { call: running.job.call, reason });
+            }
+            run.drop_rest(now, why, acts);
+        }
+        self.settle(now, acts);
+    }
+
+    /// When `tick` is next needed, CLOCK_BOOTTIME nanoseconds.
+    pub fn next_wake(&self) -> Option<i64> {
+        let calls = self.running.iter().map(|r| match r.cancelled {
+            None => r.job.deadline_boot_ns,
+            Some((_, since)) => since.saturating_add(self.settings.grace_ns),
+        });
+        let waiting = self.runs.iter().filter(|r| !r.pending.is_empty()).map(|r| r.tier_end_boot_ns.max(1));
+        calls.chain(waiting).min()
+    }
+
+    /// Writes a call's outcome into its event's report.
+    fn record(&mut self, running: &Running<I>, finished: Finished, now: Moment, acts: &mut Vec<Act<I>>) {
+        let job = &running.job;
+        let Some(run) = self.runs.iter_mut().find(|r| r.seq == job.seq) else { return };
+        match job.tier {
+            Some(_) => run.in_order_running -= 1,
+            None => run.at_once_running -= 1,
+        }
+        // What answered only after it was told to stop for want of time is late, whatever it says.
+        let ended = match (finished.ended, running.cancelled) {
+            (Ended::Cancelled, Some((abi::SNOOZE_CANCEL_DEADLINE, _)) | None) => Ended::TimedOut,
+            (Ended::Failed, Some((abi::SNOOZE_CANCEL_DEADLINE, _))) => Ended::TimedOut,
+            (ended, _) => ended,
+        };
+        let late = match (ended, running.cancelled) {
+            (Ended::Handled | Ended::Declined, Some((abi::SNOOZE_CANCEL_DEADLINE, at))) => {
+                Some(format!("answered {} ms after its time was over", (now.boot_ns - at) / 1_000_000))
+            }
+            _ => None,
+        };
+        run.note_start(finished.started_boot_ns);
+        let detected = run.event.detected.boot_ns;
+        let report = HandlerReport {
+            handler: job.handler.name.clone(),
+            instance: job.handler.instance_name.clone(),
+            priority: job.handler.priority,
+            tier: job.tier,
+            start: job.handler.start.as_str().into(),
+            status: ended,
+            attempts: finished.attempts,
+            start_ms: Some(millis(finished.started_boot_ns - detected)),
+            duration_ms: millis(finished.ended_boot_ns - finished.started_boot_ns),
+            budget_ms: millis(job.budget_ns),
+            left_seconds: seconds(run.end_boot_ns() - now.boot_ns),
+            verified: finished.verified,
+            error: finished.error.or(late),
+            result: finished.result,
+            evidence: finished.evidence,
+        };
+        acts.push(Act::Ended(run.event.id, Box::new(report.clone())));
+        run.reports.push(report);
+    }
+
+    /// Brings everything to rest: closes tiers, ends events, gives free workers out.
+    fn settle(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        for run in &mut self.runs {
+            run.advance(now, acts);
+        }
+        self.runs.retain(|run| {
+            let over = run.is_over();
+            if over {
+                let state = if run.withdrawn { "withdrawn" } else { "completed" };
+                acts.push(Act::Done(Box::new(run.report(state, now))));
+            }
+            !over
+        });
+        self.give_out(now, acts);
+    }
+
+    fn give_out(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        for run in &mut self.runs {
+            let mut at = 0;
+            while at < run.pending.len() {
+                let handler = &run.pending[at];
+                if let Some(busy) = busy_call(&mut self.running, handler) {
+                    supersede(busy, &run.event, now, acts);
+                    at += 1;
+                    continue;
+                }
+                if self.free_workers == 0 {
+                    if let Some(less) = self.running.iter_mut().min_by_key(|r| r.job.event.severity) {
+                        supersede(less, &run.event, now, acts);
+                    }
+                    return;
+                }
+                self.free_workers -= 1;
+                let handler = run.pending.remove(at);
+                let job = run.job(self.next_call, handler, now.boot_ns);
+                self.next_call += 1;
+                acts.push(Act::Start(job.clone()));
+                self.running.push(Running { job, started_boot_ns: now.boot_ns, cancelled: None });
+            }
+        }
+    }
+}
+
+/// The call that keeps a handler's instance busy.
+fn busy_call<'a, I>(running: &'a mut [Running<I>], handler: &Handler<I>) -> Option<&'a mut Running<I>> {
+    let same = |r: &&mut Running<I>| !handler.reentrant && r.job.handler.instance_name == handler.instance_name;
+    running.iter_mut().find(same)
+}
+
+/// A more severe event needs what a less severe one holds.
+fn supersede<I>(running: &mut Running<I>, by: &Event, now: Moment, acts: &mut Vec<Act<I>>) {
+    if running.cancelled.is_none() && running.job.event.severity < by.severity {
+        running.cancelled = Some((abi::SNOOZE_CANCEL_SUPERSEDED, now.boot_ns));
+        acts.push(Act::Cancel { call: running.job.call, reason: abi::SNOOZE_CANCEL_SUPERSEDED });
+    }
+}
+
+impl<I> Run<I> {
+    /// When the cloud acts, or the time assumed.
+    fn end_boot_ns(&self) -> i64 {
+        self.event.effective.map_or(self.due_boot_ns, |e| e.boot_ns)
+    }
+
+    fn open_tier(&mut self, now_ns: i64) {
+        if let Some(tier) = self.plan.tiers.get(self.tier) {
+            let granted = self.plan.grant(self.tier, self.due_boot_ns.saturating_sub(now_ns));
+            self.tier_end_boot_ns = now_ns.saturating_add(granted);
+            self.pending.extend(tier.handlers.iter().cloned());
+        }
+    }
+
+    fn advance(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        loop {
+            self.expire(now, acts);
+            let waiting = self.pending.iter().any(|h| h.start == Start::InOrder);
+            if waiting || self.in_order_running > 0 || self.tier >= self.plan.tiers.len() {
+                return;
+            }
+            self.tier += 1;
+            self.open_tier(now.boot_ns);
+        }
+    }
+
+    /// What waited in vain for a worker or its instance until its time was over.
+    fn expire(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        let (tier_end, due) = (self.tier_end_boot_ns, self.due_boot_ns);
+        let is_over = |h: &Handler<I>| now.boot_ns >= if h.start == Start::InOrder { tier_end } else { due };
+        let (over, pending) = std::mem::take(&mut self.pending).into_iter().partition(|h| is_over(h));
+        self.pending = pending;
+        for handler in over {
+            self.not_run(&handler, "no time was left for it", now, acts);
+        }
+    }
+
+    fn drop_rest(&mut self, now: Moment, why: &str, acts: &mut Vec<Act<I>>) {
+        let later: Vec<_> = self.plan.tiers.iter().skip(self.tier + 1).flat_map(|t| t.handlers.iter().cloned()).collect();
+        for handler in std::mem::take(&mut self.pending).into_iter().chain(later) {
+            self.not_run(&handler, why, now, acts);
+        }
+        self.tier = self.plan.tiers.len();
+    }
+
+    fn not_run(&mut self, handler: &Handler<I>, why: &str, now: Moment, acts: &mut Vec<Act<I>>) {
+        let report = HandlerReport {
+            handler: handler.name.clone(),
+            instance: handler.instance_name.clone(),
+            priority: handler.priority,
+            tier: (handler.start == Start::InOrder).then_some(self.tier),
+            start: handler.start.as_str().into(),
+            status: Ended::NotRun,
+            attempts: 0,
+            start_ms: None,
+            duration_ms: 0.0,
+            budget_ms: 0.0,
+            left_seconds: seconds(self.end_boot_ns() - now.boot_ns),
+            verified: Verified::NotAsked,
+            error: Some(why.to_owned()),
+            result: None,
+            evidence: None,
+        };
+        acts.push(Act::Ended(self.event.id, Box::new(report.clone())));
+        self.reports.push(report);
+    }
+
+    fn job(&mut self, call: u64, handler: Arc<Handler<I>>, now_ns: i64) -> Job<I> {
+        let (tier, end) = match handler.start {
+            Start::InOrder => {
+                self.in_order_running += 1;
+                (Some(self.tier), self.tier_end_boot_ns)
+            }
+            Start::AtOnce => {
+                self.at_once_running += 1;
+                (None, self.due_boot_ns)
+            }
+        };
+        let deadline_boot_ns = end.min(now_ns.saturating_add(handler.timeout_ns));
+        let (event, due_boot_ns) = (Arc::clone(&self.event), self.due_boot_ns);
+        let budget_ns = deadline_boot_ns - now_ns;
+        Job { call, seq: self.seq, event, handler, tier, deadline_boot_ns, due_boot_ns, budget_ns }
+    }
+
+    fn note_start(&mut self, at: i64) {
+        self.first_start = Some(self.first_start.map_or(at, |first| first.min(at)));
+    }
+
+    fn is_over(&self) -> bool {
+        self.tier >= self.plan.tiers.len()
+            && self.pending.is_empty()
+            && self.in_order_running == 0
+            && self.at_once_running == 0
+    }
+
+    fn report(&self, state: &str, now: Moment) -> EventReport {
+        EventReport::new(&self.event, state, self.reports.clone(), self.first_start, self.end_boot_ns(), now)
+    }
+}

@@ -1,0 +1,239 @@
+//! Which handlers an event type has, in which order: computed when the configuration is loaded.
+//!
+//! Inputs: instances with their settings. Outputs: one plan a type. Must never read a clock, call a
+//! plugin or depend on the order of the configuration's keys.
+
+use super::budget::{self, Want};
+use crate::event::{EventType, Pattern};
+use crate::host::Instance;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// When a handler starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// When every handler of a higher priority has ended.
+    InOrder,
+    /// With the first handler; nobody waits for it, and it waits for nobody.
+    AtOnce,
+}
+
+/// One handler of the configuration: an instance and how it is to be called.
+#[derive(Clone)]
+pub struct Handler<I = Arc<Instance>> {
+    /// The plugin's name.
+    pub name: String,
+    /// "EVENT_TYPE/PLUGIN", the type as the configuration writes it.
+    pub instance_name: String,
+    /// Which events it takes.
+    pub pattern: Pattern,
+    /// 0 to 999, higher first.
+    pub priority: u32,
+    /// Most time it gets, nanoseconds.
+    pub timeout_ns: i64,
+    /// What it needs to be of any use, nanoseconds.
+    pub minimum_ns: i64,
+    /// When it starts.
+    pub start: Start,
+    /// How often a failed attempt is repeated while time allows.
+    pub retries: u32,
+    /// Whether its effect is verified after it.
+    pub verify: bool,
+    /// The plugin's token for the subscription that matched, as an address.
+    pub token: usize,
+    /// Whether several calls of the instance may run at the same time.
+    pub reentrant: bool,
+    /// The instance.
+    pub instance: I,
+}
+
+/// Handlers of one priority.
+pub struct Tier<I = Arc<Instance>> {
+    /// Their priority.
+    pub priority: u32,
+    /// The handlers, by name.
+    pub handlers: Vec<Arc<Handler<I>>>,
+}
+
+/// What happens for one event type.
+pub struct Plan<I = Arc<Instance>> {
+    /// Tiers, highest priority first.
+    pub tiers: Vec<Tier<I>>,
+    /// Handlers that start with the first tier.
+    pub at_once: Vec<Arc<Handler<I>>>,
+    /// Time assumed when a notice names none, nanoseconds.
+    pub assumed_ns: i64,
+}
+
+impl<I> Plan<I> {
+    /// Whether nothing would run.
+    pub fn is_empty(&self) -> bool {
+        self.tiers.is_empty() && self.at_once.is_empty()
+    }
+
+    /// Every handler: those that start at once first, then tier by tier.
+    pub fn handlers(&self) -> impl Iterator<Item = &Arc<Handler<I>>> {
+        self.at_once.iter().chain(self.tiers.iter().flat_map(|t| &t.handlers))
+    }
+
+    /// Most handlers that can run at the same time.
+    pub fn width(&self) -> usize {
+        self.at_once.len() + self.tiers.iter().map(|t| t.handlers.len()).max().unwrap_or(0)
+    }
+
+    /// What each tier from `first` on asks of the budget.
+    pub fn wants(&self, first: usize) -> Vec<Want> {
+        self.tiers.iter().skip(first).map(Tier::want).collect()
+    }
+
+    /// The time tier `n` gets when it starts with `left_ns` to go.
+    pub fn grant(&self, n: usize, left_ns: i64) -> i64 {
+        budget::grant(left_ns, &self.wants(n))
+    }
+}
+
+impl<I> Tier<I> {
+    fn want(&self) -> Want {
+        let timeout_ns = self.handlers.iter().map(|h| h.timeout_ns).max().unwrap_or(0);
+        let minimum_ns = self.handlers.iter().map(|h| h.minimum_ns).max().unwrap_or(0);
+        Want { timeout_ns, minimum_ns: minimum_ns.min(timeout_ns) }
+    }
+}
+
+/// The handlers of a configuration with the plans made from them. Immutable; a reload makes another.
+pub struct Plans<I = Arc<Instance>> {
+    handlers: Vec<Arc<Handler<I>>>,
+    assumed: Vec<(Pattern, i64)>,
+    ready: HashMap<EventType, Arc<Plan<I>>>,
+}
+
+/// Seconds assumed when neither notice nor configuration names a time.
+const ASSUMED_NS: i64 = 300_000_000_000;
+
+impl<I> Plans<I> {
+    /// Makes the plan of every known type, of its withdrawal, and of every exact type in the
+    /// configuration.
+    pub fn new(handlers: Vec<Handler<I>>, assumed: Vec<(Pattern, i64)>) -> Self {
+        let handlers: Vec<_> = handlers.into_iter().map(Arc::new).collect();
+        let mut plans = Self { handlers, assumed, ready: HashMap::new() };
+        let exact = plans.handlers.iter().filter_map(|h| EventType::parse(h.pattern.as_str()).ok());
+        let types: Vec<EventType> = EventType::KNOWN.into_iter().chain(exact).collect();
+        for event_type in types.into_iter().flat_map(|t| [t.cancelled(), t]) {
+            let plan = Arc::new(plans.make(&event_type));
+            plans.ready.insert(event_type, plan);
+        }
+        plans
+    }
+
+    /// The plan of a type. Types that nobody could foresee (`custom.*` under a pattern) are planned now.
+    pub fn of(&self, event_type: &EventType) -> Arc<Plan<I>> {
+        self.ready.get(event_type).map_or_else(|| Arc::new(self.make(event_type)), Arc::clone)
+    }
+
+    /// Every handler of the configuration.
+    pub fn handlers(&self) -> &[Arc<Handler<I>>] {
+        &self.handlers
+    }
+
+    /// Most handlers that one event can have running at the same time.
+    pub fn width(&self) -> usize {
+        let wildcard = self.handlers.iter().filter(|h| h.pattern.as_str().ends_with('*')).count();
+        self.ready.values().map(|p| p.width()).max().unwrap_or(0).max(wildcard)
+    }
+
+    fn make(&self, event_type: &EventType) -> Plan<I> {
+        let mut chosen: Vec<&Arc<Handler<I>>> = Vec::new();
+        for handler in self.handlers.iter().filter(|h| h.pattern.matches(event_type)) {
+            // The same plugin under several patterns: the most specific one speaks.
+            match chosen.iter_mut().find(|c| c.name == handler.name) {
+                Some(other) if other.pattern.specificity() < handler.pattern.specificity() => *other = handler,
+                Some(_) => {}
+                None => chosen.push(handler),
+            }
+        }
+        chosen.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
+        let (at_once, in_order): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|h| h.start == Start::AtOnce);
+        let mut tiers: Vec<Tier<I>> = Vec::new();
+        for handler in in_order {
+            match tiers.last_mut() {
+                Some(tier) if tier.priority == handler.priority => tier.handlers.push(Arc::clone(handler)),
+                _ => tiers.push(Tier { priority: handler.priority, handlers: vec![Arc::clone(handler)] }),
+            }
+        }
+        let assumed = self.assumed.iter().filter(|(p, _)| p.matches(event_type)).max_by_key(|(p, _)| p.specificity());
+        Plan {
+            tiers,
+            at_once: at_once.into_iter().map(Arc::clone).collect(),
+            assumed_ns: assumed.map_or(ASSUMED_NS, |(_, ns)| *ns),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handler(name: &str, pattern: &str, priority: u32, start: Start) -> Handler<()> {
+        Handler {
+            name: name.into(),
+            instance_name: format!("{pattern}/{name}"),
+            pattern: Pattern::parse(pattern).expect("pattern"),
+            priority,
+            timeout_ns: 1,
+            minimum_ns: 1,
+            start,
+            retries: 0,
+            verify: true,
+            token: 0,
+            reentrant: false,
+            instance: (),
+        }
+    }
+
+    fn shape(plans: &Plans<()>, event_type: &str) -> Vec<(u32, Vec<String>)> {
+        let plan = plans.of(&EventType::parse(event_type).expect("type"));
+        let names = |t: &Tier<()>| t.handlers.iter().map(|h| h.instance_name.clone()).collect();
+        plan.tiers.iter().map(|t| (t.priority, names(t))).collect()
+    }
+
+    #[test]
+    fn tiers_go_down_in_priority_and_equal_priorities_share_one() {
+        let plans = Plans::new(
+            vec![
+                handler("c", "cloud.spot.interrupt", 10, Start::InOrder),
+                handler("b", "cloud.spot.interrupt", 80, Start::InOrder),
+                handler("a", "cloud.spot.*", 80, Start::InOrder),
+                handler("n", "*", 5, Start::AtOnce),
+            ],
+            vec![(Pattern::parse("cloud.spot.*").expect("pattern"), 7)],
+        );
+        assert_eq!(
+            shape(&plans, "cloud.spot.interrupt"),
+            [
+                (80, vec!["cloud.spot.*/a".into(), "cloud.spot.interrupt/b".into()]),
+                (10, vec!["cloud.spot.interrupt/c".into()])
+            ]
+        );
+        let plan = plans.of(&EventType::SPOT_INTERRUPT);
+        assert_eq!((plan.at_once.len(), plan.width(), plan.assumed_ns), (1, 3, 7));
+        assert!(shape(&plans, "custom.thing").is_empty());
+        assert_eq!(plans.of(&EventType::parse("custom.thing").expect("type")).at_once.len(), 1);
+    }
+
+    #[test]
+    fn of_one_plugin_under_two_patterns_the_more_specific_speaks() {
+        let plans = Plans::new(
+            vec![
+                handler("a", "*", 1, Start::InOrder),
+                handler("a", "cloud.spot.interrupt", 9, Start::InOrder),
+                handler("a", "cloud.*", 5, Start::InOrder),
+            ],
+            Vec::new(),
+        );
+        assert_eq!(shape(&plans, "cloud.spot.interrupt"), [(9, vec!["cloud.spot.interrupt/a".into()])]);
+        assert_eq!(shape(&plans, "cloud.spot.rebalance"), [(5, vec!["cloud.*/a".into()])]);
+        assert_eq!(shape(&plans, "system.shutdown"), [(1, vec!["*/a".into()])]);
+    }
+}

@@ -1,0 +1,179 @@
+//! What became of an event: plain values that are journalled, shown and kept.
+//!
+//! Inputs: outcomes as they come. Outputs: the report's JSON form (`snooze report --json`). Must never
+//! hold a secret: whoever keeps or shows it scrubs it first.
+
+use super::plan::Start;
+use crate::event::{Event, Moment};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// How a handler ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// Did its work.
+    Handled,
+    /// Had nothing to do.
+    Declined,
+    /// Failed, all attempts included.
+    Failed,
+    /// Was told to stop when its time was over, and stopped.
+    TimedOut,
+    /// Did not stop when its time was over; its thread was given up or its process killed.
+    Abandoned,
+    /// Panicked or threw.
+    Panicked,
+    /// Its process died.
+    Crashed,
+    /// Was told to stop for another reason, and stopped.
+    Cancelled,
+    /// Never started: no time or no thread was left for it.
+    NotRun,
+}
+
+/// Whether the effect was seen to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verified {
+    /// It holds.
+    Yes,
+    /// It does not.
+    No,
+    /// Asked, but it cannot be told.
+    Unknown,
+    /// Not asked: the handler did not succeed, verification is off, or no time was left.
+    NotAsked,
+}
+
+/// What a worker brings back from one delivery, every attempt included.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub ended: Ended,
+    /// Attempts made.
+    pub attempts: u32,
+    /// First instruction of the first attempt, CLOCK_BOOTTIME nanoseconds.
+    pub started_boot_ns: i64,
+    /// Return of the last, CLOCK_BOOTTIME nanoseconds.
+    pub ended_boot_ns: i64,
+    /// Text of the last failure.
+    pub error: Option<String>,
+    /// The handler's evidence.
+    pub result: Option<Map<String, Value>>,
+    /// Whether the effect holds.
+    pub verified: Verified,
+    /// The verification's evidence.
+    pub evidence: Option<Map<String, Value>>,
+}
+
+/// One handler's part of the report. Times in milliseconds are counted from detection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HandlerReport {
+    /// Name of the plugin.
+    pub handler: String,
+    /// "EVENT_TYPE/PLUGIN".
+    pub instance: String,
+    /// Priority.
+    pub priority: u32,
+    /// Number of the tier, from 0; None for one that started at once.
+    pub tier: Option<usize>,
+    /// When it was to start.
+    pub start: String,
+    /// How it ended.
+    pub status: Ended,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Start of the first attempt, milliseconds; None when it never started.
+    pub start_ms: Option<f64>,
+    /// From first start to last return, milliseconds.
+    pub duration_ms: f64,
+    /// Time granted, milliseconds.
+    pub budget_ms: f64,
+    /// Seconds until the cloud acts (or the assumed time), at its end.
+    pub left_seconds: f64,
+    /// Whether its effect holds.
+    pub verified: Verified,
+    /// Text of the failure.
+    pub error: Option<String>,
+    /// The handler's evidence.
+    pub result: Option<Map<String, Value>>,
+    /// The verification's evidence.
+    pub evidence: Option<Map<String, Value>>,
+}
+
+/// The report of one event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventReport {
+    /// Identity.
+    pub event_id: String,
+    /// Type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// `running`, `completed` or `withdrawn`.
+    pub state: String,
+    /// Detection, RFC 3339.
+    pub detected: String,
+    /// When the cloud acts, RFC 3339; None when it did not say.
+    pub deadline: Option<String>,
+    /// From detection to the first instruction of the first handler, microseconds.
+    pub first_start_us: Option<f64>,
+    /// From detection to the end of the last handler, milliseconds.
+    pub duration_ms: f64,
+    /// Seconds until the cloud acts (or the assumed time), at the end.
+    pub left_seconds: f64,
+    /// The handlers, in the order they ended.
+    pub handlers: Vec<HandlerReport>,
+    /// The event as it was published.
+    pub event: Value,
+}
+
+/// Nanoseconds as milliseconds with three decimals.
+#[allow(clippy::cast_precision_loss, reason = "microseconds are kept; 2^53 us are 285 years")]
+pub fn millis(ns: i64) -> f64 {
+    (ns / 1_000) as f64 / 1_000.0
+}
+
+/// Nanoseconds as seconds with three decimals, never negative.
+#[allow(clippy::cast_precision_loss, reason = "milliseconds are kept")]
+pub fn seconds(ns: i64) -> f64 {
+    (ns.max(0) / 1_000_000) as f64 / 1_000.0
+}
+
+impl Start {
+    /// The name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InOrder => "in-order",
+            Self::AtOnce => "at-once",
+        }
+    }
+}
+
+impl EventReport {
+    /// The report of an event at `now`, with what has ended so far. `first_start` and `due` are
+    /// CLOCK_BOOTTIME nanoseconds.
+    pub fn new(
+        event: &Arc<Event>,
+        state: &str,
+        handlers: Vec<HandlerReport>,
+        first_start: Option<i64>,
+        due_boot_ns: i64,
+        now: Moment,
+    ) -> Self {
+        let detected = event.detected.boot_ns;
+        Self {
+            event_id: event.id.to_string(),
+            event_type: event.event_type.to_string(),
+            state: state.into(),
+            detected: event.detected.rfc3339(),
+            deadline: event.effective.map(Moment::rfc3339),
+            first_start_us: first_start.map(|at| millis((at - detected).saturating_mul(1_000))),
+            duration_ms: millis(now.boot_ns - detected),
+            left_seconds: seconds(due_boot_ns - now.boot_ns),
+            handlers,
+            event: event.to_json(event.detected),
+        }
+    }
+}

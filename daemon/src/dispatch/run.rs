@@ -1,0 +1,124 @@
+//! One delivery on one worker: the attempts, the pauses between them, the verification.
+//!
+//! Inputs: a job. Outputs: what became of it. Runs on a pool thread, where waiting is allowed. Must
+//! never take longer than the job's deadline by its own doing: a plugin may, and the engine sees to it.
+
+use super::engine::Job;
+use super::report::{Ended, Finished, Verified};
+use crate::host::{Answer, CallCell, Delivery, Instance, Status};
+use crate::sys::clock;
+use cloudsnooze_abi as abi;
+use std::sync::Arc;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// First pause before another attempt; doubles.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// An attempt with less than this left is not worth making. Nanoseconds.
+const ATTEMPT_MIN_NS: i64 = 20_000_000;
+
+/// Where the timer finds the call to cancel.
+pub trait Desk {
+    /// Says which call cell the job uses from now on.
+    fn call_is(&self, call: u64, cell: &Arc<CallCell>);
+}
+
+/// Runs the job to its end.
+pub fn run(job: &Job<Arc<Instance>>, desk: &impl Desk, grace: Duration) -> Finished {
+    let instance = &job.handler.instance;
+    let mut cell = open(job, 1, desk);
+    let started_boot_ns = clock::boot_ns();
+    let delivery = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
+    let mut answer = instance.handle(&delivery, &cell, grace);
+    let mut attempts = 1;
+    let mut failures = u32::from(answer.status == Status::Failed);
+    while worth_another(&answer, failures, job, &cell) {
+        let pause = (RETRY_PAUSE * 2u32.saturating_pow(attempts - 1)).min(RETRY_PAUSE_MAX);
+        cell.pause(pause.min(Duration::from_nanos(u64::try_from(cell.left_ns()).unwrap_or(0))));
+        if cell.cancel_reason() != abi::SNOOZE_CANCEL_NONE || cell.left_ns() < ATTEMPT_MIN_NS {
+            break;
+        }
+        attempts += 1;
+        cell = open(job, attempts, desk);
+        // A fresh delivery: the time remaining is another one.
+        let again = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
+        answer = instance.handle(&again, &cell, grace);
+        failures += u32::from(answer.status == Status::Failed);
+    }
+    let (verified, evidence, doubt) = verify(job, &delivery, &cell, &answer);
+    Finished {
+        ended: ended(answer.status),
+        attempts,
+        started_boot_ns,
+        ended_boot_ns: clock::boot_ns(),
+        error: answer.error.or(doubt),
+        result: answer.result,
+        verified,
+        evidence,
+    }
+}
+
+/// What a worker reports when its own code panicked: a fault of ours, told like one of the plugin's.
+pub fn broken(started_boot_ns: i64) -> Finished {
+    Finished {
+        ended: Ended::Failed,
+        attempts: 1,
+        started_boot_ns,
+        ended_boot_ns: clock::boot_ns(),
+        error: Some("the daemon's own code panicked around this call; please report it".into()),
+        result: None,
+        verified: Verified::NotAsked,
+        evidence: None,
+    }
+}
+
+fn open(job: &Job<Arc<Instance>>, attempt: u32, desk: &impl Desk) -> Arc<CallCell> {
+    // The same for every attempt, and after a crash: made from the event's id and the instance's name.
+    let key = *Uuid::new_v5(&job.event.id.0, job.handler.instance_name.as_bytes()).as_bytes();
+    let cell = CallCell::new(job.call, attempt, key, job.deadline_boot_ns, job.handler.token);
+    desk.call_is(job.call, &cell);
+    cell
+}
+
+fn worth_another(answer: &Answer, failures: u32, job: &Job<Arc<Instance>>, cell: &CallCell) -> bool {
+    let again = match answer.status {
+        Status::Retry => true,
+        Status::Failed | Status::Crashed => failures <= job.handler.retries && job.handler.retries > 0,
+        _ => false,
+    };
+    again && cell.cancel_reason() == abi::SNOOZE_CANCEL_NONE && cell.left_ns() >= ATTEMPT_MIN_NS
+}
+
+type Verdict = (Verified, Option<serde_json::Map<String, serde_json::Value>>, Option<String>);
+
+fn verify(job: &Job<Arc<Instance>>, delivery: &Delivery, cell: &CallCell, answer: &Answer) -> Verdict {
+    let asked = job.handler.verify
+        && answer.status == Status::Handled
+        && cell.cancel_reason() == abi::SNOOZE_CANCEL_NONE
+        && cell.left_ns() > 0;
+    if !asked {
+        return (Verified::NotAsked, None, None);
+    }
+    match job.handler.instance.verify(delivery, cell, answer.result.as_ref()) {
+        None => (Verified::Unknown, None, None),
+        Some(said) if said.status == Status::Handled => (Verified::Yes, said.result, None),
+        Some(said) if said.status == Status::Declined => (Verified::Unknown, said.result, None),
+        Some(said) => {
+            let doubt = said.error.unwrap_or_else(|| "the plugin gave no reason".into());
+            (Verified::No, said.result, Some(format!("not verified: {doubt}")))
+        }
+    }
+}
+
+fn ended(status: Status) -> Ended {
+    match status {
+        Status::Handled => Ended::Handled,
+        Status::Declined => Ended::Declined,
+        // Still failing when time or attempts ran out.
+        Status::Failed | Status::Retry => Ended::Failed,
+        Status::Panicked => Ended::Panicked,
+        Status::Crashed => Ended::Crashed,
+        Status::Cancelled => Ended::Cancelled,
+    }
+}

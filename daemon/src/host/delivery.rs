@@ -1,0 +1,358 @@
+//! One event on its way to one instance, and the call around it: what plugins hold pointers to.
+//!
+//! Responsibilities: the C head and the text behind it in one allocation, cancellation, the answer.
+//! Inputs: an event, a deadline. Outputs: an [`Answer`]. Threads: made and dropped on the pool, read
+//! from any thread of the plugin. Must never take a lock that a normal thread of the daemon takes.
+#![allow(unsafe_code)]
+
+use crate::event::{Event, Moment};
+use crate::sys::clock;
+use cloudsnooze_abi as abi;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use serde_json::{Map, Value};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// Longest result text a handler may attach, bytes.
+pub const RESULT_BYTES_MAX: usize = 64 * 1024;
+
+/// What a handler's attempt came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Done.
+    Handled,
+    /// Looked at and declined.
+    Declined,
+    /// Failed.
+    Failed,
+    /// Failed now, worth another attempt.
+    Retry,
+    /// Panicked or threw.
+    Panicked,
+    /// Its process died.
+    Crashed,
+    /// Stopped because it was told to.
+    Cancelled,
+}
+
+/// What one call answered.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The outcome.
+    pub status: Status,
+    /// Text of a failure.
+    pub error: Option<String>,
+    /// Evidence for the report.
+    pub result: Option<Map<String, Value>>,
+}
+
+impl Answer {
+    /// An answer without evidence.
+    pub fn new(status: Status, error: impl Into<String>) -> Self {
+        Self { status, error: Some(error.into()), result: None }
+    }
+}
+
+/// One event as one instance sees it. The head comes first: a pointer to it is a pointer to all.
+#[repr(C)]
+pub struct Delivery {
+    head: abi::snooze_event,
+    magic: u64,
+    /// The event itself.
+    pub event: Arc<Event>,
+    made: Moment,
+    id: OnceLock<String>,
+    time: OnceLock<String>,
+    deadline: OnceLock<Option<String>>,
+    value: OnceLock<Value>,
+    json: OnceLock<String>,
+}
+
+const DELIVERY_MAGIC: u64 = 0x5A4E_535F_4556_4E54;
+
+impl Delivery {
+    /// A delivery as of `now`.
+    pub fn new(event: Arc<Event>, seq: u64, now: Moment) -> Arc<Self> {
+        let mut flags = 0;
+        if event.event_type.is_cancelled() {
+            flags |= abi::SNOOZE_EVENT_CANCELLED;
+        }
+        if event.simulated {
+            flags |= abi::SNOOZE_EVENT_SIMULATED;
+        }
+        if event.effective.is_some() {
+            flags |= abi::SNOOZE_EVENT_DEADLINE_KNOWN;
+        }
+        let head = abi::snooze_event {
+            struct_size: size_of::<abi::snooze_event>() as u32,
+            kind: event.event_type.kind(),
+            severity: event.severity as u32,
+            flags,
+            seq,
+            id: *event.id.0.as_bytes(),
+            detected_boot_ns: event.detected.boot_ns,
+            detected_wall_ns: event.detected.wall_ns,
+            effective_boot_ns: event.effective.map_or(0, |e| e.boot_ns),
+        };
+        Arc::new(Self {
+            head,
+            magic: DELIVERY_MAGIC,
+            event,
+            made: now,
+            id: OnceLock::new(),
+            time: OnceLock::new(),
+            deadline: OnceLock::new(),
+            value: OnceLock::new(),
+            json: OnceLock::new(),
+        })
+    }
+
+    /// The pointer a plugin gets.
+    pub fn as_raw(&self) -> *const abi::snooze_event {
+        (&raw const *self).cast()
+    }
+
+    /// The delivery behind a plugin's pointer; None when it is not one of ours.
+    ///
+    /// # Safety
+    /// `raw` is NULL or points at readable memory of at least an event's size; a pointer this host
+    /// handed out must still be alive.
+    pub unsafe fn from_raw<'a>(raw: *const abi::snooze_event) -> Option<&'a Self> {
+        let delivery = raw.cast::<Self>();
+        // SAFETY: the caller's promise; the magic behind the head tells ours from a stray pointer.
+        unsafe { (!raw.is_null() && (*delivery).magic == DELIVERY_MAGIC).then(|| &*delivery) }
+    }
+
+    /// The whole event as JSON text, made once.
+    pub fn json(&self) -> &str {
+        self.json.get_or_init(|| self.value().to_string())
+    }
+
+    /// The whole event as a JSON value, made once.
+    pub fn value(&self) -> &Value {
+        self.value.get_or_init(|| self.event.to_json(self.made))
+    }
+
+    /// Text of a field by its number; None when absent or not text.
+    pub fn text(&self, field: u32) -> Option<&str> {
+        let event = &*self.event;
+        let given = |text| Some(text).filter(|t: &&str| !t.is_empty());
+        match field {
+            abi::SNOOZE_FIELD_TYPE => Some(event.event_type.as_str()),
+            abi::SNOOZE_FIELD_ID => Some(self.id.get_or_init(|| event.id.to_string())),
+            abi::SNOOZE_FIELD_SOURCE => Some(&event.source),
+            abi::SNOOZE_FIELD_TIME => Some(self.time.get_or_init(|| event.detected.rfc3339())),
+            abi::SNOOZE_FIELD_SUBJECT | abi::SNOOZE_FIELD_INSTANCE_ID => given(&event.machine.instance_id),
+            abi::SNOOZE_FIELD_SEVERITY => Some(event.severity.as_str()),
+            abi::SNOOZE_FIELD_PROVIDER => given(&event.provider),
+            abi::SNOOZE_FIELD_ACTION => Some(event.action.as_str()),
+            abi::SNOOZE_FIELD_DEADLINE => {
+                self.deadline.get_or_init(|| event.effective.map(Moment::rfc3339)).as_deref()
+            }
+            abi::SNOOZE_FIELD_INSTANCE_TYPE => given(&event.machine.instance_type),
+            abi::SNOOZE_FIELD_ZONE => given(&event.machine.zone),
+            abi::SNOOZE_FIELD_REGION => given(&event.machine.region),
+            abi::SNOOZE_FIELD_NOTICE_KIND => Some(event.notice_kind.as_str()),
+            _ => self.value().pointer(super::services::field_pointer(field)?)?.as_str(),
+        }
+    }
+
+    /// A number by its field.
+    pub fn number(&self, field: u32) -> Option<f64> {
+        if field == abi::SNOOZE_FIELD_TIME_REMAINING {
+            return self.event.seconds_left(clock::now());
+        }
+        self.value().pointer(super::services::field_pointer(field)?)?.as_f64()
+    }
+}
+
+/// The call around a delivery. The C part comes first, as with [`Delivery`].
+#[repr(C)]
+pub struct CallCell {
+    raw: abi::snooze_call,
+    magic: u64,
+    cancelled: AtomicU32,
+    cancel_fd: OnceLock<Option<EventFd>>,
+    notes: Mutex<Notes>,
+    changed: Condvar,
+}
+
+const CALL_MAGIC: u64 = 0x5A4E_535F_4341_4C4C;
+
+#[derive(Default)]
+struct Notes {
+    result: Option<Map<String, Value>>,
+    progress: Option<(u32, String)>,
+    completed: Option<(abi::snooze_status, String)>,
+}
+
+// SAFETY: `raw` holds a pointer into the same allocation and one the plugin gave with its subscription,
+// which the ABI lets the host pass to any thread; everything that changes is atomic or locked.
+unsafe impl Send for CallCell {}
+// SAFETY: as above.
+unsafe impl Sync for CallCell {}
+
+impl CallCell {
+    /// A call that ends at `deadline_boot_ns`. `key` is the same for every attempt of a delivery.
+    pub fn new(id: u64, attempt: u32, key: [u8; 16], deadline_boot_ns: i64, handler: usize) -> Arc<Self> {
+        let mut cell = Arc::new(Self {
+            raw: abi::snooze_call {
+                struct_size: size_of::<abi::snooze_call>() as u32,
+                attempt,
+                call_id: id,
+                idempotency_key: key,
+                deadline_boot_ns,
+                cancelled: std::ptr::null(),
+                handler: std::ptr::with_exposed_provenance_mut(handler),
+            },
+            magic: CALL_MAGIC,
+            cancelled: AtomicU32::new(abi::SNOOZE_CANCEL_NONE),
+            cancel_fd: OnceLock::new(),
+            notes: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        if let Some(fresh) = Arc::get_mut(&mut cell) {
+            fresh.raw.cancelled = fresh.cancelled.as_ptr();
+        }
+        cell
+    }
+
+    /// The pointer a plugin gets.
+    pub fn as_raw(&self) -> *const abi::snooze_call {
+        (&raw const *self).cast()
+    }
+
+    /// The call behind a plugin's pointer; None when it is not one of ours.
+    ///
+    /// # Safety
+    /// As for [`Delivery::from_raw`].
+    pub unsafe fn from_raw<'a>(raw: *const abi::snooze_call) -> Option<&'a Self> {
+        let cell = raw.cast::<Self>();
+        // SAFETY: the caller's promise, as in `Delivery::from_raw`.
+        unsafe { (!raw.is_null() && (*cell).magic == CALL_MAGIC).then(|| &*cell) }
+    }
+
+    /// Number of the call.
+    pub fn id(&self) -> u64 {
+        self.raw.call_id
+    }
+
+    /// Number of the attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.raw.attempt
+    }
+
+    /// The idempotency key.
+    pub fn key(&self) -> [u8; 16] {
+        self.raw.idempotency_key
+    }
+
+    /// When the granted time ends, CLOCK_BOOTTIME nanoseconds.
+    pub fn deadline_boot_ns(&self) -> i64 {
+        self.raw.deadline_boot_ns
+    }
+
+    /// Nanoseconds left, never negative.
+    pub fn left_ns(&self) -> i64 {
+        self.raw.deadline_boot_ns.saturating_sub(clock::boot_ns()).max(0)
+    }
+
+    /// Why it was cancelled (`SNOOZE_CANCEL_*`); 0 while it was not.
+    pub fn cancel_reason(&self) -> u32 {
+        self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Cancels once: later reasons do not overwrite the first. Returns whether this was the first.
+    pub fn cancel(&self, reason: u32) -> bool {
+        let first = self
+            .cancelled
+            .compare_exchange(abi::SNOOZE_CANCEL_NONE, reason, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok();
+        if first {
+            if let Some(Some(fd)) = self.cancel_fd.get() {
+                let _ = fd.write(1);
+            }
+            self.changed.notify_all();
+        }
+        first
+    }
+
+    /// A descriptor that turns readable on cancellation; -1 when none can be had.
+    pub fn cancel_fd(&self) -> i32 {
+        let fd = self.cancel_fd.get_or_init(|| {
+            EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()
+        });
+        let Some(fd) = fd else { return -1 };
+        if self.cancel_reason() != abi::SNOOZE_CANCEL_NONE {
+            let _ = fd.write(1);
+        }
+        fd.as_raw_fd()
+    }
+
+    /// Attaches evidence; later keys overwrite earlier ones of the same name.
+    pub fn set_result(&self, result: Map<String, Value>) {
+        let mut notes = self.notes();
+        notes.result.get_or_insert_default().extend(result);
+    }
+
+    /// Takes the evidence out.
+    pub fn take_result(&self) -> Option<Map<String, Value>> {
+        self.notes().result.take()
+    }
+
+    /// Notes how far the work is.
+    pub fn set_progress(&self, permille: u32, text: &str) {
+        self.notes().progress = Some((permille.min(1000), text.chars().take(200).collect()));
+    }
+
+    /// How far the work was at the last word, 0 to 1000, with its text.
+    pub fn progress(&self) -> Option<(u32, String)> {
+        self.notes().progress.clone()
+    }
+
+    /// Ends an asynchronous call; false when it is over already.
+    pub fn complete(&self, status: abi::snooze_status, text: &str) -> bool {
+        let mut notes = self.notes();
+        if notes.completed.is_some() {
+            return false;
+        }
+        notes.completed = Some((status, text.to_owned()));
+        drop(notes);
+        self.changed.notify_all();
+        true
+    }
+
+    /// Waits until `complete` was called, at most until the deadline and `grace` more.
+    pub fn wait_completed(&self, grace: Duration) -> Option<(abi::snooze_status, String)> {
+        let mut notes = self.notes();
+        loop {
+            if let Some(done) = notes.completed.clone() {
+                return Some(done);
+            }
+            let left_ns = self.raw.deadline_boot_ns.saturating_sub(clock::boot_ns());
+            let left = Duration::from_nanos(u64::try_from(left_ns).unwrap_or(0)) + grace;
+            if left_ns.saturating_add(i64::try_from(grace.as_nanos()).unwrap_or(0)) <= 0 {
+                return None;
+            }
+            let waited = self.changed.wait_timeout(notes, left.min(Duration::from_millis(500)));
+            notes = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits for `time` or until cancelled, whichever comes first.
+    pub fn pause(&self, time: Duration) {
+        let end = clock::boot_ns().saturating_add(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+        let mut notes = self.notes();
+        while self.cancel_reason() == abi::SNOOZE_CANCEL_NONE {
+            let Ok(left) = u64::try_from(end - clock::boot_ns()) else { break };
+            let waited = self.changed.wait_timeout(notes, Duration::from_nanos(left));
+            notes = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

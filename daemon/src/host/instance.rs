@@ -1,0 +1,358 @@
+//! One plugin with one configuration, ready for events: native or external behind one face.
+//!
+//! Inputs: a found plugin, a configuration. Outputs: an active instance or a refusal; answers to calls.
+//! Threads: made, stopped and tended on normal threads; called from the pool. Must never call a
+//! quarantined instance, nor destroy one whose code may still run.
+
+use super::delivery::{Answer, CallCell, Delivery, Status};
+use super::discover::{Found, Kind};
+use super::external::{External, Manifest};
+use super::load::{self, ClassInfo, Loaded};
+use super::logring::LogRing;
+use super::native::Native;
+use super::refusal::Refusal;
+use super::services::Context;
+use super::state::{Lifecycle, Step};
+use super::{schema, trust};
+use crate::event::{EventType, Pattern};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What an instance is made from.
+#[derive(Clone, Debug)]
+pub struct InstanceSpec {
+    /// "EVENT_TYPE/PLUGIN".
+    pub name: String,
+    /// The configuration with its secrets resolved.
+    pub config: Value,
+    /// SHA-256 that the file must have.
+    pub sha256: Option<String>,
+    /// Directory of its own for what must outlive the process.
+    pub state_dir: PathBuf,
+}
+
+/// What can be known of a plugin file without making an instance.
+#[derive(Clone, Debug, Serialize)]
+pub struct PluginInfo {
+    /// Name.
+    pub name: String,
+    /// Native or external.
+    pub kind: Kind,
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Version of the plugin.
+    pub version: String,
+    /// One sentence.
+    pub description: String,
+    /// ABI it was built against, "1.0"; the protocol's version for external ones.
+    pub abi: String,
+    /// Class record of a native plugin.
+    pub class: Option<ClassInfo>,
+    /// Command of an external plugin.
+    pub command: Option<Vec<String>>,
+    /// JSON Schema of its configuration.
+    pub config_schema: Option<Value>,
+}
+
+enum Body {
+    Native(Native),
+    External(External),
+}
+
+/// An active instance.
+pub struct Instance {
+    /// "EVENT_TYPE/PLUGIN".
+    pub name: String,
+    /// Name of the plugin.
+    pub plugin: String,
+    /// The file it was made from.
+    pub path: PathBuf,
+    /// SHA-256 of that file.
+    pub sha256: String,
+    /// Version of the plugin.
+    pub version: String,
+    body: Body,
+    state: Mutex<Lifecycle>,
+}
+
+/// A plugin that passed every check that runs no instance of it.
+enum Checked {
+    Native(&'static Loaded, &'static cloudsnooze_abi::snooze_class),
+    External(Manifest, String),
+}
+
+fn check_file(found: &Found, pin: Option<&str>) -> Result<Checked, Refusal> {
+    let file = trust::open(&found.path, pin)?;
+    match found.kind {
+        Kind::Native => {
+            let loaded = load::load(file)?;
+            Ok(Checked::Native(loaded, loaded.class(&found.name)?))
+        }
+        Kind::External => Ok(Checked::External(Manifest::parse(&file.path, &file.bytes)?, file.sha256)),
+    }
+}
+
+impl Checked {
+    fn schema(&self) -> Option<String> {
+        match self {
+            Self::Native(_, class) => load::config_schema(class),
+            Self::External(manifest, _) => manifest.config_schema.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn check_config(&self, config: &Value) -> Result<(), Refusal> {
+        match self.schema() {
+            Some(schema) => schema::check(&schema, config),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks a plugin file and a configuration for it, without making an instance.
+///
+/// # Errors
+/// The first refusal.
+pub fn check(found: &Found, pin: Option<&str>, config: &Value) -> Result<(), Refusal> {
+    check_file(found, pin)?.check_config(config)
+}
+
+/// Reads what a plugin file says of itself. A native one is mapped for it.
+///
+/// # Errors
+/// The first refusal.
+pub fn inspect(found: &Found) -> Result<PluginInfo, Refusal> {
+    let checked = check_file(found, None)?;
+    let config_schema = match checked.schema() {
+        Some(text) => Some(serde_json::from_str(&text).map_err(|e| Refusal::BadSchema(e.to_string()))?),
+        None => None,
+    };
+    let name = found.name.clone();
+    Ok(match checked {
+        Checked::Native(loaded, class) => {
+            let info = loaded.info(class);
+            PluginInfo {
+                name,
+                kind: Kind::Native,
+                path: loaded.path.clone(),
+                sha256: loaded.sha256.clone(),
+                version: info.version.clone(),
+                description: info.description.clone(),
+                abi: format!("{}.{}", loaded.head.major, loaded.head.minor_built),
+                class: Some(info),
+                command: None,
+                config_schema,
+            }
+        }
+        Checked::External(manifest, sha256) => PluginInfo {
+            name,
+            kind: Kind::External,
+            path: found.path.clone(),
+            sha256,
+            version: manifest.version.clone(),
+            description: manifest.description.clone(),
+            abi: "json-rpc 1".into(),
+            class: None,
+            command: Some(manifest.command.clone()),
+            config_schema,
+        },
+    })
+}
+
+impl Instance {
+    /// Loads, checks, creates and activates.
+    ///
+    /// # Errors
+    /// The first refusal; nothing of the instance is left behind.
+    pub fn make(found: &Found, spec: &InstanceSpec, log: &Arc<LogRing>) -> Result<Arc<Self>, Refusal> {
+        let checked = check_file(found, spec.sha256.as_deref())?;
+        checked.check_config(&spec.config)?;
+        let (body, path, sha256, version) = match checked {
+            Checked::Native(loaded, class) => {
+                let native = create_native(class, spec, log)?;
+                let version = loaded.info(class).version;
+                (Body::Native(native), loaded.path.clone(), loaded.sha256.clone(), version)
+            }
+            Checked::External(manifest, sha256) => {
+                let version = manifest.version.clone();
+                let started =
+                    External::start(manifest, &spec.name, &spec.config, &spec.state_dir, Arc::clone(log))?;
+                (Body::External(started), found.path.clone(), sha256, version)
+            }
+        };
+        Ok(Arc::new(Self {
+            name: spec.name.clone(),
+            plugin: found.name.clone(),
+            path,
+            sha256,
+            version,
+            body,
+            state: Mutex::new(Lifecycle::Active),
+        }))
+    }
+
+    /// Where the instance stands.
+    pub fn lifecycle(&self) -> Lifecycle {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes that its code outlived a call or is poisoned: it gets no events any more.
+    pub fn quarantine(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(next) = state.after(Step::Misbehaved) {
+            *state = next;
+        }
+    }
+
+    /// Whether a restarted process makes an instance whole again after an abandoned call.
+    pub fn is_killable(&self) -> bool {
+        matches!(self.body, Body::External(_))
+    }
+
+    /// Whether several calls may run at the same time.
+    pub fn is_reentrant(&self) -> bool {
+        matches!(&self.body, Body::Native(native) if native.is_reentrant())
+    }
+
+    /// Whether it can handle events of this type; nothing subscribed means "what the configuration
+    /// sends". Gives the subscription's priority, time and token.
+    ///
+    /// # Errors
+    /// NOT_SUBSCRIBED with what it does subscribe to.
+    pub fn subscription(&self, event_type: &EventType) -> Result<Option<(u32, u64, usize)>, Refusal> {
+        let all: Vec<(Vec<String>, u32, u64, usize)> = match &self.body {
+            Body::Native(native) => {
+                let subscribed = native.subscriptions();
+                subscribed.into_iter().map(|s| (s.kinds, s.priority, s.budget_us, s.handler)).collect()
+            }
+            Body::External(external) => {
+                let kinds = external.subscriptions();
+                if kinds.is_empty() { Vec::new() } else { vec![(kinds, 50, 0, 0)] }
+            }
+        };
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let wants = |kind: &String| Pattern::parse(kind).is_ok_and(|p| p.matches(event_type));
+        match all.iter().find(|(kinds, ..)| kinds.iter().any(wants)) {
+            Some((_, priority, budget_us, handler)) => Ok(Some((*priority, *budget_us, *handler))),
+            None => {
+                let subscribed: Vec<&str> = all.iter().flat_map(|(k, ..)| k.iter().map(String::as_str)).collect();
+                Err(Refusal::NotSubscribed {
+                    event_type: event_type.to_string(),
+                    subscribed: subscribed.join(", "),
+                })
+            }
+        }
+    }
+
+    /// Touches what handling will need, on the calling pool thread.
+    pub fn warm_up(&self) {
+        if let Body::Native(native) = &self.body {
+            native.warm_up();
+        }
+    }
+
+    /// Hands an event over and waits for the answer.
+    pub fn handle(&self, event: &Arc<Delivery>, call: &Arc<CallCell>, grace: Duration) -> Answer {
+        if !self.lifecycle().takes_events() {
+            return Answer::new(Status::Failed, "the instance is quarantined after an earlier call");
+        }
+        let answer = match &self.body {
+            Body::Native(native) => native.handle(event, call, grace),
+            Body::External(external) => external.handle(event, call),
+        };
+        if answer.status == Status::Panicked {
+            self.quarantine();
+        }
+        answer
+    }
+
+    /// Asks whether the effect of a handled event holds; None when the plugin offers no answer.
+    pub fn verify(&self, event: &Delivery, call: &CallCell, result: Option<&Map<String, Value>>) -> Option<Answer> {
+        match &self.body {
+            Body::Native(native) => native.verify(event, call),
+            Body::External(external) => external.verify(event, call, result),
+        }
+    }
+
+    /// Tells it that its call was cancelled. Does not wait.
+    pub fn cancel(&self, call: &CallCell, reason: u32) {
+        match &self.body {
+            Body::Native(native) => native.cancel(call, reason),
+            Body::External(external) => external.cancel(call, reason),
+        }
+    }
+
+    /// Its call outlived time and grace: an external process is killed, a native instance quarantined.
+    pub fn give_up(&self) {
+        match &self.body {
+            Body::Native(_) => self.quarantine(),
+            Body::External(external) => external.kill(),
+        }
+    }
+
+    /// Restarts what died; called about ten times a second from a normal thread.
+    pub fn tend(&self) {
+        if let Body::External(external) = &self.body {
+            external.tend();
+        }
+    }
+
+    /// What a status line says of it beyond its state.
+    pub fn detail(&self) -> String {
+        match &self.body {
+            Body::Native(_) => "in process".into(),
+            Body::External(external) => match external.pid() {
+                Some(pid) => format!("process {pid}, {} restarts", external.restarts()),
+                None => format!("process not running, {} restarts", external.restarts()),
+            },
+        }
+    }
+
+    /// Deactivates and destroys; a quarantined native instance is left alone, its code may still run.
+    /// Only when no call is in progress.
+    pub fn retire(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &self.body {
+            Body::External(external) => {
+                external.stop();
+                *state = Lifecycle::Destroyed;
+            }
+            Body::Native(native) => {
+                if let Some(next) = state.after(Step::Deactivated) {
+                    native.deactivate();
+                    *state = next;
+                }
+                if let Some(next) = state.after(Step::Destroyed) {
+                    native.destroy();
+                    *state = next;
+                }
+            }
+        }
+    }
+}
+
+fn create_native(
+    class: &'static cloudsnooze_abi::snooze_class,
+    spec: &InstanceSpec,
+    log: &Arc<LogRing>,
+) -> Result<Native, Refusal> {
+    let context = Context::leak(&spec.name, Arc::clone(log));
+    let native = Native::create(class, context, &spec.name, &spec.config.to_string(), &spec.state_dir)?;
+    if let Err(refusal) = native.activate() {
+        native.destroy();
+        return Err(refusal);
+    }
+    Ok(native)
+}
+
+/// The directory of an instance's own: its name with what a path cannot hold replaced.
+pub fn state_dir(base: &Path, instance: &str) -> PathBuf {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' };
+    base.join("plugins").join(instance.chars().map(safe).collect::<String>())
+}

@@ -1,0 +1,92 @@
+//! Lines that plugins log, on their way from a real-time thread to the log.
+//!
+//! Inputs: borrowed text. Outputs: copies, in order. Must never allocate, lock or wait on the pushing
+//! side: when the ring is full the line is dropped and counted.
+
+use crossbeam_queue::ArrayQueue;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Longest line kept, bytes; longer ones are cut at a character.
+pub const LINE_BYTES_MAX: usize = 480;
+/// Lines the ring holds.
+pub const LINES_MAX: usize = 1024;
+
+/// One line.
+pub struct Line {
+    /// `SNOOZE_LOG_*`.
+    pub level: u32,
+    /// Name of the instance that logged it.
+    pub instance: &'static str,
+    text: [u8; LINE_BYTES_MAX],
+    len: u16,
+}
+
+impl Line {
+    /// The text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
+    }
+}
+
+/// The ring. One for the process; any thread pushes, one takes.
+pub struct LogRing {
+    lines: ArrayQueue<Line>,
+    dropped: AtomicU64,
+    level: AtomicU32,
+}
+
+impl LogRing {
+    /// A ring that keeps levels up to `level` (`SNOOZE_LOG_*`).
+    pub fn new(level: u32) -> Self {
+        Self { lines: ArrayQueue::new(LINES_MAX), dropped: AtomicU64::new(0), level: AtomicU32::new(level) }
+    }
+
+    /// Whether a line of this level would be kept.
+    pub fn enabled(&self, level: u32) -> bool {
+        level <= self.level.load(Ordering::Relaxed)
+    }
+
+    /// Copies a line in.
+    pub fn push(&self, instance: &'static str, level: u32, text: &str) {
+        if !self.enabled(level) {
+            return;
+        }
+        let mut end = text.len().min(LINE_BYTES_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let mut line = Line { level, instance, text: [0; LINE_BYTES_MAX], len: end as u16 };
+        line.text[..end].copy_from_slice(&text.as_bytes()[..end]);
+        if self.lines.push(line).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes the oldest line.
+    pub fn pop(&self) -> Option<Line> {
+        self.lines.pop()
+    }
+
+    /// How many lines were dropped since the last call.
+    pub fn take_dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_out_in_order_cut_at_a_character_and_overflow_is_counted() {
+        let ring = LogRing::new(cloudsnooze_abi::SNOOZE_LOG_INFO);
+        ring.push("a", cloudsnooze_abi::SNOOZE_LOG_DEBUG, "not kept");
+        ring.push("a", 1, &"ü".repeat(300));
+        assert_eq!(ring.pop().expect("line").text(), "ü".repeat(240));
+        for n in 0..LINES_MAX + 7 {
+            ring.push("a", 1, &n.to_string());
+        }
+        assert_eq!(ring.pop().expect("line").text(), "0");
+        assert_eq!((ring.take_dropped(), ring.take_dropped()), (7, 0));
+    }
+}

@@ -1,0 +1,24 @@
+//! What a hosted plugin is, from the file in a directory to an instance that takes calls.
+//!
+//! Flow: `discover` finds the file a name means, `trust` checks who could have written it, `peek` reads
+//! its entry record from the bytes, `load` maps it, `schema` checks the configuration, `instance`
+//! creates and activates, `native` and `external` are the two ways to call. `services` is the table
+//! that plugins call back. Must never know events' sources, plans or budgets.
+
+pub mod delivery;
+pub mod discover;
+pub mod external;
+pub mod instance;
+pub mod load;
+pub mod logring;
+pub mod native;
+pub mod peek;
+pub mod refusal;
+pub mod schema;
+pub mod services;
+pub mod state;
+pub mod trust;
+
+pub use delivery::{Answer, CallCell, Delivery, Status};
+pub use instance::{Instance, InstanceSpec};
+pub use refusal::Refusal;

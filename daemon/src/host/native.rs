@@ -1,0 +1,203 @@
+//! The only place that calls a plugin's function pointers.
+//!
+//! Inputs: a class, deliveries, calls. Outputs: answers. Threads: create, activate, deactivate and
+//! destroy on the control thread; warm_up, on_event and verify on the pool; cancel from the timer.
+//! Must never call a member that the plugin's table is too small to hold, or that is NULL.
+#![allow(unsafe_code)]
+
+use super::delivery::{Answer, CallCell, Delivery, Status};
+use super::refusal::Refusal;
+use super::services::{self, Context, Subscribed};
+use cloudsnooze_abi as abi;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Reads member `$member` of a plugin's table when the table holds it.
+macro_rules! member {
+    ($table:expr, $member:ident) => {{
+        let table: *const abi::snooze_plugin = $table;
+        let end = std::mem::offset_of!(abi::snooze_plugin, $member) + size_of::<usize>();
+        // SAFETY: create promised a table of `struct_size` bytes that lives until destroy.
+        unsafe { if (*table).struct_size as usize >= end { (*table).$member } else { None } }
+    }};
+}
+
+/// One instance of a class in this process.
+pub struct Native {
+    class: &'static abi::snooze_class,
+    context: &'static Context,
+    table: *const abi::snooze_plugin,
+}
+
+// SAFETY: the ABI lets the host call from the threads named with each function; the life cycle is
+// guarded by `Instance`.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
+
+impl Native {
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// CREATE with the plugin's own words.
+    pub fn create(
+        class: &'static abi::snooze_class,
+        context: &'static Context,
+        name: &str,
+        config: &str,
+        state_dir: &Path,
+    ) -> Result<Self, Refusal> {
+        let lend = |text: &str| abi::snooze_str { ptr: text.as_ptr().cast(), len: text.len() };
+        let state_dir = state_dir.to_string_lossy();
+        let args = abi::snooze_create_args {
+            struct_size: size_of::<abi::snooze_create_args>() as u32,
+            reserved: 0,
+            instance_name: lend(name),
+            config: lend(config),
+            state_dir: lend(&state_dir),
+        };
+        let mut table = std::ptr::null();
+        services::take_error();
+        let Some(create) = class.create else { return Err(Refusal::Create("the class has no create".into())) };
+        // SAFETY: table, arguments and result live until create returns.
+        let status = unsafe { create(context.table(), &raw const args, &raw mut table) };
+        if status < 0 {
+            return Err(Refusal::Create(failure_text(status)));
+        }
+        if table.is_null() {
+            return Err(Refusal::Create(format!("answered {status} but made no instance")));
+        }
+        let native = Self { class, context, table };
+        let required = [
+            ("on_event", member!(table, on_event).is_none()),
+            ("deactivate", member!(table, deactivate).is_none()),
+            ("destroy", member!(table, destroy).is_none()),
+        ];
+        match required.iter().find(|(_, missing)| *missing) {
+            Some((name, _)) => Err(Refusal::Create(format!("the instance's table lacks {name}"))),
+            None => Ok(native),
+        }
+    }
+
+    /// Opens the instance for events.
+    ///
+    /// # Errors
+    /// ACTIVATE with the plugin's own words.
+    pub fn activate(&self) -> Result<(), Refusal> {
+        let Some(activate) = member!(self.table, activate) else { return Ok(()) };
+        services::take_error();
+        // SAFETY: live table.
+        let status = unsafe { activate(self.table) };
+        if status < 0 { Err(Refusal::Activate(failure_text(status))) } else { Ok(()) }
+    }
+
+    /// Touches what on_event will need, on the calling pool thread.
+    pub fn warm_up(&self) {
+        if let Some(warm_up) = member!(self.table, warm_up) {
+            // SAFETY: live, active table.
+            unsafe { warm_up(self.table) };
+        }
+        services::take_error();
+    }
+
+    /// What it subscribed to.
+    pub fn subscriptions(&self) -> Vec<Subscribed> {
+        self.context.subscriptions()
+    }
+
+    /// Whether several calls may run at the same time.
+    pub fn is_reentrant(&self) -> bool {
+        self.class.caps & abi::SNOOZE_CAP_REENTRANT != 0
+    }
+
+    /// Hands an event over and waits for the answer; an asynchronous one until it is completed, at
+    /// most until the deadline and `grace`.
+    pub fn handle(&self, event: &Arc<Delivery>, call: &Arc<CallCell>, grace: Duration) -> Answer {
+        let Some(on_event) = member!(self.table, on_event) else {
+            return Answer::new(Status::Failed, "the instance has no on_event");
+        };
+        services::take_error();
+        // SAFETY: active table; event and call live until it returns, and longer below.
+        let mut status = unsafe { on_event(self.table, event.as_raw(), call.as_raw()) };
+        let mut error = services::take_error();
+        if status == abi::SNOOZE_ASYNC {
+            if self.class.caps & abi::SNOOZE_CAP_ASYNC == 0 {
+                return Answer::new(Status::Failed, "answered ASYNC without claiming the capability");
+            }
+            if let Some((code, text)) = call.wait_completed(grace) {
+                (status, error) = (code, Some(text).filter(|t| !t.is_empty()));
+            } else {
+                // The plugin may still use both at any later time.
+                std::mem::forget((Arc::clone(event), Arc::clone(call)));
+                return Answer::new(Status::Cancelled, "was not completed in its time");
+            }
+        }
+        answer(status, error, call)
+    }
+
+    /// Asks whether the effect of the handled event holds; None when the plugin offers no answer.
+    pub fn verify(&self, event: &Delivery, call: &CallCell) -> Option<Answer> {
+        let verify = member!(self.table, verify)?;
+        services::take_error();
+        // SAFETY: as in `handle`.
+        let status = unsafe { verify(self.table, event.as_raw(), call.as_raw()) };
+        let error = services::take_error();
+        (status != abi::SNOOZE_SKIPPED && status != abi::SNOOZE_E_UNSUPPORTED).then(|| answer(status, error, call))
+    }
+
+    /// Tells the instance that its call was cancelled.
+    pub fn cancel(&self, call: &CallCell, reason: u32) {
+        if let Some(on_cancel) = member!(self.table, on_cancel) {
+            // SAFETY: active table, live call.
+            unsafe { on_cancel(self.table, call.as_raw(), reason) };
+        }
+    }
+
+    /// Stops everything the instance started.
+    pub fn deactivate(&self) {
+        if let Some(deactivate) = member!(self.table, deactivate) {
+            // SAFETY: active table with no call in progress (`Instance` holds that).
+            unsafe { deactivate(self.table) };
+        }
+    }
+
+    /// Frees the instance; nothing of it may be called afterwards.
+    pub fn destroy(&self) {
+        if let Some(destroy) = member!(self.table, destroy) {
+            // SAFETY: inactive table, destroyed once (`Instance` holds that).
+            unsafe { destroy(self.table) };
+        }
+    }
+}
+
+fn failure_text(status: abi::snooze_status) -> String {
+    services::take_error().unwrap_or_else(|| format!("{} (no text was reported)", status_name(status)))
+}
+
+fn answer(status: abi::snooze_status, error: Option<String>, call: &CallCell) -> Answer {
+    let result = call.take_result();
+    let kind = match status {
+        abi::SNOOZE_OK => Status::Handled,
+        abi::SNOOZE_SKIPPED => Status::Declined,
+        abi::SNOOZE_E_RETRY => Status::Retry,
+        abi::SNOOZE_E_PANIC => Status::Panicked,
+        abi::SNOOZE_E_CANCELLED | abi::SNOOZE_E_DEADLINE => Status::Cancelled,
+        _ => Status::Failed,
+    };
+    let error = match kind {
+        Status::Handled | Status::Declined => None,
+        _ if status > abi::SNOOZE_SKIPPED => Some(format!("answered {status}, which means nothing in this version")),
+        _ => Some(error.unwrap_or_else(|| format!("{} (no text was reported)", status_name(status)))),
+    };
+    Answer { status: kind, error, result }
+}
+
+fn status_name(status: abi::snooze_status) -> String {
+    let names = [
+        "UNSUPPORTED", "INVALID", "NOT_FOUND", "NO_MEMORY", "BUSY", "CANCELLED", "DEADLINE", "STATE", "CONFIG", "IO",
+        "DENIED", "VERSION", "PANIC", "INTERNAL", "TOO_SMALL", "RETRY",
+    ];
+    let name = usize::try_from(-i64::from(status) - 1).ok().and_then(|n| names.get(n));
+    name.map_or_else(|| format!("status {status}"), |n| format!("SNOOZE_E_{n}"))
+}

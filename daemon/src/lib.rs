@@ -1,0 +1,21 @@
+//! CloudSnooze: the daemon `snoozed` and its command line `snooze`.
+//!
+//! Data flows one way: a `source` reads a notice, `normalise` makes an event of it, the `queue` takes
+//! it, `dispatch` plans and runs, `host` calls the plugins, `history` keeps what happened, `control` and
+//! `cli` show it. `event`, `config` and `sys` are leaves that every module may use; `supervise` puts
+//! everything together and reads as a story. `docs/ARCHITECTURE.md` has the whole map.
+
+pub mod assemble;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod dispatch;
+pub mod event;
+pub mod history;
+pub mod host;
+pub mod log;
+pub mod normalise;
+pub mod queue;
+pub mod source;
+pub mod supervise;
+pub mod sys;

@@ -1,0 +1,318 @@
+//! The daemon's life, as a story: read the configuration, open the history, make the plugins, start the
+//! pool, the sources and the control socket, say READY; then reload, tend and watch; at the end drain
+//! what runs and leave.
+//!
+//! Inputs: the configuration files, signals, orders from the control socket. Outputs: an exit code. May
+//! import everything; nobody imports it. Must never start with a configuration that is partly wrong.
+
+mod daemon;
+mod sources;
+
+use crate::assemble::{self, Assembly};
+use crate::config::{Config, ConfigError, Loaded, SecretSources};
+use crate::control::{server, wire};
+use crate::dispatch::outbox::Outbox;
+use crate::dispatch::pool::{Order, Pool, PoolConfig};
+use crate::event::Action;
+use crate::history::recorder::Recorder;
+use crate::history::store::Store;
+use crate::host::logring::LogRing;
+use crate::sys::{clock, memory, sched, socket};
+use crate::{event, log};
+use arc_swap::ArcSwap;
+use clap::Parser;
+use daemon::Shared;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+/// Workers beyond what the widest plan needs: for an urgent event while another runs, and for calls that
+/// were given up.
+const WORKERS_SPARE: usize = 4;
+/// CPU time after which a call loses its real-time priority.
+const CPU_BUDGET_NS: i64 = 50_000_000;
+/// How often instances are tended.
+const TEND: Duration = Duration::from_millis(100);
+/// Longest wait for events in progress when the daemon is asked to leave: above every cloud's notice.
+const DRAIN_MAX: Duration = Duration::from_secs(150);
+
+/// Exit codes, after sysexits.h.
+mod exit {
+    pub(super) const OK: i32 = 0;
+    pub(super) const SOFTWARE: i32 = 70;
+    pub(super) const OS: i32 = 71;
+    pub(super) const CONFIG: i32 = 78;
+}
+
+/// The CloudSnooze daemon: reads interruption notices and runs the configured handlers in the time left.
+#[derive(Parser, Debug)]
+#[command(name = "snoozed", version, max_term_width = 100)]
+#[command(after_help = "EXIT CODES\n  0  asked to stop, and stopped\n  70 an internal fault\n  71 the system refused something \
+    needed (a thread, the socket)\n  78 the configuration is wrong (each error with file and JSON path on stderr)\n\n\
+    SIGNALS\n  HUP   take the configuration files as they are now; a bad one is refused and the old goes on\n  TERM  finish \
+    the events in progress, then leave; a second one cancels them\n\nSee also: snooze --help, snooze doctor")]
+pub struct Args {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/cloudsnooze/cloudsnooze.json")]
+    pub config: PathBuf,
+    /// A directory whose *.json files are merged over it, in name order [default: conf.d beside the file]
+    #[arg(long, value_name = "DIR")]
+    pub conf_d: Option<PathBuf>,
+    /// Check the configuration and its plugins, then leave: 0 or 78.
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Runs the daemon until it is asked to stop. Gives its exit code.
+pub fn run(args: &Args) -> i32 {
+    let loaded = match load(args) {
+        Ok(loaded) => loaded,
+        Err(errors) => return refuse(&errors),
+    };
+    if args.check {
+        return match assemble::check(&loaded, &SecretSources::system()) {
+            Ok(_) => exit::OK,
+            Err(errors) => refuse(&errors),
+        };
+    }
+    let guard = log::start(&loaded.config.log);
+    let code = match start(args, loaded) {
+        Ok(started) => serve(started),
+        Err(Failed::Config(errors)) => refuse(&errors),
+        Err(Failed::System(text)) => {
+            tracing::error!("{text}");
+            exit::OS
+        }
+    };
+    tracing::info!(code, "leaving");
+    drop(guard);
+    code
+}
+
+enum Failed {
+    Config(Vec<ConfigError>),
+    System(String),
+}
+
+struct Started {
+    shared: Arc<Shared>,
+    listener: UnixListener,
+    reloads: mpsc::Receiver<ReloadReply>,
+    recorder_thread: thread::JoinHandle<()>,
+}
+
+/// Where the answer to a request for a reload goes.
+type ReloadReply = oneshot::Sender<Result<wire::Reloaded, wire::Failure>>;
+
+fn load(args: &Args) -> Result<Loaded, Vec<ConfigError>> {
+    let beside = args.config.parent().map(|p| p.join("conf.d"));
+    let conf_d = args.conf_d.clone().or_else(|| beside.filter(|d| d.is_dir()));
+    Config::load(&args.config, conf_d.as_deref())
+}
+
+/// Bad configuration: every error on standard error, whatever the log is set to.
+fn refuse(errors: &[ConfigError]) -> i32 {
+    use std::io::Write;
+    let mut err = std::io::stderr().lock();
+    for error in errors {
+        let _ = writeln!(err, "snoozed: {error}");
+    }
+    let _ = writeln!(err, "snoozed: the configuration was refused: {} error(s)", errors.len());
+    exit::CONFIG
+}
+
+fn start(args: &Args, loaded: Loaded) -> Result<Started, Failed> {
+    let config = loaded.config.clone();
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
+    let mut problems = Vec::new();
+    let store = open_history(&config, &mut problems)?;
+    let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
+    let Assembly { plans, scrubber, .. } =
+        assemble::make(&loaded, &SecretSources::system(), &ring).map_err(Failed::Config)?;
+    let seen = store.completed_since(clock::wall_ns() - sources::REMEMBER_NS).unwrap_or_default();
+    let recorder = Recorder::new(store, scrubber).map_err(|e| Failed::System(e.to_string()))?;
+    let outbox = Arc::new(Outbox::default());
+    let recorder_thread = {
+        let (recorder, outbox, ring) = (Arc::clone(&recorder), Arc::clone(&outbox), Arc::clone(&ring));
+        let thread = thread::Builder::new().name("snooze-record".into());
+        thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))?
+    };
+    let threads = config.dispatch.threads.map_or(plans.width() + WORKERS_SPARE, |n| n as usize);
+    let pool = Pool::start(pool_config(&config, threads), outbox)
+        .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
+    let instances = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
+    pool.order(Order::WarmUp(instances));
+    let plans = Arc::new(ArcSwap::from_pointee(plans));
+    let source = sources::start(&config, &pool, &plans, &seen).map_err(Failed::System)?;
+    let listener = socket::listen(&config.control.socket, config.control.group.as_deref()).map_err(Failed::System)?;
+    let (reload, reloads) = mpsc::channel(4);
+    let shared = Arc::new(Shared {
+        args: (args.config.clone(), args.conf_d.clone()),
+        loaded: ArcSwap::from_pointee(loaded),
+        pool,
+        plans,
+        recorder,
+        ring,
+        source,
+        retired: Mutex::default(),
+        problems,
+        locked,
+        started_boot_ns: clock::boot_ns(),
+        reload,
+    });
+    Ok(Started { shared, listener, reloads, recorder_thread })
+}
+
+fn pool_config(config: &Config, threads: usize) -> PoolConfig {
+    let settings = crate::dispatch::engine::Settings {
+        margin_ns: assemble::nanoseconds(config.dispatch.finish_before_seconds),
+        grace_ns: i64::from(config.dispatch.cancel_grace_ms) * 1_000_000,
+        immediate_ns: assemble::nanoseconds(
+            config.assumed_seconds(&event::EventType::SPOT_INTERRUPT, Action::Hibernate),
+        ),
+    };
+    let rt_priority = u8::try_from(config.dispatch.rt_priority).unwrap_or(1);
+    PoolConfig { threads, rt_priority, cpu_budget_ns: CPU_BUDGET_NS, settings }
+}
+
+/// A history that cannot be kept must not keep the daemon from its work.
+fn open_history(config: &Config, problems: &mut Vec<String>) -> Result<Store, Failed> {
+    let path = config.state_directory.join("history.sqlite");
+    let opened = std::fs::create_dir_all(&config.state_directory)
+        .map_err(|e| e.to_string())
+        .and_then(|()| Store::open(&path).map_err(|e| e.to_string()));
+    match opened {
+        Ok(store) => Ok(store),
+        Err(error) => {
+            tracing::error!(path = %path.display(), error, "the history cannot be kept; it ends with this process");
+            problems.push(format!("the history is not kept: {}: {error}", path.display()));
+            Store::in_memory().map_err(|e| Failed::System(e.to_string()))
+        }
+    }
+}
+
+fn plugin_log_level(config: &Config) -> u32 {
+    use crate::config::LogLevel;
+    match config.log.level {
+        LogLevel::Error => cloudsnooze_abi::SNOOZE_LOG_ERROR,
+        LogLevel::Warn => cloudsnooze_abi::SNOOZE_LOG_WARNING,
+        LogLevel::Info => cloudsnooze_abi::SNOOZE_LOG_INFO,
+        LogLevel::Debug | LogLevel::Trace => cloudsnooze_abi::SNOOZE_LOG_DEBUG,
+    }
+}
+
+/// The normal side of the daemon: one runtime on the main thread for the control socket and signals.
+fn serve(started: Started) -> i32 {
+    let Started { shared, listener, reloads, recorder_thread } = started;
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start the runtime");
+            return exit::OS;
+        }
+    };
+    let code = runtime.block_on(async {
+        match tend_and_answer(&shared, listener, reloads).await {
+            Ok(()) => exit::OK,
+            Err(error) => {
+                tracing::error!(%error, "the control socket failed");
+                exit::SOFTWARE
+            }
+        }
+    });
+    leave(&shared, recorder_thread);
+    code
+}
+
+async fn tend_and_answer(
+    shared: &Arc<Shared>,
+    listener: UnixListener,
+    mut reloads: mpsc::Receiver<ReloadReply>,
+) -> std::io::Result<()> {
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let mut server = tokio::spawn(axum::serve(listener, server::router(Arc::clone(shared))).into_future());
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let tending = Arc::clone(shared);
+    // Restarting a process and retiring an instance take time: not on this thread.
+    thread::Builder::new().name("snooze-tend".into()).spawn(move || daemon::tend_forever(&tending, TEND))?;
+    notify(&[sd_notify::NotifyState::Ready]);
+    tracing::info!(socket = %shared.loaded.load().config.control.socket.display(), "ready");
+    let mut pulse = tokio::time::interval(Duration::from_secs(2));
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                match shared.clone().take_configuration().await {
+                    Ok(done) => tracing::info!(changes = ?done.changes, "configuration taken"),
+                    Err(refused) => tracing::error!(details = ?refused.details, "configuration refused; the old one goes on"),
+                }
+            }
+            Some(reply) = reloads.recv() => { let _ = reply.send(shared.clone().take_configuration().await); }
+            _ = pulse.tick() => notify(&[
+                sd_notify::NotifyState::Watchdog,
+                sd_notify::NotifyState::Status(&shared.one_line()),
+            ]),
+            ended = &mut server => return ended.unwrap_or_else(|e| Err(std::io::Error::other(e))),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    notify(&[sd_notify::NotifyState::Stopping]);
+    drain(shared, &mut terminate, &mut interrupt).await;
+    server.abort();
+    Ok(())
+}
+
+/// Events in progress are finished first: asked to stop is often the beginning of the very end they
+/// prepare for. A second signal cancels them.
+async fn drain(
+    shared: &Arc<Shared>,
+    terminate: &mut tokio::signal::unix::Signal,
+    interrupt: &mut tokio::signal::unix::Signal,
+) {
+    let until = tokio::time::Instant::now() + DRAIN_MAX;
+    let mut look = tokio::time::interval(Duration::from_millis(50));
+    while shared.pool.events_busy() > 0 && tokio::time::Instant::now() < until {
+        tokio::select! {
+            _ = look.tick() => notify(&[sd_notify::NotifyState::ExtendTimeoutUsec(5_000_000)]),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    shared.pool.order(Order::ShutDown);
+    let grace = tokio::time::Instant::now() + Duration::from_secs(2);
+    while shared.pool.events_busy() > 0 && tokio::time::Instant::now() < grace {
+        look.tick().await;
+    }
+}
+
+fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
+    shared.source.stop();
+    for handler in shared.plans.load().handlers() {
+        handler.instance.retire();
+    }
+    shared.recorder.stop();
+    recorder_thread.thread().unpark();
+    let _ = recorder_thread.join();
+    let _ = std::fs::remove_file(&shared.loaded.load().config.control.socket);
+}
+
+/// Tells the service manager; without one there is nobody to tell.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    let _ = sd_notify::notify(states);
+}
+
+/// Real-time scheduling of the calling thread as this configuration wants it.
+fn raise(config: &Config) {
+    sched::block_all_signals();
+    memory::touch_stack();
+    sched::raise_current_thread(u8::try_from(config.dispatch.rt_priority).unwrap_or(1));
+}

@@ -1,0 +1,376 @@
+//! What the control socket sees of the daemon: the parts put together, behind one trait.
+//!
+//! Inputs: requests. Outputs: wire types. Threads: the control runtime, and the tender. Must never take
+//! the pool's lock: what changes the pool is an order.
+
+use super::sources::{Sources, intervals};
+use crate::assemble::{self, Assembly};
+use crate::config::{Config, Loaded, SecretSources, redacted_config};
+use crate::control::server::Daemon;
+use crate::control::wire;
+use crate::dispatch::plan::Plans;
+use crate::dispatch::pool::{Order, Pool};
+use crate::dispatch::report::seconds;
+use crate::event::{Action, Event, EventId, EventType, Machine, NoticeKind, Severity};
+use crate::history::recorder::Recorder;
+use crate::host::logring::LogRing;
+use crate::host::state::Lifecycle;
+use crate::host::Instance;
+use crate::source::health::State;
+use crate::sys::clock;
+use crate::sys::memory::Locked;
+use crate::sys::sched::Grant;
+use arc_swap::ArcSwap;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+/// The running daemon.
+pub(super) struct Shared {
+    pub(super) args: (PathBuf, Option<PathBuf>),
+    pub(super) loaded: ArcSwap<Loaded>,
+    pub(super) pool: Pool,
+    pub(super) plans: Arc<ArcSwap<Plans>>,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) ring: Arc<LogRing>,
+    pub(super) source: Sources,
+    /// Instances of earlier configurations that may still be running an event.
+    pub(super) retired: Mutex<Vec<Arc<Instance>>>,
+    pub(super) problems: Vec<String>,
+    pub(super) locked: Locked,
+    pub(super) started_boot_ns: i64,
+    pub(super) reload: mpsc::Sender<super::ReloadReply>,
+}
+
+/// Restarts what died and frees what is no longer used, for ever.
+pub(super) fn tend_forever(shared: &Shared, pause: Duration) {
+    loop {
+        for handler in shared.plans.load().handlers() {
+            handler.instance.tend();
+        }
+        let free: Vec<Arc<Instance>> = {
+            let mut retired = shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            // Only the list itself holds it: no plan, no running event.
+            let (free, busy) = retired.drain(..).partition(|i| Arc::strong_count(i) == 1);
+            *retired = busy;
+            free
+        };
+        for instance in free {
+            instance.retire();
+        }
+        std::thread::sleep(pause);
+    }
+}
+
+impl Shared {
+    /// Takes the files as they are now; a bad one changes nothing.
+    pub(super) async fn take_configuration(self: Arc<Self>) -> Result<wire::Reloaded, wire::Failure> {
+        let failed = |e: tokio::task::JoinError| wire::Failure { error: e.to_string(), details: Vec::new() };
+        tokio::task::spawn_blocking(move || self.take_configuration_now()).await.unwrap_or_else(|e| Err(failed(e)))
+    }
+
+    fn take_configuration_now(&self) -> Result<wire::Reloaded, wire::Failure> {
+        let (file, conf_d) = &self.args;
+        let refused = |errors: Vec<crate::config::ConfigError>| wire::Failure {
+            error: "the new configuration was refused; the old one goes on".into(),
+            details: errors.iter().map(ToString::to_string).collect(),
+        };
+        let beside = file.parent().map(|p| p.join("conf.d"));
+        let conf_d = conf_d.clone().or_else(|| beside.filter(|d| d.is_dir()));
+        let fresh = Config::load(file, conf_d.as_deref()).map_err(refused)?;
+        let changes = Config::diff(&self.loaded.load().config, &fresh.config);
+        let Assembly { plans, scrubber, warnings } =
+            assemble::make(&fresh, &SecretSources::system(), &self.ring).map_err(refused)?;
+        let instances: Vec<Arc<Instance>> = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
+        self.recorder.set_scrubber(scrubber);
+        self.pool.order(Order::WarmUp(instances));
+        let old = self.plans.swap(Arc::new(plans));
+        let old: Vec<Arc<Instance>> = old.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
+        self.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(old);
+        self.source.set_intervals(&fresh.config);
+        self.loaded.store(Arc::new(fresh));
+        let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|c| c.needs_restart);
+        Ok(wire::Reloaded {
+            changes: now.into_iter().map(ToString::to_string).collect(),
+            needs_restart: later.into_iter().map(ToString::to_string).collect(),
+            warnings,
+        })
+    }
+
+    /// The service manager's status line.
+    pub(super) fn one_line(&self) -> String {
+        let plans = self.plans.load();
+        let source = self.source.aws.as_ref().map_or("off".into(), |h| h.report(clock::boot_ns()).to_string());
+        let busy = self.pool.events_busy();
+        format!("{} handlers, {} events in progress; {source}; {}", plans.handlers().len(), busy, self.scheduling())
+    }
+
+    /// The worst that a thread was granted speaks for the pool.
+    fn scheduling(&self) -> String {
+        self.pool.grants().into_iter().max().map_or_else(|| "no threads".into(), |g: Grant| g.to_string())
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = self.problems.clone();
+        if let Some(grant) = self.pool.grants().into_iter().max().filter(|g| !matches!(g, Grant::Fifo(_))) {
+            problems.push(format!(
+                "no real-time scheduling, the threads run at {grant}: under load handlers start later \
+                 (grant CAP_SYS_NICE or LimitRTPRIO=; snooze doctor says more)"
+            ));
+        }
+        if let Locked::Refused(why) = &self.locked {
+            problems.push(format!("memory is not locked: {why}"));
+        }
+        if let Some(health) = &self.source.aws {
+            let report = health.report(clock::boot_ns());
+            if matches!(report.state, State::Blind | State::Partial) {
+                problems.push(report.to_string());
+            }
+        }
+        for handler in self.plans.load().handlers() {
+            if handler.instance.lifecycle() == Lifecycle::Quarantined {
+                problems.push(format!("{} is quarantined after an earlier call: snooze reload makes a new instance", handler.instance_name));
+            }
+        }
+        let failed = self.recorder.counts().failed_writes.load(Ordering::Relaxed);
+        if failed > 0 {
+            problems.push(format!("{failed} writes to the history failed"));
+        }
+        problems
+    }
+
+    fn source_status(&self) -> wire::SourceStatus {
+        let interval_seconds = intervals(&self.loaded.load().config).spot_interval_seconds;
+        match &self.source.aws {
+            Some(health) => {
+                let report = health.report(clock::boot_ns());
+                let state = serde_json::to_value(report.state).unwrap_or_default();
+                wire::SourceStatus {
+                    name: report.name.into(),
+                    state: state.as_str().unwrap_or_default().into(),
+                    summary: report.to_string(),
+                    polls: report.polls,
+                    errors: report.errors,
+                    interval_seconds,
+                }
+            }
+            None => wire::SourceStatus {
+                name: crate::source::aws::SOURCE.into(),
+                state: "off".into(),
+                summary: "switched off in the configuration (sources.aws.enabled)".into(),
+                polls: 0,
+                errors: 0,
+                interval_seconds,
+            },
+        }
+    }
+
+    fn instances(&self) -> Vec<wire::InstanceStatus> {
+        let loaded = self.loaded.load();
+        let config_of = |name: &str| {
+            let (key, plugin) = name.rsplit_once('/')?;
+            let handlers = loaded.config.event_handlers.get(key)?;
+            handlers.plugins.iter().find(|h| h.name == plugin).map(|h| redacted_config(&h.config))
+        };
+        let plans = self.plans.load();
+        plans
+            .handlers()
+            .iter()
+            .map(|h| {
+                let state = serde_json::to_value(h.instance.lifecycle()).unwrap_or_default();
+                wire::InstanceStatus {
+                    name: h.instance_name.clone(),
+                    plugin: h.name.clone(),
+                    version: h.instance.version.clone(),
+                    kind: if h.instance.is_killable() { "external" } else { "native" }.into(),
+                    state: state.as_str().unwrap_or_default().into(),
+                    detail: h.instance.detail(),
+                    path: h.instance.path.display().to_string(),
+                    sha256: h.instance.sha256.clone(),
+                    priority: h.priority,
+                    timeout_seconds: seconds(h.timeout_ns),
+                    config: config_of(&h.instance_name).unwrap_or_default(),
+                }
+            })
+            .collect()
+    }
+
+    fn operator_event(&self, request: wire::Simulate) -> Result<Event, String> {
+        let event_type = EventType::parse(&request.event_type)?;
+        let now = clock::now();
+        let word = |what: &str, given: String, expected: &str| format!("{what} '{given}' is not known; expected one of {expected}");
+        let severity = match request.severity {
+            Some(text) => serde_json::from_value(text.clone().into())
+                .map_err(|_| word("severity", text, "info, warning, urgent, critical"))?,
+            None => usual_severity(&event_type),
+        };
+        let action = match request.action {
+            Some(text) => serde_json::from_value(text.clone().into())
+                .map_err(|_| word("action", text, "terminate, stop, hibernate, reboot, redeploy, freeze, none"))?,
+            None => usual_action(&event_type),
+        };
+        let effective = match request.in_seconds {
+            Some(s) if !(0.0..=86_400.0).contains(&s) => return Err(format!("'in' is {s} seconds, expected 0 to 86400")),
+            seconds => seconds.map(|s| now.plus_ns(assemble::nanoseconds(s))),
+        };
+        let reserved = ["timeRemaining", "time", "provider", "action", "noticeKind", "raw"];
+        if let Some(key) = request.data.keys().find(|k| reserved.contains(&k.as_str())) {
+            return Err(format!("data.{key} is set by the daemon itself"));
+        }
+        let given = |key: &str| request.data.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let machine = Machine {
+            instance_id: given("instanceID"),
+            instance_type: given("instanceType"),
+            zone: given("zone"),
+            region: given("region"),
+        };
+        Ok(Event {
+            id: EventId::at(now.wall_ns),
+            event_type,
+            source: "operator".into(),
+            severity,
+            detected: now,
+            effective,
+            simulated: true,
+            provider: "operator".into(),
+            action,
+            notice_kind: if effective.is_some() { NoticeKind::Deadline } else { NoticeKind::Advisory },
+            machine: Arc::new(machine),
+            resources: Vec::new(),
+            cancels: None,
+            raw: None,
+            extra: request.data,
+        })
+    }
+}
+
+fn usual_severity(event_type: &EventType) -> Severity {
+    match event_type.as_str() {
+        t if t.ends_with(".cancelled") => Severity::Info,
+        "cloud.spot.interrupt" | "cloud.autoscaling.terminate" | "cloud.instance.terminate" | "system.shutdown" => {
+            Severity::Urgent
+        }
+        t if t.starts_with("cloud.") => Severity::Warning,
+        _ => Severity::Info,
+    }
+}
+
+fn usual_action(event_type: &EventType) -> Action {
+    match event_type.as_str() {
+        "cloud.spot.interrupt" | "cloud.instance.terminate" | "cloud.autoscaling.terminate" => Action::Terminate,
+        "cloud.maintenance.reboot" => Action::Reboot,
+        "cloud.maintenance.redeploy" => Action::Redeploy,
+        "cloud.maintenance.freeze" => Action::Freeze,
+        "cloud.maintenance.stop" | "cloud.maintenance.retire" => Action::Stop,
+        _ => Action::None,
+    }
+}
+
+impl Daemon for Shared {
+    fn status(&self) -> wire::Status {
+        let problems = self.problems();
+        let counts = self.recorder.counts();
+        let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
+        let percentiles = |(count, p50, p99, max)| wire::Percentiles { count, p50, p99, max };
+        wire::Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_seconds: seconds(clock::boot_ns() - self.started_boot_ns),
+            health: if problems.is_empty() { "ok" } else { "degraded" }.into(),
+            problems,
+            config_files: self.loaded.load().files().iter().map(|f| f.display().to_string()).collect(),
+            machine: wire::MachineInfo::default(),
+            sources: vec![self.source_status()],
+            instances: self.instances(),
+            dispatch: wire::DispatchStatus {
+                threads: self.pool.grants().len(),
+                scheduling: self.scheduling(),
+                memory_locked: match &self.locked {
+                    Locked::Yes => "yes".into(),
+                    Locked::Off => "off".into(),
+                    Locked::Refused(why) => why.clone(),
+                },
+                events_busy: self.pool.events_busy(),
+                calls_abandoned: self.pool.abandoned(),
+                first_start_us: self.recorder.first_start_us().map(percentiles),
+            },
+            events: wire::EventCounts {
+                published: read(&counts.published),
+                completed: read(&counts.completed),
+                refused: read(&counts.refused),
+                notes_dropped: read(&counts.dropped),
+            },
+        }
+    }
+
+    fn plan(&self, event_type: &str, left_seconds: &[f64]) -> Result<wire::PlanView, String> {
+        let event_type = EventType::parse(event_type)?;
+        let margin = self.loaded.load().config.dispatch.finish_before_seconds;
+        Ok(wire::PlanView::new(&event_type, &self.plans.load().of(&event_type), left_seconds, margin))
+    }
+
+    fn simulate(&self, request: wire::Simulate) -> Result<String, String> {
+        let event = self.operator_event(request)?;
+        let plan = self.plans.load().of(&event.event_type);
+        let id = event.id.to_string();
+        self.pool.order(Order::Publish(Arc::new(event), plan));
+        Ok(id)
+    }
+
+    fn events(&self, limit: usize, event_type: Option<&str>) -> Result<wire::Events, String> {
+        self.recorder.events(limit, event_type).map(|events| wire::Events { events })
+    }
+
+    fn report(&self, id: &str) -> Result<Option<Value>, String> {
+        self.recorder.report(id)
+    }
+
+    fn watch(&self) -> broadcast::Receiver<Arc<str>> {
+        self.recorder.watch()
+    }
+
+    async fn reload(&self) -> Result<wire::Reloaded, wire::Failure> {
+        let gone = || wire::Failure { error: "the daemon is leaving".into(), details: Vec::new() };
+        let (reply, answer) = oneshot::channel();
+        self.reload.send(reply).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    fn metrics(&self) -> String {
+        let status = self.status();
+        let mut text = String::new();
+        let mut put = |name: &str, kind: &str, help: &str, value: f64| {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        };
+        let (events, dispatch) = (&status.events, &status.dispatch);
+        #[allow(clippy::cast_precision_loss, reason = "counters below 2^53")]
+        {
+            put("snooze_up", "gauge", "1 while the daemon runs.", 1.0);
+            put("snooze_degraded", "gauge", "1 while a problem stands.", f64::from(u8::from(status.health != "ok")));
+            put("snooze_events_published_total", "counter", "Events taken in.", events.published as f64);
+            put("snooze_events_completed_total", "counter", "Events that are over.", events.completed as f64);
+            put("snooze_events_refused_total", "counter", "Events turned away.", events.refused as f64);
+            put("snooze_events_in_progress", "gauge", "Events in progress or waiting.", dispatch.events_busy as f64);
+            put("snooze_calls_abandoned_total", "counter", "Calls given up.", dispatch.calls_abandoned as f64);
+            for source in &status.sources {
+                put("snooze_source_polls_total", "counter", "Polls of the metadata service.", source.polls as f64);
+                put("snooze_source_errors_total", "counter", "Polls that failed.", source.errors as f64);
+                let seeing = f64::from(u8::from(source.state == "seeing"));
+                put("snooze_source_seeing", "gauge", "1 while the source can see.", seeing);
+            }
+            if let Some(first) = &dispatch.first_start_us {
+                put("snooze_first_start_p50_seconds", "gauge", "Detection to first instruction.", first.p50 / 1e6);
+                put("snooze_first_start_p99_seconds", "gauge", "Detection to first instruction.", first.p99 / 1e6);
+            }
+        }
+        text
+    }
+
+    fn scrub(&self, text: &str) -> String {
+        self.recorder.scrub(text)
+    }
+}

@@ -1,0 +1,125 @@
+//! The sources' threads: each real-time, on its own, feeding the pool.
+//!
+//! Inputs: the configuration, what was seen before a restart. Outputs: a running source and its handle.
+//! Must never run a source on a thread that anything else needs.
+
+use crate::config::Config;
+use crate::dispatch::plan::Plans;
+use crate::dispatch::pool::Pool;
+use crate::event::{Event, EventId, EventType, Moment};
+use crate::normalise::NoticeKey;
+use crate::normalise::revise::Reviser;
+use crate::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Control};
+use crate::source::{Health, Sink};
+use crate::sys::clock;
+use arc_swap::ArcSwap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use tokio::sync::watch;
+
+/// How long a completed notice is remembered across a restart, nanoseconds: a day.
+pub(super) const REMEMBER_NS: i64 = 86_400 * 1_000_000_000;
+
+/// The running sources.
+pub(super) struct Sources {
+    /// Health of the AWS source; None when it is off.
+    pub(super) aws: Option<Arc<Health>>,
+    control: watch::Sender<Control>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Sources {
+    /// Other intervals from now on.
+    pub(super) fn set_intervals(&self, config: &Config) {
+        let intervals = intervals(config);
+        self.control.send_modify(|control| control.intervals = intervals);
+    }
+
+    /// Ends the sources, also in the middle of a request, and waits for them.
+    pub(super) fn stop(&self) {
+        self.control.send_modify(|control| control.stop = true);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Publishes what a source finds: the plan is ready, the pool takes it at once.
+struct ToPool {
+    pool: Pool,
+    plans: Arc<ArcSwap<Plans>>,
+}
+
+impl Sink for ToPool {
+    fn publish(&mut self, event: Event) {
+        if let Some(withdrawn) = event.cancels {
+            self.pool.withdrawn(withdrawn);
+        }
+        let plan = self.plans.load().of(&event.event_type);
+        self.pool.publish(Arc::new(event), plan);
+    }
+
+    fn moved(&mut self, id: EventId, effective: Moment) {
+        self.pool.moved(id, effective);
+    }
+}
+
+/// How often each path is read: the setting of its event type, else that of the source.
+pub(super) fn intervals(config: &Config) -> AwsIntervals {
+    let aws = &config.sources.aws;
+    let of = |t: EventType, otherwise: f64| config.polling_interval_seconds(&t).unwrap_or(otherwise);
+    AwsIntervals {
+        spot_interval_seconds: of(EventType::SPOT_INTERRUPT, aws.polling_interval_seconds),
+        rebalance_interval_seconds: of(EventType::SPOT_REBALANCE, aws.polling_interval_seconds),
+        maintenance_interval_seconds: of(EventType::MAINTENANCE_REBOOT, aws.maintenance_interval_seconds),
+        autoscaling_interval_seconds: of(EventType::AUTOSCALING_TERMINATE, aws.polling_interval_seconds),
+    }
+}
+
+/// Starts the sources that are on. `seen` are events completed before a restart, as JSON.
+///
+/// # Errors
+/// Text: an endpoint that cannot be used, a thread that does not start.
+pub(super) fn start(
+    config: &Config,
+    pool: &Pool,
+    plans: &Arc<ArcSwap<Plans>>,
+    seen: &[String],
+) -> Result<Sources, String> {
+    let intervals = intervals(config);
+    let (control, receiver) = watch::channel(Control { stop: false, intervals });
+    if config.sources.aws.enabled == Some(false) {
+        return Ok(Sources { aws: None, control, thread: Mutex::default() });
+    }
+    let settings = AwsConfig {
+        endpoint: config.sources.aws.endpoint.clone(),
+        allow_imds_v1: config.sources.aws.allow_imds_v1,
+        request_timeout_ms: config.sources.aws.request_timeout_ms.into(),
+        intervals,
+    };
+    let source = AwsSource::new(&settings, remembering(seen)).map_err(|e| format!("sources.aws.endpoint: {e}"))?;
+    let health = AwsSource::health();
+    let sink = ToPool { pool: pool.clone(), plans: Arc::clone(plans) };
+    let (config, told) = (config.clone(), Arc::clone(&health));
+    let body = move || {
+        super::raise(&config);
+        if let Err(error) = aws::run_blocking(source, sink, &told, receiver) {
+            tracing::error!(%error, "the AWS source ended");
+        }
+    };
+    let thread = thread::Builder::new().name("snooze-aws".into()).spawn(body);
+    let thread = thread.map_err(|e| format!("cannot start the source's thread: {e}"))?;
+    Ok(Sources { aws: Some(health), control, thread: Mutex::new(Some(thread)) })
+}
+
+/// A restart must not run a completed event again: the notice still stands in the metadata.
+fn remembering(seen: &[String]) -> Reviser {
+    let mut reviser = Reviser::new(aws::SOURCE);
+    let now = clock::now();
+    let events = seen.iter().filter_map(|text| serde_json::from_str(text).ok());
+    for event in events.filter_map(|json| Event::from_json(&json, now)).filter(|e| e.source == aws::SOURCE) {
+        reviser.seed(NoticeKey::of(&event), event.id, event.effective);
+    }
+    reviser
+}

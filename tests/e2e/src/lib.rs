@@ -1,0 +1,5 @@
+//! Plugins that end-to-end tests build for themselves: simple ones that record, and a zoo of bad ones.
+//! Inputs: sources in `plugins/`. Outputs: libraries in a test's own directory.
+
+pub mod simple;
+pub mod zoo;

@@ -1,0 +1,1 @@
+//! Simple plugins for tests of the daemon around them.
