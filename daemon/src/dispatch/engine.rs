@@ -256,7 +256,7 @@ impl<I> Engine<I> {
             None => r.job.deadline_boot_ns,
             Some((_, since)) => since.saturating_add(self.settings.grace_ns),
         });
-        let waiting = self.runs.iter().filter(|r| !r.pending.is_empty()).map(|r| r.tier_end_boot_ns.max(1));
+        let waiting = self.runs.iter().flat_map(|r| r.pending.iter().map(|h| r.end_of(h)));
         calls.chain(waiting).min()
     }
 
@@ -366,6 +366,14 @@ impl<I> Run<I> {
         self.event.effective.map_or(self.due_boot_ns, |e| e.boot_ns)
     }
 
+    /// When the time of a handler that waits is over.
+    fn end_of(&self, handler: &Handler<I>) -> i64 {
+        match handler.start {
+            Start::InOrder => self.tier_end_boot_ns,
+            Start::AtOnce => self.due_boot_ns,
+        }
+    }
+
     fn open_tier(&mut self, now_ns: i64) {
         if let Some(tier) = self.plan.tiers.get(self.tier) {
             let granted = self.plan.grant(self.tier, self.due_boot_ns.saturating_sub(now_ns));
@@ -388,9 +396,8 @@ impl<I> Run<I> {
 
     /// What waited in vain for a worker or its instance until its time was over.
     fn expire(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
-        let (tier_end, due) = (self.tier_end_boot_ns, self.due_boot_ns);
-        let is_over = |h: &Handler<I>| now.boot_ns >= if h.start == Start::InOrder { tier_end } else { due };
-        let (over, pending) = std::mem::take(&mut self.pending).into_iter().partition(|h| is_over(h));
+        let pending = std::mem::take(&mut self.pending);
+        let (over, pending) = pending.into_iter().partition(|h| now.boot_ns >= self.end_of(h));
         self.pending = pending;
         for handler in over {
             self.not_run(&handler, "no time was left for it", now, acts);
@@ -428,17 +435,17 @@ impl<I> Run<I> {
     }
 
     fn job(&mut self, call: u64, handler: Arc<Handler<I>>, now_ns: i64) -> Job<I> {
-        let (tier, end) = match handler.start {
+        let tier = match handler.start {
             Start::InOrder => {
                 self.in_order_running += 1;
-                (Some(self.tier), self.tier_end_boot_ns)
+                Some(self.tier)
             }
             Start::AtOnce => {
                 self.at_once_running += 1;
-                (None, self.due_boot_ns)
+                None
             }
         };
-        let deadline_boot_ns = end.min(now_ns.saturating_add(handler.timeout_ns));
+        let deadline_boot_ns = self.end_of(&handler).min(now_ns.saturating_add(handler.timeout_ns));
         let (event, due_boot_ns) = (Arc::clone(&self.event), self.due_boot_ns);
         let budget_ns = deadline_boot_ns - now_ns;
         Job { call, seq: self.seq, event, handler, tier, deadline_boot_ns, due_boot_ns, budget_ns }
@@ -459,3 +466,6 @@ impl<I> Run<I> {
         EventReport::new(&self.event, state, self.reports.clone(), self.first_start, self.end_boot_ns(), now)
     }
 }
+
+#[cfg(test)]
+mod tests;
