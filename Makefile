@@ -1,0 +1,54 @@
+# The front door, for people and for distribution packagers. Real logic lives in cargo and in tests/.
+#   make demo      a real interruption notice, read over HTTP, ends in real actions (about 15 s after the build)
+#   make test      everything, on real servers; installs what is missing when run as root on Debian
+#   make check     formatting, lints, generated files
+#   make install   DESTDIR= PREFIX=/usr LIBDIR=$(PREFIX)/lib
+
+CARGO   ?= cargo
+PREFIX  ?= /usr
+LIBDIR  ?= $(PREFIX)/lib
+DESTDIR ?=
+TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
+PLUGINS := mysql-flusher app-checkpointer slack-notifier
+
+.PHONY: all demo test check generate build setup setup-demo install clean
+
+all: build
+
+setup:
+	tests/setup.sh test
+
+setup-demo:
+	tests/setup.sh demo
+
+build:
+	$(CARGO) build --locked --release --workspace
+
+demo: setup-demo
+	$(CARGO) build --locked --release -p cloudsnooze -p harness $(PLUGINS:%=-p %)
+	$(TARGET)/release/snooze-demo
+
+test: setup
+	$(CARGO) build --locked --workspace --all-targets
+	$(CARGO) test --locked --workspace
+	cd plugins/python && python3 -m unittest discover -s tests
+
+check: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) run --locked -q -p xtask -- check
+
+generate:
+	$(CARGO) run -q -p xtask -- generate
+
+install: build
+	install -D -m 755 $(TARGET)/release/snoozed $(DESTDIR)$(PREFIX)/sbin/snoozed
+	install -D -m 755 $(TARGET)/release/snooze $(DESTDIR)$(PREFIX)/bin/snooze
+	for p in $(PLUGINS); do install -D -m 644 $(TARGET)/release/lib$$(echo $$p | tr - _).so \
+	    $(DESTDIR)$(LIBDIR)/cloudsnooze/plugins/$$p.so || exit 1; done
+	for h in include/cloudsnooze/*; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/$$h || exit 1; done
+	for m in daemon/dist/man/*.[1-8]; do install -D -m 644 $$m \
+	    $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Sets up what this machine lacks: `tests/setup.sh demo` for the demo, `tests/setup.sh test` for every test.
+# As root on Debian or Ubuntu it installs the packages; otherwise it names them and says what will not run.
+set -eu
+
+need() { # need COMMAND PACKAGE: notes the package when the command is missing
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+missing=""
+PATH="$PATH:/usr/sbin:/sbin"
+need gcc gcc
+need mariadbd mariadb-server
+need mariadb mariadb-client
+need mariadb-install-db mariadb-server
+if [ "${1:-test}" = test ]; then
+    need g++ g++
+    need clang clang
+    need cmake cmake
+    need make make
+    need nm binutils
+    need python3 python3
+    need git git
+fi
+if ! command -v cargo >/dev/null 2>&1; then
+    echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
+    exit 1
+fi
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    echo "setup: installing$missing"
+    export DEBIAN_FRONTEND=noninteractive
+    # The tests start servers of their own on private sockets; the packaged ones must not start.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' > "$policy"
+        chmod 755 "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    apt-get update -q
+    # shellcheck disable=SC2086 # a list of words
+    apt-get install -q -y --no-install-recommends $missing
+else
+    echo "setup: ==================================================================" >&2
+    echo "setup: MISSING:$missing" >&2
+    echo "setup: not root (or no apt-get), so nothing was installed. Install these," >&2
+    echo "setup: or tests that need them will say NOT RUN and the demo cannot start." >&2
+    echo "setup: ==================================================================" >&2
+fi
