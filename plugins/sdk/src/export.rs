@@ -8,7 +8,7 @@ use crate::plugin::{Instance, Outcome, Plugin, Verification};
 use crate::raw::text;
 use crate::{Call, Cancel, Code, Error, Event};
 use cloudsnooze_abi as abi;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_char};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,13 +51,20 @@ struct Body<P> {
 
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+    /// How many guards this thread is inside of.
+    static GUARDS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The hook is that of this library's own copy of std, so it cannot disturb the host's.
+/// The hook is that of this library's own copy of std, so it cannot disturb the host's. Panics outside
+/// of a guard (a thread of the plugin's own, an assertion of a test) go to the hook there was.
 fn remember_panics() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        std::panic::set_hook(Box::new(|info| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if GUARDS.try_with(Cell::get).unwrap_or(0) == 0 {
+                return before(info);
+            }
             let message = info.payload_as_str().unwrap_or("panic without a text");
             let place = info.location().map_or_else(String::new, |l| format!(" at {}:{}", l.file(), l.line()));
             let _ = PANIC.try_with(|slot| {
@@ -71,7 +78,10 @@ fn remember_panics() {
 
 /// Runs `work`; a panic becomes SNOOZE_E_PANIC with its message and place.
 fn guard(host: Host, work: impl FnOnce() -> abi::snooze_status) -> abi::snooze_status {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+    GUARDS.with(|guards| guards.set(guards.get() + 1));
+    let worked = catch_unwind(AssertUnwindSafe(work));
+    GUARDS.with(|guards| guards.set(guards.get() - 1));
+    worked.unwrap_or_else(|payload| {
         // Dropping a payload may panic in turn; leaking these few bytes cannot.
         std::mem::forget(payload);
         let text = PANIC.with(|slot| slot.try_borrow().map(|s| s.clone()).unwrap_or_default());

@@ -11,7 +11,7 @@ const FENCED: &[&str] = &[
     "abi/",
     "daemon/src/sys/",
     "daemon/src/host/load.rs",
-    "daemon/src/host/call.rs",
+    "daemon/src/host/native.rs",
     "daemon/src/host/services.rs",
     "daemon/src/host/delivery.rs",
     "plugins/sdk/src/export.rs",
@@ -19,6 +19,8 @@ const FENCED: &[&str] = &[
     "plugins/sdk/src/event.rs",
     "plugins/sdk/src/call.rs",
     "plugins/sdk/src/raw.rs",
+    "plugins/sdk/src/testing.rs",
+    "plugins/sdk/tests/",
     "tests/",
 ];
 
@@ -99,7 +101,8 @@ fn kind_of(level: &[TokenTree], mut next: usize) -> Option<Kind> {
     if group_at(level, next, Delimiter::Brace).is_some() || ident_at(level, next).as_deref() == Some("impl") {
         return Some(Kind::Claim);
     }
-    if ident_at(level, next).as_deref() == Some("extern") {
+    let is_for_c = ident_at(level, next).as_deref() == Some("extern");
+    if is_for_c {
         next += 1;
         next += usize::from(matches!(level.get(next), Some(TokenTree::Literal(_))));
     }
@@ -109,7 +112,8 @@ fn kind_of(level: &[TokenTree], mut next: usize) -> Option<Kind> {
     if group_at(level, next + 1, Delimiter::Parenthesis).is_some() || is_punct(level, next + 1, '<') {
         return None;
     }
-    Some(if body_after(level, next).is_some() { Kind::Function } else { Kind::Declaration })
+    // A function that C calls gets its duties from the ABI's own text; the blocks inside it carry the notes.
+    Some(if body_after(level, next).is_some() && !is_for_c { Kind::Function } else { Kind::Declaration })
 }
 
 fn is_comment(line: &str) -> bool {
