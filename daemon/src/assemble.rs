@@ -138,6 +138,13 @@ pub fn make(loaded: &Loaded, secrets: &SecretSources, log: &Arc<LogRing>) -> Res
     Ok(Assembly { plans: Plans::new(handlers, assumed(&loaded.config)), scrubber, warnings })
 }
 
+/// Knows every secret of a configuration; a handler whose secrets cannot be read adds none.
+pub fn scrubber(loaded: &Loaded, secrets: &SecretSources) -> Scrubber {
+    let resolve = |entry: Entry<'_>| loaded.resolve(entry.key, entry.index, secrets).ok();
+    let (configs, known): (Vec<_>, Vec<_>) = entries(&loaded.config).into_iter().filter_map(resolve).unzip();
+    Scrubber::new(&known.concat(), &configs)
+}
+
 fn make_one(
     loaded: &Loaded,
     entry: &Entry<'_>,

@@ -11,6 +11,7 @@ mod sources;
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, ConfigError, Loaded, SecretSources};
 use crate::control::{server, wire};
+use crate::dispatch::engine::Settings;
 use crate::dispatch::outbox::Outbox;
 use crate::dispatch::pool::{Order, Pool, PoolConfig};
 use crate::event::Action;
@@ -126,16 +127,27 @@ fn refuse(errors: &[ConfigError]) -> i32 {
 }
 
 fn start(args: &Args, loaded: Loaded) -> Result<Started, Failed> {
+    // Nothing is opened, made or written before everything that can be checked has been.
+    assemble::check(&loaded, &SecretSources::system()).map_err(Failed::Config)?;
+    // A second daemon learns here that it is one: before it makes an instance or asks a cloud.
+    let control = loaded.config.control.clone();
+    let listener = socket::listen(&control.socket, control.group.as_deref()).map_err(Failed::System)?;
+    start_behind(listener, args, loaded).inspect_err(|_| {
+        let _ = std::fs::remove_file(&control.socket);
+    })
+}
+
+fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded) -> Result<Started, Failed> {
     let config = loaded.config.clone();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
-    let mut problems = Vec::new();
-    let store = open_history(&config, &mut problems)?;
     let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
     let Assembly { plans, scrubber, .. } =
         assemble::make(&loaded, &SecretSources::system(), &ring).map_err(Failed::Config)?;
+    let mut problems = Vec::new();
+    let store = open_history(&config, &mut problems)?;
     let seen = store.completed_since(clock::wall_ns() - sources::REMEMBER_NS).unwrap_or_default();
     let recorder = Recorder::new(store, scrubber).map_err(|e| Failed::System(e.to_string()))?;
     let outbox = Arc::new(Outbox::default());
@@ -151,7 +163,6 @@ fn start(args: &Args, loaded: Loaded) -> Result<Started, Failed> {
     pool.order(Order::WarmUp(instances));
     let plans = Arc::new(ArcSwap::from_pointee(plans));
     let source = sources::start(&config, &pool, &plans, &seen).map_err(Failed::System)?;
-    let listener = socket::listen(&config.control.socket, config.control.group.as_deref()).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -171,15 +182,19 @@ fn start(args: &Args, loaded: Loaded) -> Result<Started, Failed> {
 }
 
 fn pool_config(config: &Config, threads: usize) -> PoolConfig {
-    let settings = crate::dispatch::engine::Settings {
+    let rt_priority = u8::try_from(config.dispatch.rt_priority).unwrap_or(1);
+    PoolConfig { threads, rt_priority, cpu_budget_ns: CPU_BUDGET_NS, settings: settings(config) }
+}
+
+/// The margins that the configuration asks for.
+fn settings(config: &Config) -> Settings {
+    Settings {
         margin_ns: assemble::nanoseconds(config.dispatch.finish_before_seconds),
         grace_ns: i64::from(config.dispatch.cancel_grace_ms) * 1_000_000,
         immediate_ns: assemble::nanoseconds(
             config.assumed_seconds(&event::EventType::SPOT_INTERRUPT, Action::Hibernate),
         ),
-    };
-    let rt_priority = u8::try_from(config.dispatch.rt_priority).unwrap_or(1);
-    PoolConfig { threads, rt_priority, cpu_budget_ns: CPU_BUDGET_NS, settings }
+    }
 }
 
 /// A history that cannot be kept must not keep the daemon from its work.

@@ -11,9 +11,19 @@ use super::path::JsonPath;
 use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
-/// Settings that are only read at the start: threads, locked memory, open files and sockets outlive a reload.
-const AT_START: [&str; 6] =
-    ["state_directory", "control", "dispatch.threads", "dispatch.rt_priority", "dispatch.lock_memory", "log.format"];
+/// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
+const AT_START: [&str; 10] = [
+    "state_directory",
+    "control",
+    "dispatch.threads",
+    "dispatch.rt_priority",
+    "dispatch.lock_memory",
+    "log",
+    "sources.aws.enabled",
+    "sources.aws.endpoint",
+    "sources.aws.allow_imds_v1",
+    "sources.aws.request_timeout_ms",
+];
 
 /// One thing that differs between two configurations.
 #[derive(Clone, Debug, PartialEq, Eq)]

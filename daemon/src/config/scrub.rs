@@ -118,6 +118,23 @@ impl Scrubber {
         Self { needles: Arc::new(long.flat_map(forms).collect()) }
     }
 
+    /// Knows what either of the two knows.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self { needles: Arc::new(self.needles.union(&other.needles).cloned().collect()) }
+    }
+
+    /// The same as [`Self::scrub`] for a text whose end was cut off: the beginning of a secret there goes, too.
+    pub fn scrub_cut(&self, text: &str) -> String {
+        let begun = |needle: &String| {
+            let beginnings = (SECRET_BYTES_MIN..needle.len()).rev().filter_map(|length| needle.get(..length));
+            beginnings.map(str::len).find(|length| text.ends_with(&needle[..*length]))
+        };
+        let begun = self.needles.iter().filter_map(begun).max();
+        let end = if begun.is_some() { REDACTED } else { "" };
+        format!("{}{end}", self.scrub(&text[..text.len() - begun.unwrap_or(0)]))
+    }
+
     /// The text with every secret replaced by `[redacted]`; borrowed when it holds none.
     pub fn scrub<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut spans: Vec<(usize, usize)> = self.needles.iter().flat_map(|needle| spans_of(text, needle)).collect();
@@ -343,6 +360,20 @@ mod tests {
         let scrubber = Scrubber::new(&[], [&config]);
         assert_eq!(scrubber.scrub("x abcdefgh y"), "x [redacted] y");
         assert_eq!(scrubber.scrub("aaaaaa"), REDACTED);
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_at_a_cut_is_hidden() {
+        let scrubber = Scrubber::new(&[], [&json!({"dsn": "user:pässword@tcp(h)/db"})]);
+        for (cut, clean) in [
+            ("cannot reach user:päs", "cannot reach [redacted]"),
+            ("wrong 'pässwor", "wrong '[redacted]"),
+            ("pässword is not päs", "[redacted] is not päs"),
+            ("no user", "no [redacted]"),
+            ("no use", "no use"),
+        ] {
+            assert_eq!(scrubber.scrub_cut(cut), clean);
+        }
     }
 
     #[test]

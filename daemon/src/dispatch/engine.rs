@@ -118,6 +118,11 @@ impl<I> Engine<I> {
         self.settings = settings;
     }
 
+    /// The margins in force.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
     /// Events in progress.
     pub fn events_running(&self) -> usize {
         self.runs.len()

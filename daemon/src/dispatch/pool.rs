@@ -60,6 +60,8 @@ pub enum Order {
     Publish(Arc<Event>, Arc<Plan<Shared>>),
     /// Withdraw an event.
     Withdraw(EventId),
+    /// Keep these margins with what starts from now on.
+    Settings(Settings),
     /// Run `warm_up` of these instances once on every worker.
     WarmUp(Vec<Shared>),
     /// Stop everything that runs.
@@ -250,7 +252,13 @@ impl Pool {
                     }
                 }
                 Act::GiveUp { call } => {
-                    if let Some((_, instance, _)) = state.calls.get(&call) {
+                    // Taken out: by this the worker learns, should it ever come home, that it was replaced.
+                    if let Some((worker, instance, _)) = state.calls.remove(&call) {
+                        let slot = &mut state.slots[worker];
+                        if slot.cpu_at_start_ns.take().is_some() {
+                            // Nobody watches any more what it burns.
+                            sched::demote(slot.tid);
+                        }
                         instance.give_up();
                         self.0.abandoned.fetch_add(1, Ordering::Relaxed);
                         self.send(Errand::Replace);
@@ -301,8 +309,9 @@ impl Pool {
         loop {
             if let Some(job) = state.slots[me].job.take() {
                 state.slots[me].cpu_at_start_ns = sched::thread_cpu_ns(tid);
+                let grace_ns = state.engine.settings().grace_ns;
                 drop(state);
-                let abandoned = self.call(me, &job);
+                let abandoned = self.call(me, &job, grace_ns);
                 state = self.lock();
                 if abandoned {
                     // Another worker took this one's place.
@@ -319,9 +328,9 @@ impl Pool {
     }
 
     /// Makes one call and brings its outcome home. Returns whether it had been given up.
-    fn call(&self, me: usize, job: &Job<Shared>) -> bool {
+    fn call(&self, me: usize, job: &Job<Shared>, grace_ns: i64) -> bool {
         let started = clock::boot_ns();
-        let grace = Duration::from_nanos(u64::try_from(self.0.config.settings.grace_ns).unwrap_or(0));
+        let grace = Duration::from_nanos(u64::try_from(grace_ns).unwrap_or(0));
         let finished = catch_unwind(AssertUnwindSafe(|| run::run(job, self, grace))).unwrap_or_else(|_| run::broken(started));
         let mut state = self.lock();
         let demoted = state.slots[me].cpu_at_start_ns.take().is_none();
@@ -353,6 +362,7 @@ impl Pool {
             match order {
                 Order::Publish(event, plan) => self.publish(event, plan),
                 Order::Withdraw(id) => self.withdrawn(id),
+                Order::Settings(settings) => self.with_engine(|engine, _, _| engine.set_settings(settings)),
                 Order::WarmUp(instances) => {
                     for slot in &mut self.lock().slots {
                         slot.warm.extend(instances.iter().cloned());
@@ -420,7 +430,11 @@ impl Pool {
         let _ = self.0.attendant.set(thread::current());
         while !self.0.stopping.load(Ordering::Acquire) || !self.0.errands.is_empty() {
             match self.0.errands.pop() {
-                Some(Errand::Cancel(instance, cell, reason)) => instance.cancel(&cell, reason),
+                Some(Errand::Cancel(instance, cell, reason)) => {
+                    // On a thread of its own: who hangs in on_cancel must not keep others from being told. Without
+                    // one, the flag in the call still tells it to stop.
+                    let _ = spawn("snooze-cancel", move || instance.cancel(&cell, reason));
+                }
                 Some(Errand::Replace) => {
                     let _ = self.add_worker();
                 }

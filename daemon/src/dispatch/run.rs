@@ -35,7 +35,12 @@ pub fn run(job: &Job<Arc<Instance>>, desk: &impl Desk, grace: Duration) -> Finis
     let mut failures = u32::from(answer.status == Status::Failed);
     while worth_another(&answer, failures, job, &cell) {
         let pause = (RETRY_PAUSE * 2u32.saturating_pow(attempts - 1)).min(RETRY_PAUSE_MAX);
-        cell.pause(pause.min(Duration::from_nanos(u64::try_from(cell.left_ns()).unwrap_or(0))));
+        let pause_ns = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
+        // A pause that leaves no time for an attempt would only take that time from the handlers behind.
+        if cell.left_ns() < pause_ns.saturating_add(ATTEMPT_MIN_NS) {
+            break;
+        }
+        cell.pause(pause);
         if cell.cancel_reason() != abi::SNOOZE_CANCEL_NONE || cell.left_ns() < ATTEMPT_MIN_NS {
             break;
         }

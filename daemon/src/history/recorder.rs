@@ -80,9 +80,10 @@ impl Recorder {
         }))
     }
 
-    /// Other secrets are known from now on.
-    pub fn set_scrubber(&self, scrubber: Scrubber) {
-        self.scrubber.store(Arc::new(scrubber));
+    /// Knows these secrets, too, from now on. None is forgotten: an instance of the configuration before may still
+    /// tell its own.
+    pub fn learn(&self, scrubber: &Scrubber) {
+        self.scrubber.rcu(|known| known.and(scrubber));
     }
 
     /// Takes secrets out of a text.
@@ -264,7 +265,10 @@ impl Recorder {
     }
 
     fn log_line(&self, line: &Line) {
-        let text = self.scrub(line.text());
+        let text = match line.is_cut() {
+            true => self.scrubber.load().scrub_cut(line.text()),
+            false => self.scrub(line.text()),
+        };
         let level = match line.level {
             cloudsnooze_abi::SNOOZE_LOG_ERROR => {
                 tracing::error!(instance = line.instance, "{text}");

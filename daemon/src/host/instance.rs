@@ -274,10 +274,14 @@ impl Instance {
 
     /// Asks whether the effect of a handled event holds; None when the plugin offers no answer.
     pub fn verify(&self, event: &Delivery, call: &CallCell, result: Option<&Map<String, Value>>) -> Option<Answer> {
-        match &self.body {
+        let said = match &self.body {
             Body::Native(native) => native.verify(event, call),
             Body::External(external) => external.verify(event, call, result),
+        };
+        if said.as_ref().is_some_and(|answer| answer.status == Status::Panicked) {
+            self.quarantine();
         }
+        said
     }
 
     /// Tells it that its call was cancelled. Does not wait.

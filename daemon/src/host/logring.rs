@@ -19,12 +19,18 @@ pub struct Line {
     pub instance: &'static str,
     text: [u8; LINE_BYTES_MAX],
     len: u16,
+    is_cut: bool,
 }
 
 impl Line {
     /// The text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.text[..usize::from(self.len)]).unwrap_or_default()
+    }
+
+    /// Whether the plugin's line was longer.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 }
 
@@ -55,7 +61,7 @@ impl LogRing {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let mut line = Line { level, instance, text: [0; LINE_BYTES_MAX], len: end as u16 };
+        let mut line = Line { level, instance, text: [0; LINE_BYTES_MAX], len: end as u16, is_cut: end < text.len() };
         line.text[..end].copy_from_slice(&text.as_bytes()[..end]);
         if self.lines.push(line).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -82,11 +88,13 @@ mod tests {
         let ring = LogRing::new(cloudsnooze_abi::SNOOZE_LOG_INFO);
         ring.push("a", cloudsnooze_abi::SNOOZE_LOG_DEBUG, "not kept");
         ring.push("a", 1, &"ü".repeat(300));
-        assert_eq!(ring.pop().expect("line").text(), "ü".repeat(240));
+        let line = ring.pop().expect("line");
+        assert_eq!((line.text(), line.is_cut()), (&*"ü".repeat(240), true));
         for n in 0..LINES_MAX + 7 {
             ring.push("a", 1, &n.to_string());
         }
-        assert_eq!(ring.pop().expect("line").text(), "0");
+        let line = ring.pop().expect("line");
+        assert_eq!((line.text(), line.is_cut()), ("0", false));
         assert_eq!((ring.take_dropped(), ring.take_dropped()), (7, 0));
     }
 }

@@ -95,10 +95,11 @@ impl Native {
     /// Touches what on_event will need, on the calling pool thread.
     pub fn warm_up(&self) {
         if let Some(warm_up) = member!(self.table, warm_up) {
+            services::take_error();
             // SAFETY: live, active table.
             unsafe { warm_up(self.table) };
+            self.context.log_error_of("warm_up");
         }
-        services::take_error();
     }
 
     /// What it subscribed to.
@@ -112,7 +113,7 @@ impl Native {
     }
 
     /// Hands an event over and waits for the answer; an asynchronous one until it is completed, at
-    /// most until the deadline and `grace`.
+    /// most until the deadline and half of `grace`.
     pub fn handle(&self, event: &Arc<Delivery>, call: &Arc<CallCell>, grace: Duration) -> Answer {
         let Some(on_event) = member!(self.table, on_event) else {
             return Answer::new(Status::Failed, "the instance has no on_event");
@@ -122,14 +123,18 @@ impl Native {
         let mut status = unsafe { on_event(self.table, event.as_raw(), call.as_raw()) };
         let mut error = services::take_error();
         if status == abi::SNOOZE_ASYNC {
+            // Never freed: the plugin is promised an answer (SNOOZE_E_STATE) should it complete a call that is over.
+            std::mem::forget(Arc::clone(call));
             if self.class.caps & abi::SNOOZE_CAP_ASYNC == 0 {
+                std::mem::forget(Arc::clone(event));
                 return Answer::new(Status::Failed, "answered ASYNC without claiming the capability");
             }
-            if let Some((code, text)) = call.wait_completed(grace) {
+            // Home before the whole grace is over: the worker is not lost to a plugin that merely forgot.
+            if let Some((code, text)) = call.wait_completed(grace / 2) {
                 (status, error) = (code, Some(text).filter(|t| !t.is_empty()));
             } else {
-                // The plugin may still use both at any later time.
-                std::mem::forget((Arc::clone(event), Arc::clone(call)));
+                // The plugin may still use it at any later time.
+                std::mem::forget(Arc::clone(event));
                 return Answer::new(Status::Cancelled, "was not completed in its time");
             }
         }
@@ -149,24 +154,30 @@ impl Native {
     /// Tells the instance that its call was cancelled.
     pub fn cancel(&self, call: &CallCell, reason: u32) {
         if let Some(on_cancel) = member!(self.table, on_cancel) {
+            services::take_error();
             // SAFETY: active table, live call.
             unsafe { on_cancel(self.table, call.as_raw(), reason) };
+            self.context.log_error_of("on_cancel");
         }
     }
 
     /// Stops everything the instance started.
     pub fn deactivate(&self) {
         if let Some(deactivate) = member!(self.table, deactivate) {
+            services::take_error();
             // SAFETY: active table with no call in progress (`Instance` holds that).
             unsafe { deactivate(self.table) };
+            self.context.log_error_of("deactivate");
         }
     }
 
     /// Frees the instance; nothing of it may be called afterwards.
     pub fn destroy(&self) {
         if let Some(destroy) = member!(self.table, destroy) {
+            services::take_error();
             // SAFETY: inactive table, destroyed once (`Instance` holds that).
             unsafe { destroy(self.table) };
+            self.context.log_error_of("destroy");
         }
     }
 }

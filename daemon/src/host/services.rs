@@ -56,6 +56,13 @@ pub fn take_error() -> Option<String> {
 }
 
 impl Context {
+    /// Logs the error text that a function without an answer attached: nobody else would learn of it.
+    pub fn log_error_of(&self, function: &str) {
+        if let Some(text) = take_error() {
+            self.log.push(self.name, abi::SNOOZE_LOG_ERROR, &format!("{function} failed: {text}"));
+        }
+    }
+
     /// A context for the instance of this name; never freed.
     pub fn leak(name: &str, log: Arc<LogRing>) -> &'static Self {
         let name: &'static str = Box::leak(name.to_owned().into_boxed_str());

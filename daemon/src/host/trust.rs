@@ -37,6 +37,9 @@ pub struct Trusted {
 pub fn open(path: &Path, pin: Option<&str>) -> Result<Trusted, Refusal> {
     let real = path.canonicalize().map_err(|e| Refusal::Io(format!("{}: {e}", path.display())))?;
     check_directories(&real)?;
+    // Whoever can write where a link stands chooses which of the trusted files is run.
+    let named = std::path::absolute(path).map_err(|e| Refusal::Io(format!("{}: {e}", path.display())))?;
+    check_directories(&named)?;
     let file = File::options()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)

@@ -83,10 +83,15 @@ impl Shared {
         let conf_d = conf_d.clone().or_else(|| beside.filter(|d| d.is_dir()));
         let fresh = Config::load(file, conf_d.as_deref()).map_err(refused)?;
         let changes = Config::diff(&self.loaded.load().config, &fresh.config);
+        // First without making anything: an instance of a refused configuration may already do harm.
+        assemble::check(&fresh, &SecretSources::system()).map_err(refused)?;
+        // Before an instance can tell one.
+        self.recorder.learn(&assemble::scrubber(&fresh, &SecretSources::system()));
         let Assembly { plans, scrubber, warnings } =
             assemble::make(&fresh, &SecretSources::system(), &self.ring).map_err(refused)?;
         let instances: Vec<Arc<Instance>> = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
-        self.recorder.set_scrubber(scrubber);
+        self.recorder.learn(&scrubber);
+        self.pool.order(Order::Settings(super::settings(&fresh.config)));
         self.pool.order(Order::WarmUp(instances));
         let old = self.plans.swap(Arc::new(plans));
         let old: Vec<Arc<Instance>> = old.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();

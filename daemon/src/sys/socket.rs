@@ -6,7 +6,7 @@
 use nix::unistd::{Group, chown};
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
@@ -21,6 +21,10 @@ pub fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, String> 
     }
     if UnixStream::connect(path).is_ok() {
         return Err(format!("another daemon listens on {}", path.display()));
+    }
+    // A path that was mistyped must not cost a file.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(format!("{} is there and is no socket; it is left alone", path.display()));
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail("cannot replace the stale socket", error)),
