@@ -4,12 +4,12 @@
 //! JSON path. Runs on normal threads. Must never leave an instance behind when it refuses: a bad
 //! configuration changes nothing.
 
-use crate::config::{Config, ConfigError, JsonPath, Loaded, Scrubber, Secret, SecretSources, Start as ConfigStart};
+use crate::config::{Config, ConfigError, JsonPath, Loaded, Scrubber, SecretSources, Start as ConfigStart};
 use crate::dispatch::plan::{Handler, Plans, Start};
 use crate::event::{Action, EventType, Pattern};
+use crate::host::instance::Subscription;
 use crate::host::logring::LogRing;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance};
-use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -43,11 +43,16 @@ impl Entry<'_> {
 
     fn error(&self, loaded: &Loaded, refusal: &Refusal, scrubber: &Scrubber) -> Vec<ConfigError> {
         let path = JsonPath::handler(self.key, self.index);
-        let say = |path: &JsonPath, found: &str, expected: &str| loaded.error(path, &scrubber.scrub(found), expected, "");
+        let say =
+            |path: &JsonPath, found: &str, expected: &str| loaded.error(path, &scrubber.scrub(found), expected, "");
         let name = &self.handler.name;
         match refusal {
             Refusal::NotFound { .. } => {
-                vec![say(&path.key("name"), &refusal.to_string(), "the name of an installed plugin (snooze plugin list)")]
+                vec![say(
+                    &path.key("name"),
+                    &refusal.to_string(),
+                    "the name of an installed plugin (snooze plugin list)",
+                )]
             }
             Refusal::Config(faults) => {
                 let expected = format!("what '{name}' takes (snooze plugin info {name})");
@@ -57,7 +62,9 @@ impl Entry<'_> {
             Refusal::NotSubscribed { .. } => {
                 vec![say(&path.key("name"), &format!("'{name}' {refusal}"), "a type that the plugin handles")]
             }
-            _ => vec![say(&path.key("name"), &format!("plugin '{name}' was refused: {refusal}"), "a plugin that loads")],
+            _ => {
+                vec![say(&path.key("name"), &format!("plugin '{name}' was refused: {refusal}"), "a plugin that loads")]
+            }
         }
     }
 }
@@ -83,26 +90,27 @@ fn entries(config: &Config) -> Vec<Entry<'_>> {
 ///
 /// # Errors
 /// Every one there is.
-pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, Vec<ConfigError>> {
-    let directories = directories(&loaded.config);
-    let (mut errors, mut handlers) = (Vec::new(), Vec::new());
-    for entry in entries(&loaded.config) {
-        let (config, known) = match loaded.resolve(entry.key, entry.index, secrets) {
-            Ok(resolved) => resolved,
-            Err(bad) => {
-                errors.extend(bad);
-                continue;
-            }
-        };
-        let scrubber = Scrubber::new(&known, [&config]);
-        let checked = discover::find(&entry.handler.name, &directories)
-            .and_then(|found| instance::check(&found, entry.handler.sha256.as_deref(), &config));
-        match checked {
-            Ok(()) => handlers.push(planned(&entry, None, false, ())),
-            Err(refusal) => errors.extend(entry.error(loaded, &refusal, &scrubber)),
-        }
-    }
-    if errors.is_empty() { Ok(Plans::new(handlers, assumed(&loaded.config))) } else { Err(errors) }
+pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<(), Vec<ConfigError>> {
+    let made = each(loaded, secrets, |entry, found, spec| {
+        instance::check(&found, spec.sha256.as_deref(), &spec.config)?;
+        planned(entry, &[], false, ())
+    });
+    if made.errors.is_empty() { Ok(()) } else { Err(made.errors) }
+}
+
+/// The plans as they would be, for showing: after every check, instances are made but not opened, asked
+/// what they subscribe to, and freed.
+///
+/// # Errors
+/// Every one there is.
+pub fn rehearse(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, Vec<ConfigError>> {
+    check(loaded, secrets)?;
+    let silent = Arc::new(LogRing::new(0));
+    let made = each(loaded, secrets, |entry, found, spec| {
+        planned(entry, &instance::rehearse(&found, &spec, &silent)?, false, ())
+    });
+    let plans = Plans::new(made.handlers, assumed(&loaded.config));
+    if made.errors.is_empty() { Ok(plans) } else { Err(made.errors) }
 }
 
 /// Makes every handler's instance.
@@ -110,32 +118,60 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, Vec<
 /// # Errors
 /// Every error there is; instances made on the way are retired again.
 pub fn make(loaded: &Loaded, secrets: &SecretSources, log: &Arc<LogRing>) -> Result<Assembly, Vec<ConfigError>> {
-    let directories = directories(&loaded.config);
-    let (mut errors, mut handlers, mut known): (_, Vec<Handler>, Vec<Secret>) = (Vec::new(), Vec::new(), Vec::new());
-    let mut configs: Vec<Value> = Vec::new();
-    for entry in entries(&loaded.config) {
-        match loaded.resolve(entry.key, entry.index, secrets) {
-            Err(bad) => errors.extend(bad),
-            Ok((config, secrets)) => {
-                let scrubber = Scrubber::new(&secrets, [&config]);
-                known.extend(secrets);
-                configs.push(config.clone());
-                match make_one(loaded, &entry, config, &directories, log) {
-                    Ok(handler) => handlers.push(handler),
-                    Err(refusal) => errors.extend(entry.error(loaded, &refusal, &scrubber)),
-                }
-            }
-        }
-    }
-    if !errors.is_empty() {
-        for handler in handlers {
+    let made = each(loaded, secrets, |entry, found, spec| {
+        let instance = Instance::make(&found, &spec, log)?;
+        let (subscribed, reentrant) = (instance.subscriptions(), instance.is_reentrant());
+        planned(entry, &subscribed, reentrant, Arc::clone(&instance)).inspect_err(|_| instance.retire())
+    });
+    if !made.errors.is_empty() {
+        for handler in made.handlers {
             handler.instance.retire();
         }
-        return Err(errors);
+        return Err(made.errors);
     }
     let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
-    let scrubber = Scrubber::new(&known, &configs);
-    Ok(Assembly { plans: Plans::new(handlers, assumed(&loaded.config)), scrubber, warnings })
+    Ok(Assembly {
+        plans: Plans::new(made.handlers, assumed(&loaded.config)),
+        scrubber: scrubber(loaded, secrets),
+        warnings,
+    })
+}
+
+/// What came of walking over the handlers.
+struct Made<I> {
+    handlers: Vec<Handler<I>>,
+    errors: Vec<ConfigError>,
+}
+
+/// Finds each handler's plugin, resolves its secrets, and has `one` make of it what is wanted.
+fn each<I>(
+    loaded: &Loaded,
+    secrets: &SecretSources,
+    mut one: impl FnMut(&Entry<'_>, discover::Found, InstanceSpec) -> Result<Handler<I>, Refusal>,
+) -> Made<I> {
+    let directories = directories(&loaded.config);
+    let mut made = Made { handlers: Vec::new(), errors: Vec::new() };
+    for entry in entries(&loaded.config) {
+        let (config, known) = match loaded.resolve(entry.key, entry.index, secrets) {
+            Ok(resolved) => resolved,
+            Err(bad) => {
+                made.errors.extend(bad);
+                continue;
+            }
+        };
+        let scrubber = Scrubber::new(&known, [&config]);
+        let spec = InstanceSpec {
+            name: entry.name(),
+            config,
+            sha256: entry.handler.sha256.clone(),
+            state_dir: instance::state_dir(&loaded.config.state_directory, &entry.name()),
+        };
+        match discover::find(&entry.handler.name, &directories).and_then(|found| one(&entry, found, spec)) {
+            Ok(handler) => made.handlers.push(handler),
+            Err(refusal) => made.errors.extend(entry.error(loaded, &refusal, &scrubber)),
+        }
+    }
+    made
 }
 
 /// Knows every secret of a configuration; a handler whose secrets cannot be read adds none.
@@ -145,48 +181,34 @@ pub fn scrubber(loaded: &Loaded, secrets: &SecretSources) -> Scrubber {
     Scrubber::new(&known.concat(), &configs)
 }
 
-fn make_one(
-    loaded: &Loaded,
-    entry: &Entry<'_>,
-    config: Value,
-    directories: &[PathBuf],
-    log: &Arc<LogRing>,
-) -> Result<Handler, Refusal> {
-    let found = discover::find(&entry.handler.name, directories)?;
-    let spec = InstanceSpec {
-        name: entry.name(),
-        config,
-        sha256: entry.handler.sha256.clone(),
-        state_dir: instance::state_dir(&loaded.config.state_directory, &entry.name()),
-    };
-    let instance = Instance::make(&found, &spec, log)?;
-    // A pattern may match types that the plugin does not take: any overlap will do.
-    let types = EventType::KNOWN.into_iter().chain(EventType::parse(entry.key));
-    let mut answers = types.filter(|t| entry.pattern.matches(t)).map(|t| instance.subscription(&t)).collect::<Vec<_>>();
-    let at = answers.iter().position(Result::is_ok);
-    let subscribed = match at {
-        Some(at) => answers.swap_remove(at).unwrap_or(None),
-        None => match answers.pop() {
-            Some(Err(refusal)) => {
-                instance.retire();
-                return Err(refusal);
-            }
-            _ => None,
-        },
-    };
-    let reentrant = instance.is_reentrant();
-    Ok(planned(entry, subscribed, reentrant, instance))
+/// Of what the plugin subscribes to, the part that this handler is configured for. A pattern may match
+/// types that the plugin does not take: any overlap will do.
+fn subscribed(entry: &Entry<'_>, all: &[Subscription]) -> Result<Option<Subscription>, Refusal> {
+    if all.is_empty() {
+        return Ok(None);
+    }
+    let types = EventType::KNOWN.into_iter().chain(EventType::parse(entry.key)).filter(|t| entry.pattern.matches(t));
+    let types: Vec<EventType> = types.collect();
+    let wants = |kind: &String| Pattern::parse(kind).is_ok_and(|p| types.iter().any(|t| p.matches(t)));
+    match all.iter().find(|s| s.kinds.iter().any(wants)) {
+        Some(subscription) => Ok(Some(subscription.clone())),
+        None => {
+            let kinds: Vec<&str> = all.iter().flat_map(|s| s.kinds.iter().map(String::as_str)).collect();
+            Err(Refusal::NotSubscribed { event_type: entry.key.to_owned(), subscribed: kinds.join(", ") })
+        }
+    }
 }
 
-fn planned<I>(entry: &Entry<'_>, subscribed: Option<(u32, u64, usize)>, reentrant: bool, instance: I) -> Handler<I> {
-    let (priority, budget_us, token) = subscribed.unwrap_or((PRIORITY, 0, 0));
+fn planned<I>(entry: &Entry<'_>, all: &[Subscription], reentrant: bool, instance: I) -> Result<Handler<I>, Refusal> {
+    let subscription = subscribed(entry, all)?;
+    let (priority, budget_us, token) = subscription.map_or((PRIORITY, 0, 0), |s| (s.priority, s.budget_us, s.token));
     let given = entry.handler;
     let priority = given.priority.unwrap_or(priority);
     #[allow(clippy::cast_precision_loss, reason = "microseconds; seconds are what is wanted")]
     let wanted = if budget_us > 0 { budget_us as f64 / 1e6 } else { TIMEOUT_SECONDS };
     let timeout_ns = nanoseconds(given.timeout_seconds.unwrap_or(wanted));
     let minimum_ns = nanoseconds(given.minimum_seconds.unwrap_or(minimum_seconds(priority)));
-    Handler {
+    Ok(Handler {
         name: given.name.clone(),
         instance_name: entry.name(),
         pattern: entry.pattern.clone(),
@@ -202,7 +224,7 @@ fn planned<I>(entry: &Entry<'_>, subscribed: Option<(u32, u64, usize)>, reentran
         token,
         reentrant,
         instance,
-    }
+    })
 }
 
 /// What a handler needs to be of any use when nobody says, by the bands of the priority scale.

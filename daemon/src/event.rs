@@ -489,7 +489,8 @@ mod tests {
 
     #[test]
     fn patterns_match_whole_words_and_the_most_specific_is_the_greatest() {
-        let matches = |p: &str, t: &str| Pattern::parse(p).expect("pattern").matches(&EventType::parse(t).expect("type"));
+        let matches =
+            |p: &str, t: &str| Pattern::parse(p).expect("pattern").matches(&EventType::parse(t).expect("type"));
         assert!(matches("cloud.spot.*", "cloud.spot.interrupt"));
         assert!(!matches("cloud.spot.*", "cloud.spotty.interrupt"));
         assert!(!matches("cloud.spot.*", "cloud.spot"));

@@ -39,7 +39,9 @@ const CPU_BUDGET_NS: i64 = 50_000_000;
 /// How often instances are tended.
 const TEND: Duration = Duration::from_millis(100);
 /// Longest wait for events in progress when the daemon is asked to leave: above every cloud's notice.
-const DRAIN_MAX: Duration = Duration::from_secs(150);
+const DRAIN_MAX_NS: i64 = 150 * 1_000_000_000;
+/// Longest wait for cancelled events to come to rest: longer than a grace.
+const STOP_MAX_NS: i64 = 2 * 1_000_000_000;
 
 /// Exit codes, after sysexits.h.
 mod exit {
@@ -52,10 +54,12 @@ mod exit {
 /// The CloudSnooze daemon: reads interruption notices and runs the configured handlers in the time left.
 #[derive(Parser, Debug)]
 #[command(name = "snoozed", version, max_term_width = 100)]
-#[command(after_help = "EXIT CODES\n  0  asked to stop, and stopped\n  70 an internal fault\n  71 the system refused something \
+#[command(
+    after_help = "EXIT CODES\n  0  asked to stop, and stopped\n  70 an internal fault\n  71 the system refused something \
     needed (a thread, the socket)\n  78 the configuration is wrong (each error with file and JSON path on stderr)\n\n\
     SIGNALS\n  HUP   take the configuration files as they are now; a bad one is refused and the old goes on\n  TERM  finish \
-    the events in progress, then leave; a second one cancels them\n\nSee also: snooze --help, snooze doctor")]
+    the events in progress, then leave; a second one cancels them\n\nSee also: snooze --help, snooze doctor"
+)]
 pub struct Args {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = "/etc/cloudsnooze/cloudsnooze.json")]
@@ -293,9 +297,9 @@ async fn drain(
     terminate: &mut tokio::signal::unix::Signal,
     interrupt: &mut tokio::signal::unix::Signal,
 ) {
-    let until = tokio::time::Instant::now() + DRAIN_MAX;
+    let until_ns = clock::boot_ns() + DRAIN_MAX_NS;
     let mut look = tokio::time::interval(Duration::from_millis(50));
-    while shared.pool.events_busy() > 0 && tokio::time::Instant::now() < until {
+    while shared.pool.events_busy() > 0 && clock::boot_ns() < until_ns {
         tokio::select! {
             _ = look.tick() => notify(&[sd_notify::NotifyState::ExtendTimeoutUsec(5_000_000)]),
             _ = terminate.recv() => break,
@@ -303,8 +307,8 @@ async fn drain(
         }
     }
     shared.pool.order(Order::ShutDown);
-    let grace = tokio::time::Instant::now() + Duration::from_secs(2);
-    while shared.pool.events_busy() > 0 && tokio::time::Instant::now() < grace {
+    let until_ns = clock::boot_ns() + STOP_MAX_NS;
+    while shared.pool.events_busy() > 0 && clock::boot_ns() < until_ns {
         look.tick().await;
     }
 }

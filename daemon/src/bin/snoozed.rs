@@ -1,4 +1,5 @@
 //! `snoozed`, the daemon: parses its arguments and hands over to `supervise`.
+//! Inputs: arguments. Outputs: an exit status. Must never hold logic of its own.
 #![allow(clippy::exit)]
 
 use clap::Parser;

@@ -1,7 +1,8 @@
 //! `snooze config`: looks at a configuration without the daemon.
 //!
 //! Inputs: configuration files, plugins, secrets. Outputs: every error and warning, or the schema. Must
-//! never show a secret, nor make an instance of a plugin.
+//! never show a secret, nor open an instance of a plugin (a faultless configuration is rehearsed: created,
+//! asked what it subscribes to, freed).
 
 use super::fault::{Exit, Fault, Outcome};
 use super::paint::{Paint, Tone};
@@ -97,7 +98,7 @@ fn checked(args: &Check, session: &mut Session<'_>) -> Outcome {
 fn check(file: &Path, conf_d: Option<&Path>, files_only: bool) -> Result<Loaded, Vec<ConfigError>> {
     let loaded = Config::load(file, conf_d)?;
     if !files_only {
-        assemble::check(&loaded, &SecretSources::system())?;
+        assemble::rehearse(&loaded, &SecretSources::system())?;
     }
     Ok(loaded)
 }

@@ -1,6 +1,7 @@
 //! `snooze plan`: which handlers an event has, in which order, with how much time.
 //!
-//! Inputs: the daemon's plan, or a configuration. Outputs: a screen. Must never call a plugin.
+//! Inputs: the daemon's plan, or a configuration that is rehearsed. Outputs: a screen. Must never open an
+//! instance of a plugin.
 
 use super::duration::{self, exact, human};
 use super::fault::{Exit, Fault, Outcome};
@@ -92,7 +93,7 @@ fn of_daemon(event_type: &EventType, left: &[f64], session: &Session<'_>) -> Res
 
 fn of_configuration(event_type: &EventType, left: &[f64], session: &Session<'_>) -> Result<PlanView, Fault> {
     let loaded = session.configuration()?;
-    let plans = assemble::check(&loaded, &SecretSources::system());
+    let plans = assemble::rehearse(&loaded, &SecretSources::system());
     let plans = plans.map_err(|errors| wrong(&session.config_path(), &errors))?;
     Ok(PlanView::new(event_type, &plans.of(event_type), left, loaded.config.dispatch.finish_before_seconds))
 }

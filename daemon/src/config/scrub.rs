@@ -368,7 +368,7 @@ mod tests {
         for (cut, clean) in [
             ("cannot reach user:päs", "cannot reach [redacted]"),
             ("wrong 'pässwor", "wrong '[redacted]"),
-            ("pässword is not päs", "[redacted] is not päs"),
+            ("pässword is not pä", "[redacted] is not pä"),
             ("no user", "no [redacted]"),
             ("no use", "no use"),
         ] {

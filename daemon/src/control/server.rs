@@ -142,7 +142,9 @@ async fn watch<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
         let line = match lines.recv().await {
             Ok(line) => format!("{line}\n"),
             Err(RecvError::Lagged(lost)) => {
-                format!("{{\"kind\":\"log\",\"instance\":\"snoozed\",\"level\":\"warning\",\"message\":\"{lost} lines were lost\"}}\n")
+                format!(
+                    "{{\"kind\":\"log\",\"instance\":\"snoozed\",\"level\":\"warning\",\"message\":\"{lost} lines were lost\"}}\n"
+                )
             }
             Err(RecvError::Closed) => return None,
         };

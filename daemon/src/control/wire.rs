@@ -172,9 +172,9 @@ pub struct Events {
 /// `POST /v1/reload`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reloaded {
-    /// One sentence a change; empty when nothing changed.
+    /// One sentence a change that is in force; empty when there is none.
     pub changes: Vec<String>,
-    /// Those of them that wait for a restart.
+    /// Further changes, which wait for a restart.
     pub needs_restart: Vec<String>,
     pub warnings: Vec<String>,
 }

@@ -52,8 +52,7 @@ mod tests {
     const S: i64 = 1_000_000_000;
 
     fn wants() -> impl Strategy<Value = Vec<Want>> {
-        let want = (0..600i64, 0..60i64)
-            .prop_map(|(t, m)| Want { timeout_ns: t * S, minimum_ns: m.min(t) * S });
+        let want = (0..600i64, 0..60i64).prop_map(|(t, m)| Want { timeout_ns: t * S, minimum_ns: m.min(t) * S });
         proptest::collection::vec(want, 1..8)
     }
 

@@ -104,7 +104,14 @@ pub struct Engine<I> {
 impl<I> Engine<I> {
     /// An engine without workers.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, runs: Vec::with_capacity(64), running: Vec::with_capacity(64), next_call: 1, next_seq: 1, free_workers: 0 }
+        Self {
+            settings,
+            runs: Vec::with_capacity(64),
+            running: Vec::with_capacity(64),
+            next_call: 1,
+            next_seq: 1,
+            free_workers: 0,
+        }
     }
 
     /// One more worker waits for work.
@@ -410,7 +417,8 @@ impl<I> Run<I> {
     }
 
     fn drop_rest(&mut self, now: Moment, why: &str, acts: &mut Vec<Act<I>>) {
-        let later: Vec<_> = self.plan.tiers.iter().skip(self.tier + 1).flat_map(|t| t.handlers.iter().cloned()).collect();
+        let later: Vec<_> =
+            self.plan.tiers.iter().skip(self.tier + 1).flat_map(|t| t.handlers.iter().cloned()).collect();
         for handler in std::mem::take(&mut self.pending).into_iter().chain(later) {
             self.not_run(&handler, why, now, acts);
         }

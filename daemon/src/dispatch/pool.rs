@@ -18,8 +18,8 @@ use crate::sys::{clock, memory};
 use crossbeam_queue::ArrayQueue;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -331,7 +331,8 @@ impl Pool {
     fn call(&self, me: usize, job: &Job<Shared>, grace_ns: i64) -> bool {
         let started = clock::boot_ns();
         let grace = Duration::from_nanos(u64::try_from(grace_ns).unwrap_or(0));
-        let finished = catch_unwind(AssertUnwindSafe(|| run::run(job, self, grace))).unwrap_or_else(|_| run::broken(started));
+        let finished =
+            catch_unwind(AssertUnwindSafe(|| run::run(job, self, grace))).unwrap_or_else(|_| run::broken(started));
         let mut state = self.lock();
         let demoted = state.slots[me].cpu_at_start_ns.take().is_none();
         let given_up = state.calls.remove(&job.call).is_none();

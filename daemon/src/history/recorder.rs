@@ -175,7 +175,16 @@ impl Recorder {
             Note::Refused(event) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(event = %event.id, r#type = %event.event_type, "event refused: the queue is full");
-                self.keep(|store, json| store.published(&NewEvent { event: &event, state: "refused", json }), &event.to_json(event.detected));
+                let json = event.to_json(event.detected);
+                self.keep(
+                    |store, text| store.published(&NewEvent { event: &event, state: "refused", json: text }),
+                    &json,
+                );
+                // Whoever waits for its end learns that there is none to wait for.
+                self.tell(&json!({
+                    "kind": "completed", "event_id": event.id.to_string(), "state": "refused", "duration_ms": 0.0,
+                    "left_seconds": event.seconds_left(clock::now()).unwrap_or(0.0),
+                }));
             }
             Note::Started(job, at_boot_ns) => {
                 let id = job.event.id.to_string();
@@ -255,8 +264,13 @@ impl Recorder {
         lock(&self.live).retain(|id, _| id.to_string() != report.event_id);
         let failed = report.handlers.iter().filter(|h| !matches!(h.status, Ended::Handled | Ended::Declined)).count();
         tracing::info!(
-            event = report.event_id, state = report.state, handlers = report.handlers.len(), failed,
-            duration_ms = report.duration_ms, left_seconds = report.left_seconds, "event over"
+            event = report.event_id,
+            state = report.state,
+            handlers = report.handlers.len(),
+            failed,
+            duration_ms = report.duration_ms,
+            left_seconds = report.left_seconds,
+            "event over"
         );
         self.tell(&json!({
             "kind": "completed", "event_id": report.event_id, "state": report.state,

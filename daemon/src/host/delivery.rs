@@ -148,9 +148,7 @@ impl Delivery {
             abi::SNOOZE_FIELD_SEVERITY => Some(event.severity.as_str()),
             abi::SNOOZE_FIELD_PROVIDER => given(&event.provider),
             abi::SNOOZE_FIELD_ACTION => Some(event.action.as_str()),
-            abi::SNOOZE_FIELD_DEADLINE => {
-                self.deadline.get_or_init(|| event.effective.map(Moment::rfc3339)).as_deref()
-            }
+            abi::SNOOZE_FIELD_DEADLINE => self.deadline.get_or_init(|| event.effective.map(Moment::rfc3339)).as_deref(),
             abi::SNOOZE_FIELD_INSTANCE_TYPE => given(&event.machine.instance_type),
             abi::SNOOZE_FIELD_ZONE => given(&event.machine.zone),
             abi::SNOOZE_FIELD_REGION => given(&event.machine.region),
@@ -281,9 +279,8 @@ impl CallCell {
 
     /// A descriptor that turns readable on cancellation; -1 when none can be had.
     pub fn cancel_fd(&self) -> i32 {
-        let fd = self.cancel_fd.get_or_init(|| {
-            EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok()
-        });
+        let fd =
+            self.cancel_fd.get_or_init(|| EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).ok());
         let Some(fd) = fd else { return -1 };
         if self.cancel_reason() != abi::SNOOZE_CANCEL_NONE {
             let _ = fd.write(1);

@@ -11,10 +11,9 @@ use super::load::{self, ClassInfo, Loaded};
 use super::logring::LogRing;
 use super::native::Native;
 use super::refusal::Refusal;
-use super::services::Context;
+use super::services::{Context, Subscribed};
 use super::state::{Lifecycle, Step};
 use super::{schema, trust};
-use crate::event::{EventType, Pattern};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -59,9 +58,31 @@ pub struct PluginInfo {
     pub config_schema: Option<Value>,
 }
 
+/// What an instance says it can handle.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Types and patterns.
+    pub kinds: Vec<String>,
+    /// Priority when the configuration names none.
+    pub priority: u32,
+    /// Time wanted when the configuration names none, microseconds; 0 = the host's default.
+    pub budget_us: u64,
+    /// Given back with each call, as an address.
+    pub token: usize,
+}
+
+/// The protocol of external plugins has no priority; the middle of the scale.
+const EXTERNAL_PRIORITY: u32 = 50;
+
+impl From<Subscribed> for Subscription {
+    fn from(s: Subscribed) -> Self {
+        Self { kinds: s.kinds, priority: s.priority, budget_us: s.budget_us, token: s.handler }
+    }
+}
+
 enum Body {
     Native(Native),
-    External(External),
+    External(Box<External>),
 }
 
 /// An active instance.
@@ -83,7 +104,7 @@ pub struct Instance {
 /// A plugin that passed every check that runs no instance of it.
 enum Checked {
     Native(&'static Loaded, &'static cloudsnooze_abi::snooze_class),
-    External(Manifest, String),
+    External(Box<Manifest>, String),
 }
 
 fn check_file(found: &Found, pin: Option<&str>) -> Result<Checked, Refusal> {
@@ -93,7 +114,7 @@ fn check_file(found: &Found, pin: Option<&str>) -> Result<Checked, Refusal> {
             let loaded = load::load(file)?;
             Ok(Checked::Native(loaded, loaded.class(&found.name)?))
         }
-        Kind::External => Ok(Checked::External(Manifest::parse(&file.path, &file.bytes)?, file.sha256)),
+        Kind::External => Ok(Checked::External(Box::new(Manifest::parse(&file.path, &file.bytes)?), file.sha256)),
     }
 }
 
@@ -119,6 +140,21 @@ impl Checked {
 /// The first refusal.
 pub fn check(found: &Found, pin: Option<&str>, config: &Value) -> Result<(), Refusal> {
     check_file(found, pin)?.check_config(config)
+}
+
+/// Makes a native instance without opening it, asks what it subscribes to, and frees it: a plan can then
+/// show what would run. An external plugin is only checked: its process would have to be started.
+///
+/// # Errors
+/// The first refusal.
+pub fn rehearse(found: &Found, spec: &InstanceSpec, log: &Arc<LogRing>) -> Result<Vec<Subscription>, Refusal> {
+    let checked = check_file(found, spec.sha256.as_deref())?;
+    checked.check_config(&spec.config)?;
+    let Checked::Native(_, class) = checked else { return Ok(Vec::new()) };
+    let native = create(class, spec, log)?;
+    let subscribed = native.subscriptions();
+    native.destroy();
+    Ok(subscribed.into_iter().map(Subscription::from).collect())
 }
 
 /// Reads what a plugin file says of itself. A native one is mapped for it.
@@ -173,15 +209,18 @@ impl Instance {
         checked.check_config(&spec.config)?;
         let (body, path, sha256, version) = match checked {
             Checked::Native(loaded, class) => {
-                let native = create_native(class, spec, log)?;
+                let native = create(class, spec, log)?;
+                if let Err(refusal) = native.activate() {
+                    native.destroy();
+                    return Err(refusal);
+                }
                 let version = loaded.info(class).version;
                 (Body::Native(native), loaded.path.clone(), loaded.sha256.clone(), version)
             }
             Checked::External(manifest, sha256) => {
                 let version = manifest.version.clone();
-                let started =
-                    External::start(manifest, &spec.name, &spec.config, &spec.state_dir, Arc::clone(log))?;
-                (Body::External(started), found.path.clone(), sha256, version)
+                let started = External::start(*manifest, &spec.name, &spec.config, &spec.state_dir, Arc::clone(log))?;
+                (Body::External(Box::new(started)), found.path.clone(), sha256, version)
             }
         };
         Ok(Arc::new(Self {
@@ -218,34 +257,14 @@ impl Instance {
         matches!(&self.body, Body::Native(native) if native.is_reentrant())
     }
 
-    /// Whether it can handle events of this type; nothing subscribed means "what the configuration
-    /// sends". Gives the subscription's priority, time and token.
-    ///
-    /// # Errors
-    /// NOT_SUBSCRIBED with what it does subscribe to.
-    pub fn subscription(&self, event_type: &EventType) -> Result<Option<(u32, u64, usize)>, Refusal> {
-        let all: Vec<(Vec<String>, u32, u64, usize)> = match &self.body {
-            Body::Native(native) => {
-                let subscribed = native.subscriptions();
-                subscribed.into_iter().map(|s| (s.kinds, s.priority, s.budget_us, s.handler)).collect()
-            }
+    /// What it said it can handle; nothing means "what the configuration sends".
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        match &self.body {
+            Body::Native(native) => native.subscriptions().into_iter().map(Subscription::from).collect(),
             Body::External(external) => {
                 let kinds = external.subscriptions();
-                if kinds.is_empty() { Vec::new() } else { vec![(kinds, 50, 0, 0)] }
-            }
-        };
-        if all.is_empty() {
-            return Ok(None);
-        }
-        let wants = |kind: &String| Pattern::parse(kind).is_ok_and(|p| p.matches(event_type));
-        match all.iter().find(|(kinds, ..)| kinds.iter().any(wants)) {
-            Some((_, priority, budget_us, handler)) => Ok(Some((*priority, *budget_us, *handler))),
-            None => {
-                let subscribed: Vec<&str> = all.iter().flat_map(|(k, ..)| k.iter().map(String::as_str)).collect();
-                Err(Refusal::NotSubscribed {
-                    event_type: event_type.to_string(),
-                    subscribed: subscribed.join(", "),
-                })
+                let one = Subscription { kinds, priority: EXTERNAL_PRIORITY, budget_us: 0, token: 0 };
+                if one.kinds.is_empty() { Vec::new() } else { vec![one] }
             }
         }
     }
@@ -341,18 +360,13 @@ impl Instance {
     }
 }
 
-fn create_native(
+fn create(
     class: &'static cloudsnooze_abi::snooze_class,
     spec: &InstanceSpec,
     log: &Arc<LogRing>,
 ) -> Result<Native, Refusal> {
     let context = Context::leak(&spec.name, Arc::clone(log));
-    let native = Native::create(class, context, &spec.name, &spec.config.to_string(), &spec.state_dir)?;
-    if let Err(refusal) = native.activate() {
-        native.destroy();
-        return Err(refusal);
-    }
-    Ok(native)
+    Native::create(class, context, &spec.name, &spec.config.to_string(), &spec.state_dir)
 }
 
 /// The directory of an instance's own: its name with what a path cannot hold replaced.

@@ -127,7 +127,9 @@ fn check_surface(library: &Library, head: Head) -> Result<(), Refusal> {
     };
     let theirs = String::from_utf8_lossy(theirs);
     let ours = abi::surface::surface();
-    let (old, new) = if head.minor_built <= abi::SNOOZE_ABI_MINOR { (&*theirs, ours.as_str()) } else { (ours.as_str(), &*theirs) };
+    // Equal minors compare either way; of different ones the smaller must stand in the greater.
+    let newer = head.minor_built > abi::SNOOZE_ABI_MINOR;
+    let (old, new) = if newer { (ours.as_str(), &*theirs) } else { (&*theirs, ours.as_str()) };
     match abi::surface::compare(old, new) {
         abi::surface::Growth::Broke(member) => Err(Refusal::Surface(member)),
         abi::surface::Growth::Same | abi::surface::Growth::Grew => Ok(()),

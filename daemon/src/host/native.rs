@@ -206,8 +206,22 @@ fn answer(status: abi::snooze_status, error: Option<String>, call: &CallCell) ->
 
 fn status_name(status: abi::snooze_status) -> String {
     let names = [
-        "UNSUPPORTED", "INVALID", "NOT_FOUND", "NO_MEMORY", "BUSY", "CANCELLED", "DEADLINE", "STATE", "CONFIG", "IO",
-        "DENIED", "VERSION", "PANIC", "INTERNAL", "TOO_SMALL", "RETRY",
+        "UNSUPPORTED",
+        "INVALID",
+        "NOT_FOUND",
+        "NO_MEMORY",
+        "BUSY",
+        "CANCELLED",
+        "DEADLINE",
+        "STATE",
+        "CONFIG",
+        "IO",
+        "DENIED",
+        "VERSION",
+        "PANIC",
+        "INTERNAL",
+        "TOO_SMALL",
+        "RETRY",
     ];
     let name = usize::try_from(-i64::from(status) - 1).ok().and_then(|n| names.get(n));
     name.map_or_else(|| format!("status {status}"), |n| format!("SNOOZE_E_{n}"))

@@ -6,9 +6,9 @@
 
 use super::refusal::Refusal;
 use cloudsnooze_abi as abi;
+use object::LittleEndian;
 use object::elf;
 use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _, Sym as _};
-use object::LittleEndian;
 
 /// Largest plugin file accepted, bytes.
 pub const PLUGIN_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -106,10 +106,12 @@ fn check_segments(segments: &[elf::ProgramHeader64<LittleEndian>], bytes: &[u8])
         return Err(Refusal::ExecStack);
     }
     for segment in segments {
-        let Some(dynamic) = segment.dynamic(LittleEndian, bytes).map_err(truncated("dynamic section"))? else { continue };
+        let Some(dynamic) = segment.dynamic(LittleEndian, bytes).map_err(truncated("dynamic section"))? else {
+            continue;
+        };
         let textrel = dynamic.iter().any(|d| {
             let (tag, value) = (d.d_tag(LittleEndian), d.d_val(LittleEndian));
-            tag == elf::DT_TEXTREL || (tag == elf::DT_FLAGS && value & u64::from(elf::DF_TEXTREL.0) != 0)
+            tag == elf::DT_TEXTREL || (tag == elf::DT_FLAGS && value & elf::DF_TEXTREL.0 != 0)
         });
         if textrel {
             return Err(Refusal::TextRelocations);
@@ -172,18 +174,12 @@ fn check_head(head: &[u8]) -> Result<Head, Refusal> {
         return Err(Refusal::EntrySize { found: size, expected: size_of::<abi::snooze_entry>() });
     }
     // A newer minor's digest is not known here; its tables are size-prefixed and only grew.
-    if let Some(known) = abi::DIGEST_OF_MINOR.get(usize::from(read.minor_built)) {
-        if *known != read.digest {
-            return Err(Refusal::Digest {
-                plugin: read.digest,
-                host: *known,
-                major: read.major,
-                minor: read.minor_built,
-                member: None,
-            });
+    match abi::DIGEST_OF_MINOR.get(usize::from(read.minor_built)) {
+        Some(known) if *known != read.digest => {
+            Err(Refusal::Digest { plugin: read.digest, host: *known, major: read.major, minor: read.minor_built })
         }
+        _ => Ok(read),
     }
-    Ok(read)
 }
 
 #[cfg(test)]

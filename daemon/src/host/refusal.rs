@@ -21,11 +21,15 @@ pub enum Refusal {
     WrongMachine { found: String, expected: String },
     #[error("not a shared library ({0})")]
     NotShared(String),
-    #[error("asks for an executable stack, which would make the whole process's stack executable (build with -Wl,-z,noexecstack)")]
+    #[error(
+        "asks for an executable stack, which would make the whole process's stack executable (build with -Wl,-z,noexecstack)"
+    )]
     ExecStack,
     #[error("has text relocations, which need writable code (build with -fPIC)")]
     TextRelocations,
-    #[error("the symbol snooze_plugin_entry_v1 is missing: not a CloudSnooze plugin, or it is not exported (SNOOZE_EXPORT)")]
+    #[error(
+        "the symbol snooze_plugin_entry_v1 is missing: not a CloudSnooze plugin, or it is not exported (SNOOZE_EXPORT)"
+    )]
     NoEntry,
     #[error("the entry record begins with {found:#018x}, expected {expected:#018x}")]
     BadMagic { found: u64, expected: u64 },
@@ -37,15 +41,19 @@ pub enum Refusal {
     PointerBits(u16),
     #[error("the entry record is {found} bytes, expected at least {expected}")]
     EntrySize { found: u32, expected: usize },
-    #[error("built against a changed header: its layout digest is {plugin:#018x}, that of ABI {major}.{minor} is {host:#018x}{}", .member.as_ref().map_or_else(String::new, |m| format!("; first member that differs: {m}")))]
-    Digest { plugin: u64, host: u64, major: u16, minor: u16, member: Option<String> },
+    #[error(
+        "built against a changed header: its layout digest is {plugin:#018x}, that of ABI {major}.{minor} is {host:#018x}"
+    )]
+    Digest { plugin: u64, host: u64, major: u16, minor: u16 },
     #[error("the layout differs: {0}")]
     Surface(String),
     #[error("sha256 is {found}, the configuration pins {expected}")]
     Pin { expected: String, found: String },
     #[error("the dynamic linker refused it: {0}")]
     Unresolved(String),
-    #[error("the library holds {}, not '{expected}': the name inside must agree with the file name", .found.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", "))]
+    #[error(
+        "the library holds {}, not '{expected}': the name inside must agree with the file name", quoted(.found)
+    )]
     Name { expected: String, found: Vec<String> },
     #[error("the class record of '{name}' lacks {missing}")]
     Incomplete { name: String, missing: String },
@@ -99,4 +107,8 @@ impl Refusal {
             Self::NotSubscribed { .. } => "NOT_SUBSCRIBED",
         }
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|n| format!("'{n}'")).collect::<Vec<_>>().join(", ")
 }

@@ -55,13 +55,8 @@ impl Lifecycle {
 mod tests {
     use super::*;
 
-    const STATES: [Lifecycle; 5] = [
-        Lifecycle::Created,
-        Lifecycle::Active,
-        Lifecycle::Quarantined,
-        Lifecycle::Inactive,
-        Lifecycle::Destroyed,
-    ];
+    const STATES: [Lifecycle; 5] =
+        [Lifecycle::Created, Lifecycle::Active, Lifecycle::Quarantined, Lifecycle::Inactive, Lifecycle::Destroyed];
 
     #[test]
     fn nothing_follows_destroy_and_a_quarantined_instance_is_never_destroyed() {

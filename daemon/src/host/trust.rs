@@ -108,7 +108,10 @@ fn sealed_copy(path: &Path, bytes: &[u8]) -> Result<File, Refusal> {
     // A noexec mount is a policy; a copy in memory must not get round it.
     let mount = nix::sys::statvfs::statvfs(path).map_err(|e| Refusal::Io(e.to_string()))?;
     if mount.flags().contains(nix::sys::statvfs::FsFlags::ST_NOEXEC) {
-        return Err(Refusal::Permissions { path: path.to_owned(), problem: "lies on a file system mounted noexec".into() });
+        return Err(Refusal::Permissions {
+            path: path.to_owned(),
+            problem: "lies on a file system mounted noexec".into(),
+        });
     }
     let name = c"cloudsnooze-plugin";
     let made = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING);

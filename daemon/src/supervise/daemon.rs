@@ -13,9 +13,9 @@ use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
 use crate::event::{Action, Event, EventId, EventType, Machine, NoticeKind, Severity};
 use crate::history::recorder::Recorder;
+use crate::host::Instance;
 use crate::host::logring::LogRing;
 use crate::host::state::Lifecycle;
-use crate::host::Instance;
 use crate::source::health::State;
 use crate::sys::clock;
 use crate::sys::memory::Locked;
@@ -138,7 +138,10 @@ impl Shared {
         }
         for handler in self.plans.load().handlers() {
             if handler.instance.lifecycle() == Lifecycle::Quarantined {
-                problems.push(format!("{} is quarantined after an earlier call: snooze reload makes a new instance", handler.instance_name));
+                problems.push(format!(
+                    "{} is quarantined after an earlier call: snooze reload makes a new instance",
+                    handler.instance_name
+                ));
             }
         }
         let failed = self.recorder.counts().failed_writes.load(Ordering::Relaxed);
@@ -207,7 +210,9 @@ impl Shared {
     fn operator_event(&self, request: wire::Simulate) -> Result<Event, String> {
         let event_type = EventType::parse(&request.event_type)?;
         let now = clock::now();
-        let word = |what: &str, given: String, expected: &str| format!("{what} '{given}' is not known; expected one of {expected}");
+        let word = |what: &str, given: String, expected: &str| {
+            format!("{what} '{given}' is not known; expected one of {expected}")
+        };
         let severity = match request.severity {
             Some(text) => serde_json::from_value(text.clone().into())
                 .map_err(|_| word("severity", text, "info, warning, urgent, critical"))?,
@@ -219,7 +224,9 @@ impl Shared {
             None => usual_action(&event_type),
         };
         let effective = match request.in_seconds {
-            Some(s) if !(0.0..=86_400.0).contains(&s) => return Err(format!("'in' is {s} seconds, expected 0 to 86400")),
+            Some(s) if !(0.0..=86_400.0).contains(&s) => {
+                return Err(format!("'in' is {s} seconds, expected 0 to 86400"));
+            }
             seconds => seconds.map(|s| now.plus_ns(assemble::nanoseconds(s))),
         };
         let reserved = ["timeRemaining", "time", "provider", "action", "noticeKind", "raw"];

@@ -49,7 +49,8 @@ pub fn raise_current_thread(priority: u8) -> Grant {
 pub fn demote(tid: i32) -> bool {
     let parameter = libc::sched_param { sched_priority: 0 };
     // SAFETY: plain system call on a thread of this process; the parameter lives until it returns.
-    let done = unsafe { libc::sched_setscheduler(tid, libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, &raw const parameter) };
+    let done =
+        unsafe { libc::sched_setscheduler(tid, libc::SCHED_OTHER | libc::SCHED_RESET_ON_FORK, &raw const parameter) };
     renice(tid);
     done == 0
 }

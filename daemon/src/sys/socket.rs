@@ -27,7 +27,9 @@ pub fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, String> 
         return Err(format!("{} is there and is no socket; it is left alone", path.display()));
     }
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail("cannot replace the stale socket", error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(fail("cannot replace the stale socket", error));
+        }
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(|e| fail("cannot listen on", e))?;

@@ -1,4 +1,5 @@
 //! One delivery: how much time is left, whether it was cancelled, and what goes into the report.
+//! Inputs: the host's call. Outputs: times, flags, texts for the report. Must never outlive the call.
 #![allow(unsafe_code)]
 
 use crate::host::{Host, service};

@@ -1,4 +1,5 @@
 //! The event as a handler sees it: borrowed from the host for the duration of the call.
+//! Inputs: the host's event. Outputs: its fields. Must never keep what it borrows.
 #![allow(unsafe_code)]
 
 use crate::host::{Host, service};

@@ -1,4 +1,5 @@
-//! The trait an author implements.
+//! The trait an author implements, and the values it speaks in.
+//! Inputs: a configuration, events. Outputs: outcomes with evidence. Must never know the C tables.
 
 use crate::{Call, Cancel, Error, Event, Host};
 use schemars::JsonSchema;

@@ -32,7 +32,10 @@ fn plugins_in_c_cpp_rust_and_python_see_the_same_event_in_order_of_priority() {
     zoo.python("recorder.py", "recorder-py", json!({"PYTHONPATH": repository().join("plugins/python/src")}));
     let fake = FakeMetadata::start(Options::default()).expect("a metadata service");
     // Told in another order than that of the priorities.
-    let handler = |(name, priority): &(&str, u32)| json!({"name": name, "priority": priority, "config": {"file": zoo.join(&format!("{name}.lines"))}});
+    let handler = |(name, priority): &(&str, u32)| {
+        let file = zoo.join(&format!("{name}.lines"));
+        json!({"name": name, "priority": priority, "config": {"file": file}})
+    };
     let handlers: Vec<Value> = PLUGINS.iter().rev().map(handler).collect();
     let watched = json!({"polling_interval_seconds": 0.1, "plugins": handlers});
     let daemon = DaemonBuilder::new(zoo.bin())

@@ -53,7 +53,8 @@ impl Case {
     }
 
     fn handlers(&self, zoo: &Zoo) -> Value {
-        let recorder = |name: &str, priority: u32| json!({"name": name, "priority": priority, "config": {"mode": "", "file": self.file(zoo)}});
+        let records = json!({"mode": "", "file": self.file(zoo)});
+        let recorder = |name: &str, priority: u32| json!({"name": name, "priority": priority, "config": records});
         let mut bad = self.handler.clone();
         bad["name"] = json!(self.plugin);
         bad["priority"] = json!(50);

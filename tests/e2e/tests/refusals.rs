@@ -33,7 +33,7 @@ enum Reaches {
 
 /// A wrong plugin.
 struct Wrong {
-    /// Its file, `NAME.so`.
+    /// Its file, `NAME.so` or `NAME.plugin.json`.
     file: PathBuf,
     /// Members of its handler in the configuration, besides the name.
     handler: Value,
@@ -76,7 +76,8 @@ impl Wrong {
     }
 
     fn name(&self) -> &str {
-        self.file.file_stem().and_then(|name| name.to_str()).expect("a file name")
+        let name = self.file.file_stem().and_then(|name| name.to_str()).expect("a file name");
+        name.strip_suffix(".plugin").unwrap_or(name)
     }
 
     /// Everything that this test is about, for one wrong plugin.
@@ -419,5 +420,40 @@ fn an_instance_that_cannot_be_made_is_refused_in_the_plugins_own_words() {
         let case = wrong(zoo.join("misbehaves-cpp.so"), code, &[says]);
         let case = case.handler(json!({"config": {"throws_in": function, "what": what}}));
         case.reaches(Reaches::Created).is_refused(&zoo);
+    }
+}
+
+#[test]
+fn an_external_plugin_that_cannot_be_started_is_refused_with_the_reason() {
+    let Some(zoo) = zoo("external plugins that cannot be started are refused", &[]) else { return };
+    let external = |name: &str, named: &str, command: &[&str]| {
+        let manifest = json!({"name": named, "version": "1.0.0", "command": command, "startup_timeout_seconds": 0.5});
+        zoo.write(&format!("{name}.plugin.json"), manifest.to_string().as_bytes())
+    };
+    let syntax = zoo.write("syntax.plugin.json", b"{\"name\": \"syntax\",}");
+    wrong(syntax, "MANIFEST", &["syntax.plugin.json", "line 1"]).unmarked().is_refused(&zoo);
+    let named = external("named", "another", &["sh"]);
+    wrong(named, "NAME", &["'another', not 'named'"]).unmarked().is_refused(&zoo);
+    let lost = external("lost", "lost", &["no-such-program"]);
+    wrong(lost, "MANIFEST", &["command[0]: found 'no-such-program'"]).unmarked().is_refused(&zoo);
+    let script = zoo.write("script", b"#!/bin/sh\n");
+    fs::set_permissions(&script, Permissions::from_mode(0o777)).expect("mode");
+    let open = external("open", "open", &["./script"]);
+    wrong(open, "PERMISSIONS", &["script: is writable for everybody"]).unmarked().is_refused(&zoo);
+
+    let starts: [(&str, &str, &str, &str); 4] = [
+        ("ends", "echo no bread >&2; exit 3", "PROCESS", "its last line on stderr: no bread"),
+        ("silent", "exec sleep 60", "PROCESS", "gave no answer to initialize in its time"),
+        ("garbage", "echo hello; exec sleep 60", "PROCESS", "wrote a line that is not a JSON object: hello"),
+        (
+            "picky",
+            r#"read line; echo '{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"rows: too many"}}'; read end"#,
+            "CONFIG",
+            "rows: too many",
+        ),
+    ];
+    for (name, script, code, says) in starts {
+        let file = external(name, name, &["sh", "-c", script]);
+        wrong(file, code, &[says]).reaches(Reaches::Created).unmarked().is_refused(&zoo);
     }
 }

@@ -44,7 +44,8 @@ pub fn stale(root: &Path) -> Result<Vec<String>> {
 
 /// The files below `root` that differ from these texts or are missing.
 pub fn differing(root: &Path, fresh: &BTreeMap<String, String>) -> Vec<String> {
-    let differs = |(path, text): &(&String, &String)| std::fs::read_to_string(root.join(path)).ok().as_ref() != Some(*text);
+    let differs =
+        |(path, text): &(&String, &String)| std::fs::read_to_string(root.join(path)).ok().as_ref() != Some(*text);
     fresh.iter().filter(differs).map(|(path, _)| path.clone()).collect()
 }
 

@@ -9,7 +9,6 @@ use super::super::paint::Tone;
 use super::super::render::plain;
 use super::super::session::Session;
 use crate::config::{Scrubber, SecretSources, resolve};
-use crate::event::EventType;
 use crate::host::discover::Found;
 use crate::host::instance::{self, Instance, InstanceSpec};
 use crate::host::logring::LogRing;
@@ -149,14 +148,8 @@ fn test(found: &Found, config: Value, state_dir: &Path, steps: &mut Steps) {
 
 /// Which types it takes.
 fn taken(instance: &Instance) -> String {
-    let all = EventType::KNOWN;
-    let taken: Vec<String> =
-        all.iter().filter(|kind| instance.subscription(kind).is_ok()).map(ToString::to_string).collect();
-    match taken.len() {
-        n if n == all.len() => "takes every type of event".into(),
-        0 => "takes no built-in type of event".into(),
-        _ => format!("takes {}", taken.join(", ")),
-    }
+    let kinds: Vec<String> = instance.subscriptions().into_iter().flat_map(|s| s.kinds).collect();
+    if kinds.is_empty() { "takes whatever it is sent".into() } else { format!("takes {}", kinds.join(", ")) }
 }
 
 fn tell(found: &Found, steps: &Steps, messages: &[String], session: &mut Session<'_>) -> Result<(), Fault> {

@@ -55,10 +55,12 @@ fn used(report: &EventReport, paint: Paint, name: usize, lane: usize) -> String 
         return String::new();
     }
     let used_seconds = report.duration_ms / 1e3;
+    // Whole notices are seconds to minutes; work that took less is told in its own unit.
+    let shown = |seconds: f64| if seconds < 1.0 { human(seconds) } else { exact(seconds) };
     let bar = bar(0.0, Some(used_seconds / all_seconds), lane);
     let of = if report.deadline.is_some() { "" } else { " assumed" };
     let label = paint.text(Tone::Dim, &format!("{:<name$}", "time used"));
-    format!("  {label}  {:>8}  {bar}  {} of {}{of}\n", "", human(used_seconds), exact(all_seconds))
+    format!("  {label}  {:>8}  {bar}  {} of {}{of}\n", "", shown(used_seconds), exact(all_seconds))
 }
 
 /// A lane with a bar between two parts of it (0 to 1); empty without an end.

@@ -1,4 +1,5 @@
 //! Tests of the commands that work without a daemon, on files of their own.
+//! Must never use the configuration, the plugins or the socket of this machine.
 
 use super::{fixture, golden, snooze};
 use serde_json::{Value, json};

@@ -1,4 +1,5 @@
 //! Tests of the screens: fixed values in, golden text out.
+//! Must never depend on the terminal, the time or the machine.
 
 use super::golden;
 use crate::cli::paint::Paint;

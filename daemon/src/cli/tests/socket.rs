@@ -1,4 +1,5 @@
 //! Tests of the commands that ask the daemon, against a server that plays one on a unix socket.
+//! Must never ask a daemon of this machine.
 
 use super::screens::{bad_report_value, plan_value, report_value, status_value};
 use super::{Ran, snooze};

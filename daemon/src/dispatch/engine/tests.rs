@@ -24,7 +24,6 @@ struct Manners {
 }
 
 struct Call {
-    handler: String,
     tier: Option<usize>,
     ends_ns: i64,
     obeys: bool,
@@ -110,7 +109,6 @@ impl World {
                     assert!(job.budget_ns <= job.handler.timeout_ns, "no more than the timeout is granted");
                     self.log.push((self.now.boot_ns, job.handler.name.clone()));
                     let call = Call {
-                        handler: job.handler.name.clone(),
                         tier: job.tier,
                         ends_ns: self.now.boot_ns + manners.works_ms * MS,
                         obeys: manners.obeys,
@@ -216,7 +214,10 @@ fn a_handler_that_ignores_its_time_is_given_up_and_the_rest_still_run() {
 #[test]
 fn a_handler_that_obeys_is_timed_out_not_abandoned() {
     let mut world = World::new(2);
-    world.publish(event(Severity::Urgent, Some(20_000), world.now), plan(&[Manners { timeout_ms: 500, ..good(100, 9_000) }]));
+    world.publish(
+        event(Severity::Urgent, Some(20_000), world.now),
+        plan(&[Manners { timeout_ms: 500, ..good(100, 9_000) }]),
+    );
     world.run();
     assert_eq!(world.status_of("h0"), Ended::TimedOut);
 }

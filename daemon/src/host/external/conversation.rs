@@ -368,6 +368,9 @@ impl Conversation {
             state.initialized.get_or_insert(initialized);
         } else if let Some(slot) = state.pending.get_mut(&id) {
             slot.outcome.get_or_insert(Outcome::Reply(reply));
+        } else if matches!(state.phase, Phase::Stopped) {
+            // That to `shutdown`, which nobody awaits.
+            return Ok(());
         } else {
             drop(state);
             self.say(abi::SNOOZE_LOG_DEBUG, "an answer to no request, or too late, was dropped");

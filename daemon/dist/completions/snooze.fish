@@ -1,0 +1,234 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_snooze_global_optspecs
+    string join \n socket= config= json color= q/quiet h/help V/version
+end
+
+function __fish_snooze_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_snooze_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_snooze_using_subcommand
+    set -l cmd (__fish_snooze_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c snooze -n "__fish_snooze_needs_command" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_needs_command" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_needs_command" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_needs_command" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_needs_command" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_needs_command" -s V -l version -d 'Print version'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "status" -d 'Show what the daemon watches, which handlers are ready, and what is wrong'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "plan" -d 'Show what would run for an event: order, priorities, and the time each handler gets'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "simulate" -d 'Make an event up and have the daemon handle it, as a rehearsal'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "watch" -d 'Follow events, handlers and plugins\' messages as they happen'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "events" -d 'List the events there were, newest first'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "report" -d 'Show what became of an event: what ran, when, how long, what was verified, how much time was left'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "plugin" -d 'List plugins, describe one, or try one'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "config" -d 'Check a configuration, or print its schema'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "reload" -d 'Have the daemon use the changed configuration, without a gap'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "doctor" -d 'Check configuration, plugins, secrets, daemon, cloud and machine, with a hint where something is not well'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "mock-metadata" -d 'Play a cloud\'s instance metadata service, so that interruption notices can be rehearsed without a cloud'
+complete -c snooze -n "__fish_snooze_using_subcommand status" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand status" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand status" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand status" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand status" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -l left -d 'Time until the cloud acts (20s, 2m); may be given several times, one column each' -r
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -l offline -d 'Work from the configuration even when the daemon runs'
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l in -d 'Time until the cloud would act (20s, 2m); without it, the notice names no time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l severity -d 'How bad it is [default: what the type usually has]' -r -f -a "info\t''
+warning\t''
+urgent\t''
+critical\t''"
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l action -d 'What the cloud would do [default: what the type usually has]' -r -f -a "terminate\t''
+stop\t''
+hibernate\t''
+reboot\t''
+redeploy\t''
+freeze\t''
+none\t''"
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l data -d 'A further member of the event\'s data; VALUE is JSON, or else text' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l dry-run -d 'Show the plan for that time left and run nothing'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l wait -d 'Follow the event to its end and show its report; exit code 1 unless all is handled'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand watch" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand watch" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand watch" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand watch" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand watch" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand events" -l limit -d 'Most events to list' -r
+complete -c snooze -n "__fish_snooze_using_subcommand events" -l type -d 'Only events of this type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand events" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand events" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand events" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand events" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand events" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand report" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand report" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand report" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand report" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand report" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -f -a "list" -d 'List every plugin that can be found, with the reason where one is refused'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -f -a "info" -d 'Say what a plugin is and which settings it takes'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -f -a "load-test" -d 'Load a plugin, make an instance of it and put it away again; it gets no event'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from info" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from info" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from info" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from info" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from info" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from info" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -l config-file -d 'Its settings: a JSON file with what would stand under "config"; left out: {}' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -f -a "check" -d 'Say everything that is wrong or doubtful: form, meaning, plugins, their settings, secrets'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -f -a "schema" -d 'Print the JSON Schema of the configuration'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -l conf-d -d 'Directory of further files that count after the main one' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -l files-only -d 'Check the files only, not whether plugins and secrets are on this machine'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from schema" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from schema" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from schema" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from schema" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from schema" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand config; and __fish_seen_subcommand_from schema" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand reload" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand reload" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand reload" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand reload" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand reload" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand doctor" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand completions" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand completions" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand completions" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand completions" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand completions" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand man" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand man" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand man" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand man" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand man" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l listen -d 'Address and port to listen on; port 0 takes a free one' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l script -d 'JSON file that says which instance to play and what happens when' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l instance-id -d 'Instance id to serve, instead of the script\'s' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l instance-type -d 'Instance type to serve, instead of the script\'s' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l zone -d 'Availability zone to serve, instead of the script\'s; the region follows from it' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l notice-in -d 'Have a spot notice appear this long after the start' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l action -d 'What the notice says will happen' -r -f -a "terminate\t'Terminated two minutes after the notice'
+stop\t'Stopped two minutes after the notice'
+hibernate\t'Hibernated at once'"
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l warning -d 'How long before the action the notice appears; left out, as the cloud does it (2m; none for hibernate)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l rebalance-in -d 'Have a rebalance recommendation appear this long after the start' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l tokens -d 'Whether requests without a token are refused' -r -f -a "required\t'Requests without a token are 401'
+optional\t'Requests without a token are served'"
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l no-control -d 'Do not serve /_control/: only the script and these arguments decide what happens'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l json -d 'Print one JSON object a line instead of text'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -s V -l version -d 'Print version'
