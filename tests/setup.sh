@@ -21,6 +21,8 @@ if [ "${1:-test}" = test ]; then
     need nm binutils
     need python3 python3
     need git git
+    need zsh zsh
+    need fish fish
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
