@@ -66,6 +66,7 @@ pub struct Delivery {
     id: OnceLock<String>,
     time: OnceLock<String>,
     deadline: OnceLock<Option<String>>,
+    raw: OnceLock<Option<String>>,
     value: OnceLock<Value>,
     json: OnceLock<String>,
 }
@@ -104,6 +105,7 @@ impl Delivery {
             id: OnceLock::new(),
             time: OnceLock::new(),
             deadline: OnceLock::new(),
+            raw: OnceLock::new(),
             value: OnceLock::new(),
             json: OnceLock::new(),
         })
@@ -149,11 +151,12 @@ impl Delivery {
             abi::SNOOZE_FIELD_PROVIDER => given(&event.provider),
             abi::SNOOZE_FIELD_ACTION => Some(event.action.as_str()),
             abi::SNOOZE_FIELD_DEADLINE => self.deadline.get_or_init(|| event.effective.map(Moment::rfc3339)).as_deref(),
+            abi::SNOOZE_FIELD_RAW => self.raw.get_or_init(|| event.raw.as_ref().map(document)).as_deref(),
             abi::SNOOZE_FIELD_INSTANCE_TYPE => given(&event.machine.instance_type),
             abi::SNOOZE_FIELD_ZONE => given(&event.machine.zone),
             abi::SNOOZE_FIELD_REGION => given(&event.machine.region),
             abi::SNOOZE_FIELD_NOTICE_KIND => Some(event.notice_kind.as_str()),
-            _ => self.value().pointer(super::services::field_pointer(field)?)?.as_str(),
+            _ => self.value().pointer(super::fields::pointer(field)?)?.as_str(),
         }
     }
 
@@ -162,8 +165,13 @@ impl Delivery {
         if field == abi::SNOOZE_FIELD_TIME_REMAINING {
             return self.event.seconds_left(clock::now());
         }
-        self.value().pointer(super::services::field_pointer(field)?)?.as_f64()
+        self.value().pointer(super::fields::pointer(field)?)?.as_f64()
     }
+}
+
+/// The provider's document as text: JSON when it is JSON.
+fn document(raw: &Value) -> String {
+    raw.as_str().map_or_else(|| raw.to_string(), str::to_owned)
 }
 
 /// The call around a delivery. The C part comes first, as with [`Delivery`].
@@ -351,5 +359,81 @@ impl CallCell {
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{EventId, Machine};
+    use serde_json::json;
+
+    fn delivery(raw: Value) -> Arc<Delivery> {
+        let now = Moment { boot_ns: 1, wall_ns: 1_767_323_045_000_000_000 };
+        let json = json!({ "id": EventId::at(now.wall_ns).to_string(), "type": "cloud.spot.interrupt",
+            "severity": "urgent", "time": "2026-01-02T03:04:05Z",
+            "data": { "action": "stop", "noticeKind": "deadline", "time": "2026-01-02T03:06:05Z", "raw": raw } });
+        let mut event = Event::from_json(&json, now).expect("an event");
+        event.machine = Arc::new(Machine { zone: "us-east-1a".into(), ..Machine::default() });
+        event.extra.insert("mine".into(), json!({ "deep": ["a", 7] }));
+        Delivery::new(Arc::new(event), 3, now)
+    }
+
+    #[test]
+    fn fields_have_their_text_and_what_is_not_known_is_absent() {
+        let delivery = delivery(json!({ "action": "stop" }));
+        assert_eq!(delivery.text(abi::SNOOZE_FIELD_TYPE), Some("cloud.spot.interrupt"));
+        assert_eq!(delivery.text(abi::SNOOZE_FIELD_DEADLINE), Some("2026-01-02T03:06:05Z"));
+        assert_eq!(delivery.text(abi::SNOOZE_FIELD_ZONE), Some("us-east-1a"));
+        assert_eq!(delivery.text(abi::SNOOZE_FIELD_REGION), None);
+        assert_eq!(delivery.text(abi::SNOOZE_FIELD_RAW), Some(r#"{"action":"stop"}"#));
+        assert_eq!(super::document(&json!("plain")), "plain");
+        let own = super::super::fields::number("data.mine.deep.0");
+        assert_eq!(delivery.text(own), Some("a"));
+        assert_eq!(delivery.number(super::super::fields::number("data.mine.deep.1")), Some(7.0));
+        assert_eq!(delivery.text(0), None);
+    }
+
+    #[test]
+    fn stray_pointers_are_told_from_ours() {
+        let ours = delivery(json!(null));
+        let stray = [0u64; 64];
+        // SAFETY: ours is alive; the stray memory is readable and larger than what is looked at.
+        unsafe {
+            assert!(Delivery::from_raw(ours.as_raw()).is_some());
+            assert!(Delivery::from_raw(std::ptr::null()).is_none());
+            assert!(Delivery::from_raw(stray.as_ptr().cast()).is_none());
+            assert!(CallCell::from_raw(stray.as_ptr().cast()).is_none());
+        }
+    }
+
+    #[test]
+    fn a_call_is_cancelled_once_and_its_descriptor_tells() {
+        let cell = CallCell::new(1, 1, [0; 16], clock::boot_ns() + 60_000_000_000, 0);
+        let fd = cell.cancel_fd();
+        let readable = |fd: i32| {
+            let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+            // SAFETY: one pollfd, no waiting.
+            unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+        };
+        assert!(fd >= 0 && !readable(fd));
+        assert!(cell.cancel(abi::SNOOZE_CANCEL_DEADLINE));
+        assert!(!cell.cancel(abi::SNOOZE_CANCEL_SHUTDOWN), "the first reason stays");
+        assert_eq!(cell.cancel_reason(), abi::SNOOZE_CANCEL_DEADLINE);
+        assert!(readable(fd));
+        // Asked for only after the fact, it tells at once.
+        let late = CallCell::new(2, 1, [0; 16], 0, 0);
+        late.cancel(abi::SNOOZE_CANCEL_SHUTDOWN);
+        assert!(readable(late.cancel_fd()));
+        assert_eq!(late.left_ns(), 0);
+    }
+
+    #[test]
+    fn an_asynchronous_call_is_completed_once_or_times_out() {
+        let cell = CallCell::new(1, 1, [0; 16], clock::boot_ns() + 60_000_000_000, 0);
+        assert!(cell.complete(0, ""));
+        assert!(!cell.complete(-1, "again"));
+        assert_eq!(cell.wait_completed(Duration::ZERO), Some((0, String::new())));
+        assert_eq!(CallCell::new(2, 1, [0; 16], 0, 0).wait_completed(Duration::from_millis(1)), None);
     }
 }

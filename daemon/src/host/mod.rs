@@ -8,6 +8,7 @@
 pub mod delivery;
 pub mod discover;
 pub mod external;
+pub mod fields;
 pub mod instance;
 pub mod load;
 pub mod logring;

@@ -5,16 +5,13 @@
 #![allow(unsafe_code)]
 
 use super::delivery::{CallCell, Delivery, RESULT_BYTES_MAX};
+use super::fields;
 use super::logring::LogRing;
 use cloudsnooze_abi as abi;
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// Most names that `field_id` gives out beyond the known ones.
-const NAMES_MAX: usize = 1024;
-/// First id of a name asked for at run time.
-const NAMES_FIRST: u32 = 0x1_0000;
 /// Most subscriptions of one instance, and most types in one.
 const SUBSCRIPTIONS_MAX: usize = 64;
 
@@ -133,61 +130,6 @@ fn lend(text: &str) -> abi::snooze_str {
     abi::snooze_str { ptr: text.as_ptr().cast(), len: text.len() }
 }
 
-/// Paths of the known fields, as JSON pointers.
-const FIELDS: [(u32, &str, &str); 18] = [
-    (abi::SNOOZE_FIELD_TYPE, "type", "/type"),
-    (abi::SNOOZE_FIELD_ID, "id", "/id"),
-    (abi::SNOOZE_FIELD_SOURCE, "source", "/source"),
-    (abi::SNOOZE_FIELD_TIME, "time", "/time"),
-    (abi::SNOOZE_FIELD_SUBJECT, "subject", "/subject"),
-    (abi::SNOOZE_FIELD_SEVERITY, "severity", "/severity"),
-    (abi::SNOOZE_FIELD_PROVIDER, "data.provider", "/data/provider"),
-    (abi::SNOOZE_FIELD_ACTION, "data.action", "/data/action"),
-    (abi::SNOOZE_FIELD_DEADLINE, "data.time", "/data/time"),
-    (abi::SNOOZE_FIELD_TIME_REMAINING, "data.timeRemaining", "/data/timeRemaining"),
-    (abi::SNOOZE_FIELD_INSTANCE_ID, "data.instanceID", "/data/instanceID"),
-    (abi::SNOOZE_FIELD_INSTANCE_TYPE, "data.instanceType", "/data/instanceType"),
-    (abi::SNOOZE_FIELD_ZONE, "data.zone", "/data/zone"),
-    (abi::SNOOZE_FIELD_REGION, "data.region", "/data/region"),
-    (abi::SNOOZE_FIELD_NOTICE_KIND, "data.noticeKind", "/data/noticeKind"),
-    (abi::SNOOZE_FIELD_CANCELS, "data.cancels", "/data/cancels"),
-    (abi::SNOOZE_FIELD_RAW, "data.raw", "/data/raw"),
-    (0xFFFF, "specversion", "/specversion"),
-];
-
-struct Name {
-    path: String,
-    pointer: String,
-}
-
-/// Names given out at run time: each slot is written once, so reading needs no lock.
-static NAMES: [OnceLock<Name>; NAMES_MAX] = [const { OnceLock::new() }; NAMES_MAX];
-
-/// The JSON pointer of a field's number.
-pub fn field_pointer(field: u32) -> Option<&'static str> {
-    match field.checked_sub(NAMES_FIRST) {
-        Some(slot) => NAMES.get(slot as usize)?.get().map(|n| n.pointer.as_str()),
-        None => FIELDS.iter().find(|(id, ..)| *id == field).map(|(_, _, pointer)| *pointer),
-    }
-}
-
-fn field_number(path: &str) -> u32 {
-    if let Some((id, ..)) = FIELDS.iter().find(|(_, p, _)| *p == path) {
-        return *id;
-    }
-    let made = || {
-        let escape = |word: &str| word.replace('~', "~0").replace('/', "~1");
-        let pointer = path.split('.').map(|w| format!("/{}", escape(w))).collect();
-        Name { path: path.to_owned(), pointer }
-    };
-    for (slot, name) in NAMES.iter().enumerate() {
-        if name.get_or_init(made).path == path {
-            return NAMES_FIRST + slot as u32;
-        }
-    }
-    0
-}
-
 unsafe extern "C" fn log(host: *const abi::snooze_host, record: *const abi::snooze_log_record) {
     // SAFETY: the plugin passes its host table and lends a record; NULL is checked.
     unsafe {
@@ -268,7 +210,7 @@ unsafe extern "C" fn unsubscribe(host: *const abi::snooze_host, id: u64) -> abi:
 unsafe extern "C" fn field_id(_host: *const abi::snooze_host, path: abi::snooze_str) -> u32 {
     // SAFETY: the plugin lends the text for the call.
     match unsafe { text(path) } {
-        Some(path) if !path.is_empty() && path.len() <= 256 => field_number(path),
+        Some(path) if !path.is_empty() && path.len() <= 256 => fields::number(path),
         _ => 0,
     }
 }
@@ -421,20 +363,5 @@ unsafe extern "C" fn complete(
     match call {
         Some(call) if call.complete(code, message.unwrap_or_default()) => abi::SNOOZE_OK,
         _ => abi::SNOOZE_E_STATE,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_keeps_its_number_and_known_paths_have_fixed_ones() {
-        assert_eq!(field_number("data.instanceID"), abi::SNOOZE_FIELD_INSTANCE_ID);
-        let own = field_number("data.my.own/x");
-        assert!(own >= NAMES_FIRST);
-        assert_eq!(field_number("data.my.own/x"), own);
-        assert_eq!(field_pointer(own), Some("/data/my/own~1x"));
-        assert_eq!(field_pointer(0xFFFF_FFFF), None);
     }
 }
