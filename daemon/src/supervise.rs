@@ -36,8 +36,6 @@ use tokio::sync::{mpsc, oneshot};
 const WORKERS_SPARE: usize = 4;
 /// CPU time after which a call loses its real-time priority.
 const CPU_BUDGET_NS: i64 = 50_000_000;
-/// How often instances are tended.
-const TEND: Duration = Duration::from_millis(100);
 /// Longest wait for events in progress when the daemon is asked to leave: above every cloud's notice.
 const DRAIN_MAX_NS: i64 = 150 * 1_000_000_000;
 /// Longest wait for cancelled events to come to rest: longer than a grace.
@@ -262,7 +260,7 @@ async fn tend_and_answer(
     let mut interrupt = signal(SignalKind::interrupt())?;
     let tending = Arc::clone(shared);
     // Restarting a process and retiring an instance take time: not on this thread.
-    thread::Builder::new().name("snooze-tend".into()).spawn(move || daemon::tend_forever(&tending, TEND))?;
+    thread::Builder::new().name("snooze-tend".into()).spawn(move || daemon::tend_forever(&tending))?;
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(socket = %shared.loaded.load().config.control.socket.display(), "ready");
     let mut pulse = tokio::time::interval(Duration::from_secs(2));

@@ -373,6 +373,9 @@ impl Pool {
                 Order::ShutDown => {
                     self.with_engine(|engine, now, acts| engine.shut_down(now, acts));
                     self.0.stopping.store(true, Ordering::Release);
+                    if let Some(attendant) = self.0.attendant.get() {
+                        attendant.unpark();
+                    }
                 }
             }
         }
@@ -439,7 +442,7 @@ impl Pool {
                 Some(Errand::Replace) => {
                     let _ = self.add_worker();
                 }
-                None => thread::park_timeout(Duration::from_millis(200)),
+                None => thread::park(),
             }
         }
     }

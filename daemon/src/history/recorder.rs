@@ -23,8 +23,8 @@ use tokio::sync::broadcast;
 
 /// Lines a slow watcher may fall behind before it loses some.
 const WATCH_LINES_MAX: usize = 1024;
-/// Longest pause between two looks at the plugins' log ring.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause between two looks; notes and lines wake this thread before.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// What the control socket asks of the history.
 pub struct Recorder {
@@ -140,6 +140,7 @@ impl Recorder {
     /// Reads notes until told to stop, then what is left. Runs on a thread of its own.
     pub fn run(&self, outbox: &Outbox, log: &LogRing) {
         outbox.read_here();
+        log.read_here();
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_all(outbox, log);

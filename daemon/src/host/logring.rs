@@ -4,7 +4,9 @@
 //! side: when the ring is full the line is dropped and counted.
 
 use crossbeam_queue::ArrayQueue;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::thread::{self, Thread};
 
 /// Longest line kept, bytes; longer ones are cut at a character.
 pub const LINE_BYTES_MAX: usize = 480;
@@ -39,12 +41,18 @@ pub struct LogRing {
     lines: ArrayQueue<Line>,
     dropped: AtomicU64,
     level: AtomicU32,
+    reader: OnceLock<Thread>,
 }
 
 impl LogRing {
     /// A ring that keeps levels up to `level` (`SNOOZE_LOG_*`).
     pub fn new(level: u32) -> Self {
-        Self { lines: ArrayQueue::new(LINES_MAX), dropped: AtomicU64::new(0), level: AtomicU32::new(level) }
+        Self {
+            lines: ArrayQueue::new(LINES_MAX),
+            dropped: AtomicU64::new(0),
+            level: AtomicU32::new(level),
+            reader: OnceLock::new(),
+        }
     }
 
     /// Whether a line of this level would be kept.
@@ -66,6 +74,15 @@ impl LogRing {
         if self.lines.push(line).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+        if let Some(reader) = self.reader.get() {
+            reader.unpark();
+        }
+    }
+
+    /// Names the calling thread as the one to wake when a line comes: a system call at most, and only
+    /// when that thread sleeps.
+    pub fn read_here(&self) {
+        let _ = self.reader.set(thread::current());
     }
 
     /// Takes the oldest line.

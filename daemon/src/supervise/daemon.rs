@@ -46,16 +46,25 @@ pub(super) struct Shared {
     pub(super) reload: mpsc::Sender<super::ReloadReply>,
 }
 
+/// Pause between two rounds while there is a process to restart or an instance to free, and otherwise.
+const TEND_OFTEN: Duration = Duration::from_millis(100);
+const TEND_SELDOM: Duration = Duration::from_secs(1);
+
 /// Restarts what died and frees what is no longer used, for ever.
-pub(super) fn tend_forever(shared: &Shared, pause: Duration) {
+pub(super) fn tend_forever(shared: &Shared) {
     loop {
-        for handler in shared.plans.load().handlers() {
+        let mut pause = TEND_SELDOM;
+        for handler in shared.plans.load().handlers().iter().filter(|h| h.instance.is_killable()) {
             handler.instance.tend();
+            pause = TEND_OFTEN;
         }
         let free: Vec<Arc<Instance>> = {
             let mut retired = shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
             // Only the list itself holds it: no plan, no running event.
-            let (free, busy) = retired.drain(..).partition(|i| Arc::strong_count(i) == 1);
+            let (free, busy): (_, Vec<_>) = retired.drain(..).partition(|i| Arc::strong_count(i) == 1);
+            if !busy.is_empty() {
+                pause = TEND_OFTEN;
+            }
             *retired = busy;
             free
         };
