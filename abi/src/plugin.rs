@@ -46,8 +46,9 @@ pub struct snooze_plugin {
     pub ctx: *mut c_void,
     /// [main] Opens what the instance needs: connections, files, threads. May block for seconds.
     pub activate: Option<unsafe extern "C" fn(plugin: *const snooze_plugin) -> snooze_status>,
-    /// [dispatch] Called once on each pool thread after activate: touch code and data that on_event
-    /// will need, so that the first event finds them warm.
+    /// [dispatch] Called once on each pool thread after activate, possibly at the same time on several and
+    /// beside an on_event: touch code and data that on_event will need, so that the first event finds them
+    /// warm. Must not block.
     pub warm_up: Option<unsafe extern "C" fn(plugin: *const snooze_plugin)>,
     /// [dispatch, worker] Handles one event. On a pool thread; may block unless the class claims
     /// SNOOZE_CAP_REALTIME. Must return before the call's deadline, and soon after cancellation.

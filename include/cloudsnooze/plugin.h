@@ -80,8 +80,9 @@ typedef struct snooze_plugin {
    */
   snooze_status (*activate)(const struct snooze_plugin *plugin);
   /**
-   * [dispatch] Called once on each pool thread after activate: touch code and data that on_event
-   * will need, so that the first event finds them warm.
+   * [dispatch] Called once on each pool thread after activate, possibly at the same time on several and
+   * beside an on_event: touch code and data that on_event will need, so that the first event finds them
+   * warm. Must not block.
    */
   void (*warm_up)(const struct snooze_plugin *plugin);
   /**

@@ -77,12 +77,22 @@ struct Slot {
     warm: Vec<Shared>,
 }
 
+/// A call that was handed over.
+struct Ongoing {
+    worker: usize,
+    instance: Shared,
+    /// What the plugin holds a pointer to; None until the worker has begun.
+    cell: Option<Arc<CallCell>>,
+    /// Told to stop: what the worker opens from now on is born cancelled.
+    cancelled: Option<u32>,
+}
+
 struct State {
     queue: Queue<(Arc<Event>, Arc<Plan<Shared>>)>,
     engine: Engine<Shared>,
     slots: Vec<Slot>,
     idle: Vec<usize>,
-    calls: HashMap<u64, (usize, Shared, Option<Arc<CallCell>>)>,
+    calls: HashMap<u64, Ongoing>,
     acts: Vec<Act<Shared>>,
     /// What happened since the timer last took it to the outbox, in order.
     notes: Vec<Note>,
@@ -246,14 +256,16 @@ impl Pool {
             match act {
                 Act::Start(job) => Self::hand_over(state, job),
                 Act::Cancel { call, reason } => {
-                    if let Some((_, instance, Some(cell))) = state.calls.get(&call) {
+                    let Some(ongoing) = state.calls.get_mut(&call) else { continue };
+                    ongoing.cancelled = Some(reason);
+                    if let Some(cell) = &ongoing.cell {
                         cell.cancel(reason);
-                        self.send(Errand::Cancel(Arc::clone(instance), Arc::clone(cell), reason));
+                        self.send(Errand::Cancel(Arc::clone(&ongoing.instance), Arc::clone(cell), reason));
                     }
                 }
                 Act::GiveUp { call } => {
                     // Taken out: by this the worker learns, should it ever come home, that it was replaced.
-                    if let Some((worker, instance, _)) = state.calls.remove(&call) {
+                    if let Some(Ongoing { worker, instance, .. }) = state.calls.remove(&call) {
                         let slot = &mut state.slots[worker];
                         if slot.cpu_at_start_ns.take().is_some() {
                             // Nobody watches any more what it burns.
@@ -276,7 +288,8 @@ impl Pool {
     /// The worker that became free last has the warmest cache.
     fn hand_over(state: &mut State, job: Job<Shared>) {
         let Some(worker) = state.idle.pop() else { return };
-        state.calls.insert(job.call, (worker, Arc::clone(&job.handler.instance), None));
+        let instance = Arc::clone(&job.handler.instance);
+        state.calls.insert(job.call, Ongoing { worker, instance, cell: None, cancelled: None });
         state.notes.push(Note::Started(job.clone(), clock::boot_ns()));
         let slot = &mut state.slots[worker];
         slot.job = Some(job);
@@ -418,7 +431,7 @@ impl Pool {
     fn watch_cpu(&self, state: &mut State) {
         let budget = self.0.config.cpu_budget_ns;
         let State { slots, calls, .. } = state;
-        for (worker, instance, _) in calls.values() {
+        for Ongoing { worker, instance, .. } in calls.values() {
             let slot = &mut slots[*worker];
             let used = slot.cpu_at_start_ns.and_then(|start| Some(sched::thread_cpu_ns(slot.tid)? - start));
             if used.is_some_and(|ns| ns > budget) {
@@ -450,8 +463,11 @@ impl Pool {
 
 impl Desk for Pool {
     fn call_is(&self, call: u64, cell: &Arc<CallCell>) {
-        if let Some((_, _, slot)) = self.lock().calls.get_mut(&call) {
-            *slot = Some(Arc::clone(cell));
+        if let Some(ongoing) = self.lock().calls.get_mut(&call) {
+            if let Some(reason) = ongoing.cancelled {
+                cell.cancel(reason);
+            }
+            ongoing.cell = Some(Arc::clone(cell));
         }
     }
 }

@@ -328,6 +328,7 @@ impl AwsSource {
     async fn identity(&mut self, health: &Health) -> Result<(), PollError> {
         let Some(found) = self.get(IDENTITY).await? else { return Err(FetchError::Status(404).into()) };
         self.watch.machine = Arc::new(parse::identity(&found.body)?);
+        health.found_machine(&self.watch.machine);
         // Old instances lack this item, and nothing depends on it: on-demand instances are polled like
         // spot ones, because the other notices come to both.
         if let Ok(Some(found)) = self.get(LIFE_CYCLE).await

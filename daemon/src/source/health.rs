@@ -5,11 +5,12 @@
 //! never make the source's thread wait while all is well: a success touches atomics only, and a lock is
 //! taken only to keep the text of an error.
 
+use crate::event::Machine;
 use crate::normalise::deadline::SECOND_NS;
 use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Errors in a row after which a path counts as blind. One lost answer is an accident, two are a state.
 pub const BLIND_AFTER_ERRORS: u32 = 2;
@@ -48,6 +49,7 @@ pub struct Health {
     polls: AtomicU64,
     errors: AtomicU64,
     remark: OnceLock<String>,
+    machine: OnceLock<Arc<Machine>>,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl Health {
             polls: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             remark: OnceLock::new(),
+            machine: OnceLock::new(),
         }
     }
 
@@ -112,6 +115,16 @@ impl Health {
         path.consecutive_errors.store(before.saturating_add(1), Relaxed);
         *path.last_error() = error;
         if before.saturating_add(1) == BLIND_AFTER_ERRORS { Change::BecameBlind } else { Change::None }
+    }
+
+    /// Says which machine the source found itself on; the first word counts.
+    pub fn found_machine(&self, machine: &Arc<Machine>) {
+        let _ = self.machine.set(Arc::clone(machine));
+    }
+
+    /// The machine, once it is known.
+    pub fn machine(&self) -> Option<&Arc<Machine>> {
+        self.machine.get()
     }
 
     /// A lasting fact that whoever reads the status should know. Only the first is kept.
@@ -207,17 +220,37 @@ pub struct PathReport {
     pub last_error: Option<String>,
 }
 
+impl Report {
+    /// What cannot be seen, each reason once with the paths it holds for. While starting, the first error
+    /// counts already: nothing else is known.
+    fn troubles(&self) -> Vec<(&str, Vec<&PathReport>)> {
+        let mut troubles: Vec<(&str, Vec<&PathReport>)> = Vec::new();
+        let is_starting = self.state == State::Starting;
+        for path in &self.paths {
+            let error = path.last_error.as_deref();
+            if path.state != State::Blind && !(is_starting && error.is_some()) {
+                continue;
+            }
+            let error = error.unwrap_or("no answer");
+            match troubles.iter_mut().find(|(known, _)| *known == error) {
+                Some((_, paths)) => paths.push(path),
+                None => troubles.push((error, vec![path])),
+            }
+        }
+        troubles
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.state.as_str())?;
         if let Some(remark) = &self.remark {
             write!(f, " ({remark})")?;
         }
-        let blind = self.paths.iter().filter(|p| p.state == State::Blind);
-        for path in blind {
-            let seconds = path.unseen_for_seconds.unwrap_or_default();
-            let error = path.last_error.as_deref().unwrap_or("no answer");
-            write!(f, "; {} not seen for {seconds} s: {error}", path.path)?;
+        for (error, paths) in self.troubles() {
+            let seconds = paths.iter().filter_map(|p| p.unseen_for_seconds).max().unwrap_or_default();
+            let names: Vec<&str> = paths.iter().map(|p| p.path).collect();
+            write!(f, "; {} not seen for {seconds} s: {error}", names.join(", "))?;
         }
         write!(f, "; {} polls, {} failed", self.polls, self.errors)
     }
@@ -241,6 +274,11 @@ mod tests {
         let report = health.report(9 * SECOND_NS);
         assert_eq!(report.state, State::Blind);
         assert_eq!(report.to_string(), "aws: blind; spot not seen for 8 s: no route; 2 polls, 2 failed");
+        for _ in 0..2 {
+            health.error(1, SECOND_NS, "no route".into());
+        }
+        let told = health.report(9 * SECOND_NS).to_string();
+        assert_eq!(told, "aws: blind; spot, maintenance not seen for 8 s: no route; 4 polls, 4 failed");
     }
 
     #[test]

@@ -160,6 +160,17 @@ impl Shared {
         problems
     }
 
+    fn machine(&self) -> wire::MachineInfo {
+        let known = self.source.aws.as_ref().and_then(|health| health.machine());
+        known.map_or_else(wire::MachineInfo::default, |machine| wire::MachineInfo {
+            provider: "aws".into(),
+            instance_id: machine.instance_id.clone(),
+            instance_type: machine.instance_type.clone(),
+            zone: machine.zone.clone(),
+            region: machine.region.clone(),
+        })
+    }
+
     fn source_status(&self) -> wire::SourceStatus {
         let interval_seconds = intervals(&self.loaded.load().config).spot_interval_seconds;
         match &self.source.aws {
@@ -304,7 +315,7 @@ impl Daemon for Shared {
             health: if problems.is_empty() { "ok" } else { "degraded" }.into(),
             problems,
             config_files: self.loaded.load().files().iter().map(|f| f.display().to_string()).collect(),
-            machine: wire::MachineInfo::default(),
+            machine: self.machine(),
             sources: vec![self.source_status()],
             instances: self.instances(),
             dispatch: wire::DispatchStatus {

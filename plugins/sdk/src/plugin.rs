@@ -115,7 +115,8 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// Called once on each pool thread: touch what `on_event` will need.
+    /// Called once on each pool thread, possibly beside an `on_event`: touch what that will need. Must not
+    /// block.
     fn warm_up(&self) {}
 
     /// Handles one event, within `call.left()`.

@@ -226,6 +226,8 @@ fn a_source_that_sees_nothing_says_why_until_it_sees_again() {
     fake.enable(true);
     let status = status_when(&daemon, "a seeing source", |status| status["sources"][0]["state"] == "seeing");
     assert!(!status["problems"].to_string().contains("403"), "{status}");
+    let known = status_when(&daemon, "the machine", |status| status["machine"]["instance_id"] != "");
+    assert_eq!(known["machine"]["instance_type"], "m5.large", "{known}");
     fake.notice(Action::Terminate, TWO_MINUTES);
     plugins.journal().wait(1, "first end");
 }
