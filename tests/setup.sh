@@ -9,7 +9,7 @@ need() { # need COMMAND PACKAGE: notes the package when the command is missing
 
 missing=""
 PATH="$PATH:/usr/sbin:/sbin"
-need gcc gcc
+need gcc "gcc libc6-dev"
 need mariadbd mariadb-server
 need mariadb mariadb-client
 need mariadb-install-db mariadb-server
