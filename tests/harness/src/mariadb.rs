@@ -76,7 +76,8 @@ impl MariaDb {
 
     fn install(&self) -> Result<(), String> {
         let mut command = self.command("mariadb-install-db")?;
-        command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]);
+        // A container whose own name nobody can look up is no reason to fail.
+        command.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
         program::run(&mut command, START_LIMIT)?.success("mariadb-install-db")?;
         Ok(())
     }
