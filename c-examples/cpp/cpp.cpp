@@ -74,7 +74,7 @@ public:
   static constexpr const char *description = "Appends one line of JSON about each event to a file";
   static constexpr const char *vendor = "The CloudSnooze authors";
   static constexpr const char *license = "Apache-2.0";
-  static constexpr const char *url = "https://github.com/cloudsnooze/cloudsnooze";
+  static constexpr const char *url = "";
   static constexpr std::uint64_t caps = SNOOZE_CAP_PROCESS_OK;
   static constexpr const char *config_schema = R"({
     "type": "object",

@@ -117,4 +117,4 @@ static const snooze_class MINIMAL = {
     sizeof(snooze_class), 0, SNOOZE_CAP_PROCESS_OK, "org.cloudsnooze.example.minimal", "minimal", "1.0.0",
     "Appends one line of JSON about each event to a file", config_schema, create};
 
-SNOOZE_EXPORT("The CloudSnooze authors", "Apache-2.0", "https://github.com/cloudsnooze/cloudsnooze", &MINIMAL);
+SNOOZE_EXPORT("The CloudSnooze authors", "Apache-2.0", "", &MINIMAL);

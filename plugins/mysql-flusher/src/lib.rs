@@ -24,5 +24,5 @@ cloudsnooze_plugin::export!(
     MysqlFlusher;
     vendor: c"The CloudSnooze authors",
     license: c"Apache-2.0",
-    url: c"https://github.com/cloudsnooze/cloudsnooze"
+    url: c""
 );

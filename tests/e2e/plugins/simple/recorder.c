@@ -180,4 +180,4 @@ static const snooze_class RECORDER = {
     sizeof(snooze_class), 0, 0, "org.cloudsnooze.test." PLUGIN_NAME, PLUGIN_NAME, "1.0.0",
     "Records every call in a file", config_schema, create};
 
-SNOOZE_EXPORT("The CloudSnooze authors", "Apache-2.0", "https://github.com/cloudsnooze/cloudsnooze", &RECORDER);
+SNOOZE_EXPORT("The CloudSnooze authors", "Apache-2.0", "", &RECORDER);

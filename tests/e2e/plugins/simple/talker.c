@@ -147,4 +147,4 @@ static snooze_status create(const snooze_host *host, const snooze_create_args *a
 static const snooze_class TALKER = {
     sizeof(snooze_class), 0, 0, "org.cloudsnooze.test.talker", "talker", "1.0.0", "Tells everything it knows", NULL, create};
 
-SNOOZE_EXPORT("The CloudSnooze authors", "Apache-2.0", "https://github.com/cloudsnooze/cloudsnooze", &TALKER);
+SNOOZE_EXPORT("The CloudSnooze authors", "Apache-2.0", "", &TALKER);
