@@ -15,7 +15,7 @@ need mariadb mariadb-client
 need mariadb-install-db mariadb-server
 if [ "${1:-test}" = test ]; then
     need g++ g++
-    need clang clang
+    need clang "clang libclang-rt-dev"
     need cmake cmake
     need make make
     need nm binutils
