@@ -20,6 +20,8 @@ if [ "${1:-test}" = test ]; then
     need make make
     need nm binutils
     need python3 python3
+    # The example plugin imports it as its author did; without it a stand-in is used, and said so.
+    python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
     need git git
     need zsh zsh
     need fish fish
