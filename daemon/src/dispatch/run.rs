@@ -28,11 +28,12 @@ pub trait Desk {
 pub fn run(job: &Job<Arc<Instance>>, desk: &impl Desk, grace: Duration) -> Finished {
     let instance = &job.handler.instance;
     let mut cell = open(job, 1, desk);
-    let started_boot_ns = clock::boot_ns();
     let delivery = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
+    // The last thing before the plugin's own code: what is measured as its start must not flatter us.
+    let started_boot_ns = clock::boot_ns();
     let mut answer = instance.handle(&delivery, &cell, grace);
     let mut attempts = 1;
-    let mut failures = u32::from(answer.status == Status::Failed);
+    let mut failures = u32::from(is_failure(answer.status));
     while worth_another(&answer, failures, job, &cell) {
         let pause = (RETRY_PAUSE * 2u32.saturating_pow(attempts - 1)).min(RETRY_PAUSE_MAX);
         let pause_ns = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
@@ -49,7 +50,7 @@ pub fn run(job: &Job<Arc<Instance>>, desk: &impl Desk, grace: Duration) -> Finis
         // A fresh delivery: the time remaining is another one.
         let again = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
         answer = instance.handle(&again, &cell, grace);
-        failures += u32::from(answer.status == Status::Failed);
+        failures += u32::from(is_failure(answer.status));
     }
     let (verified, evidence, doubt) = verify(job, &delivery, &cell, &answer);
     Finished {
@@ -87,12 +88,19 @@ fn open(job: &Job<Arc<Instance>>, attempt: u32, desk: &impl Desk) -> Arc<CallCel
 }
 
 fn worth_another(answer: &Answer, failures: u32, job: &Job<Arc<Instance>>, cell: &CallCell) -> bool {
-    let again = match answer.status {
-        Status::Retry => true,
-        Status::Failed | Status::Crashed => failures <= job.handler.retries && job.handler.retries > 0,
-        _ => false,
-    };
+    let again = may_repeat(answer.status, failures, job.handler.retries);
     again && cell.cancel_reason() == abi::SNOOZE_CANCEL_NONE && cell.left_ns() >= ATTEMPT_MIN_NS
+}
+
+/// What the configured number of retries counts: the plugin did not ask for another attempt itself.
+const fn is_failure(status: Status) -> bool {
+    matches!(status, Status::Failed | Status::Crashed)
+}
+
+/// Whether another attempt is allowed after this many failures. A plugin that asks for one gets it as long
+/// as time lasts.
+const fn may_repeat(status: Status, failures: u32, retries: u32) -> bool {
+    matches!(status, Status::Retry) || (is_failure(status) && failures <= retries)
 }
 
 type Verdict = (Verified, Option<serde_json::Map<String, serde_json::Value>>, Option<String>);
@@ -125,5 +133,27 @@ fn ended(status: Status) -> Ended {
         Status::Panicked => Ended::Panicked,
         Status::Crashed => Ended::Crashed,
         Status::Cancelled => Ended::Cancelled,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_and_crashes_alike_are_repeated_as_often_as_configured_and_no_more() {
+        for status in [Status::Failed, Status::Crashed] {
+            assert!(!may_repeat(status, 1, 0), "not at all by default");
+            let attempts = (1..).take_while(|failures| may_repeat(status, *failures, 3)).count();
+            assert_eq!(attempts, 3, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_plugin_that_asks_is_repeated_without_end() {
+        assert!(may_repeat(Status::Retry, u32::MAX, 0));
+        for status in [Status::Handled, Status::Declined, Status::Panicked, Status::Cancelled] {
+            assert!(!may_repeat(status, 0, 10), "{status:?}");
+        }
     }
 }
