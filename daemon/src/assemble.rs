@@ -187,9 +187,7 @@ fn subscribed(entry: &Entry<'_>, all: &[Subscription]) -> Result<Option<Subscrip
     if all.is_empty() {
         return Ok(None);
     }
-    let types = EventType::KNOWN.into_iter().chain(EventType::parse(entry.key)).filter(|t| entry.pattern.matches(t));
-    let types: Vec<EventType> = types.collect();
-    let wants = |kind: &String| Pattern::parse(kind).is_ok_and(|p| types.iter().any(|t| p.matches(t)));
+    let wants = |kind: &String| Pattern::parse(kind).is_ok_and(|p| p.overlaps(&entry.pattern));
     match all.iter().find(|s| s.kinds.iter().any(wants)) {
         Some(subscription) => Ok(Some(subscription.clone())),
         None => {

@@ -199,6 +199,16 @@ impl Pattern {
         }
     }
 
+    /// Whether there can be an event that both want.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self.0.strip_suffix('*'), other.0.strip_suffix('*')) {
+            (Some(one), Some(two)) => one.starts_with(two) || two.starts_with(one),
+            (Some(prefix), None) => other.0.starts_with(prefix),
+            (None, Some(prefix)) => self.0.starts_with(prefix),
+            (None, None) => self.0 == other.0,
+        }
+    }
+
     /// How specific the pattern is: of several that match, the greatest wins. An exact type beats
     /// every pattern with `*`, a longer prefix a shorter one.
     pub fn specificity(&self) -> usize {
@@ -495,6 +505,14 @@ mod tests {
         assert!(!matches("cloud.spot.*", "cloud.spotty.interrupt"));
         assert!(!matches("cloud.spot.*", "cloud.spot"));
         assert!(matches("*", "custom.x"));
+        let overlap = |a: &str, b: &str| {
+            let (a, b) = (Pattern::parse(a).expect("pattern"), Pattern::parse(b).expect("pattern"));
+            assert_eq!(a.overlaps(&b), b.overlaps(&a), "the same both ways");
+            a.overlaps(&b)
+        };
+        // Types that nobody can list count too.
+        assert!(overlap("custom.*", "custom.backup.*") && overlap("*", "custom.x") && overlap("custom.*", "custom.x"));
+        assert!(!overlap("custom.*", "cloud.*") && !overlap("custom.x", "custom.y") && !overlap("cloud.*", "custom.x"));
         let of = |p: &str| Pattern::parse(p).expect("pattern").specificity();
         assert!(of("cloud.spot.interrupt") > of("cloud.spot.*") && of("cloud.spot.*") > of("cloud.*"));
         for bad in ["", "Cloud.spot", "cloud..spot", "cloud.*.spot", "cl*", ".*", "a b"] {
