@@ -13,6 +13,7 @@ use crate::config::{Config, ConfigError, Loaded, SecretSources};
 use crate::control::{server, wire};
 use crate::dispatch::engine::Settings;
 use crate::dispatch::outbox::Outbox;
+use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool, PoolConfig};
 use crate::event::Action;
 use crate::history::recorder::Recorder;
@@ -158,7 +159,7 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded) -> Result<S
         let thread = thread::Builder::new().name("snooze-record".into());
         thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))?
     };
-    let threads = config.dispatch.threads.map_or(plans.width() + WORKERS_SPARE, |n| n as usize);
+    let threads = workers(&config, &plans);
     let pool = Pool::start(pool_config(&config, threads), outbox)
         .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
     let instances = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
@@ -186,6 +187,11 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded) -> Result<S
 fn pool_config(config: &Config, threads: usize) -> PoolConfig {
     let rt_priority = u8::try_from(config.dispatch.rt_priority).unwrap_or(1);
     PoolConfig { threads, rt_priority, cpu_budget_ns: CPU_BUDGET_NS, settings: settings(config) }
+}
+
+/// How many workers this configuration wants.
+fn workers(config: &Config, plans: &Plans) -> usize {
+    config.dispatch.threads.map_or(plans.width() + WORKERS_SPARE, |n| n as usize)
 }
 
 /// The margins that the configuration asks for.

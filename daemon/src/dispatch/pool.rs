@@ -169,6 +169,16 @@ impl Pool {
         Ok(())
     }
 
+    /// Starts workers until at least this many are alive: a wider plan came. For a normal thread.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn grow_to(&self, threads: usize) -> std::io::Result<()> {
+        // Each worker that was given up is replaced by another, which counts as started too.
+        let alive = self.0.workers.load(Ordering::Relaxed).saturating_sub(self.abandoned());
+        (alive..threads).try_for_each(|_| self.add_worker())
+    }
+
     /// Publishes an event with its plan. Real-time source threads only.
     pub fn publish(&self, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
         let mut state = self.lock();

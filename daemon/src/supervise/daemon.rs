@@ -98,6 +98,12 @@ impl Shared {
         self.recorder.learn(&assemble::scrubber(&fresh, &SecretSources::system()));
         let Assembly { plans, scrubber, warnings } =
             assemble::make(&fresh, &SecretSources::system(), &self.ring).map_err(refused)?;
+        // The count set in the configuration is read at the start only; that of the plans follows them.
+        if fresh.config.dispatch.threads.is_none()
+            && let Err(error) = self.pool.grow_to(super::workers(&fresh.config, &plans))
+        {
+            tracing::warn!(%error, "the pool cannot grow; handlers of the new plans may wait for each other");
+        }
         let instances: Vec<Arc<Instance>> = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
         self.recorder.learn(&scrubber);
         self.pool.order(Order::Settings(super::settings(&fresh.config)));

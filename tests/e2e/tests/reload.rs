@@ -126,6 +126,26 @@ fn an_event_in_progress_is_finished_by_the_handler_that_began_it() {
 }
 
 #[test]
+fn a_wider_plan_gets_the_threads_it_needs() {
+    let names = ["first", "second", "third"];
+    let plugins = Plugins::recorders(&names);
+    let side_by_side = |count: usize| {
+        let handler = |name: &&str| json!({"name": name, "priority": 50, "config": plugins.config(name)});
+        let handlers: Vec<Value> = names[..count].iter().map(handler).collect();
+        every(json!({"event_handlers": {KEY: {"plugins": handlers}}}), 5.0)
+    };
+    let daemon = plugins.daemon(side_by_side(1)).start().expect("it starts");
+    let threads = || daemon.snooze_json(&["status", "--json"]).expect("a status")["dispatch"]["threads"].as_u64();
+    let before = threads().expect("a number");
+    for (count, expected) in [(3, before + 2), (1, before + 2), (3, before + 2)] {
+        daemon.configure(side_by_side(count)).expect("written");
+        assert_eq!(daemon.reload().expect("it runs").code, Some(0));
+        assert_eq!(threads(), Some(expected), "with {count} handlers side by side");
+        assert_eq!(handled(&daemon)["handlers"].as_array().map(Vec::len), Some(count));
+    }
+}
+
+#[test]
 fn a_changed_secret_reaches_the_plugin_and_neither_the_old_nor_the_new_one_shows() {
     let plugins = Plugins::recorders(&["first"]);
     plugins.build("talker", "talker");
