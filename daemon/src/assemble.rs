@@ -5,11 +5,11 @@
 //! configuration changes nothing.
 
 use crate::config::{Config, ConfigError, JsonPath, Loaded, Scrubber, SecretSources, Start as ConfigStart};
-use crate::dispatch::plan::{Handler, Plans, Start};
+use crate::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
 use crate::event::{Action, EventType, Pattern};
 use crate::host::instance::Subscription;
-use crate::host::logring::LogRing;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance};
+use crate::log::ring::LogRing;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -93,7 +93,7 @@ fn entries(config: &Config) -> Vec<Entry<'_>> {
 pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<(), Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
         instance::check(&found, spec.sha256.as_deref(), &spec.config)?;
-        planned(entry, &[], false, ())
+        planned(entry, &[], ())
     });
     if made.errors.is_empty() { Ok(()) } else { Err(made.errors) }
 }
@@ -106,9 +106,8 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<(), Vec<ConfigE
 pub fn rehearse(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, Vec<ConfigError>> {
     check(loaded, secrets)?;
     let silent = Arc::new(LogRing::new(0));
-    let made = each(loaded, secrets, |entry, found, spec| {
-        planned(entry, &instance::rehearse(&found, &spec, &silent)?, false, ())
-    });
+    let made =
+        each(loaded, secrets, |entry, found, spec| planned(entry, &instance::rehearse(&found, &spec, &silent)?, ()));
     let plans = Plans::new(made.handlers, assumed(&loaded.config));
     if made.errors.is_empty() { Ok(plans) } else { Err(made.errors) }
 }
@@ -120,8 +119,11 @@ pub fn rehearse(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, V
 pub fn make(loaded: &Loaded, secrets: &SecretSources, log: &Arc<LogRing>) -> Result<Assembly, Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
         let instance = Instance::make(&found, &spec, log)?;
-        let (subscribed, reentrant) = (instance.subscriptions(), instance.is_reentrant());
-        planned(entry, &subscribed, reentrant, Arc::clone(&instance)).inspect_err(|_| instance.retire())
+        let subscribed = instance.subscriptions();
+        let planned = planned(entry, &subscribed, Arc::clone(&instance)).inspect_err(|_| instance.retire())?;
+        // Pauses between attempts are no affair of the thread that reads notices.
+        let inline = planned.retries == 0 && instance.may_run_inline(planned.verify);
+        Ok(Handler { reentrant: instance.is_reentrant(), inline: Inline::new(inline), ..planned })
     });
     if !made.errors.is_empty() {
         for handler in made.handlers {
@@ -197,7 +199,7 @@ fn subscribed(entry: &Entry<'_>, all: &[Subscription]) -> Result<Option<Subscrip
     }
 }
 
-fn planned<I>(entry: &Entry<'_>, all: &[Subscription], reentrant: bool, instance: I) -> Result<Handler<I>, Refusal> {
+fn planned<I>(entry: &Entry<'_>, all: &[Subscription], instance: I) -> Result<Handler<I>, Refusal> {
     let subscription = subscribed(entry, all)?;
     let (priority, budget_us, token) = subscription.map_or((PRIORITY, 0, 0), |s| (s.priority, s.budget_us, s.token));
     let given = entry.handler;
@@ -219,8 +221,10 @@ fn planned<I>(entry: &Entry<'_>, all: &[Subscription], reentrant: bool, instance
         },
         retries: given.retries,
         verify: given.verify,
+        key: instance_key(&entry.name()),
         token,
-        reentrant,
+        reentrant: false,
+        inline: Arc::default(),
         instance,
     })
 }

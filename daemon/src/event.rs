@@ -95,6 +95,9 @@ impl EventType {
     /// `system.shutdown`: the operating system is going down.
     pub const SYSTEM_SHUTDOWN: Self = Self::known("system.shutdown");
 
+    /// The self-test's own: no configuration can name it, because it is not of the form of a type.
+    pub const SELF_TEST: Self = Self::known("(self-test)");
+
     /// Every type that a source of this version can make, withdrawals aside.
     pub const KNOWN: [Self; 10] = [
         Self::SPOT_INTERRUPT,
@@ -189,6 +192,11 @@ impl Pattern {
             ));
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// `*`.
+    pub fn any() -> Self {
+        Self("*".to_owned())
     }
 
     /// Whether an event of this type is wanted.
@@ -356,6 +364,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// Whether it is the self-test's: no handler of a configuration sees it, and nothing is kept of it.
+    pub fn is_self_test(&self) -> bool {
+        self.event_type == EventType::SELF_TEST
+    }
+
     /// Seconds until the cloud acts, never negative; None when no time is known.
     #[allow(clippy::cast_precision_loss, reason = "seconds for people, milliseconds are kept")]
     pub fn seconds_left(&self, now: Moment) -> Option<f64> {

@@ -18,7 +18,7 @@ use crate::dispatch::pool::{Order, Pool, PoolConfig};
 use crate::event::Action;
 use crate::history::recorder::Recorder;
 use crate::history::store::Store;
-use crate::host::logring::LogRing;
+use crate::log::ring::LogRing;
 use crate::sys::{clock, memory, sched, socket};
 use crate::{event, log};
 use arc_swap::ArcSwap;
@@ -26,6 +26,7 @@ use clap::Parser;
 use daemon::Shared;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -165,7 +166,7 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded) -> Result<S
     let instances = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
     pool.order(Order::WarmUp(instances));
     let plans = Arc::new(ArcSwap::from_pointee(plans));
-    let source = sources::start(&config, &pool, &plans, &seen).map_err(Failed::System)?;
+    let source = sources::start(&config, &pool, &plans, &ring, &seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -180,13 +181,30 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded) -> Result<S
         locked,
         started_boot_ns: clock::boot_ns(),
         reload,
+        publisher_is_lost: AtomicBool::new(false),
     });
     Ok(Started { shared, listener, reloads, recorder_thread })
 }
 
 fn pool_config(config: &Config, threads: usize) -> PoolConfig {
     let rt_priority = u8::try_from(config.dispatch.rt_priority).unwrap_or(1);
-    PoolConfig { threads, rt_priority, cpu_budget_ns: CPU_BUDGET_NS, settings: settings(config) }
+    let home_cpu = home_cpu(config);
+    PoolConfig { threads, rt_priority, home_cpu, cpu_budget_ns: CPU_BUDGET_NS, settings: settings(config) }
+}
+
+/// The CPU that sources and workers share. Chosen: the last one that the process may use, because the kernel
+/// gives most interrupts to the first; none where there is only one.
+fn home_cpu(config: &Config) -> Option<u32> {
+    let allowed = sched::allowed_cpus();
+    match config.dispatch.cpu {
+        _ if !config.dispatch.one_cpu => None,
+        Some(cpu) if allowed.contains(&cpu) => Some(cpu),
+        Some(cpu) => {
+            tracing::warn!(cpu, ?allowed, "dispatch.cpu is none that this process may use; another is chosen");
+            allowed.last().copied()
+        }
+        None => allowed.last().copied().filter(|_| allowed.len() > 1),
+    }
 }
 
 /// How many workers this configuration wants.
@@ -331,11 +349,4 @@ fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
 /// Tells the service manager; without one there is nobody to tell.
 fn notify(states: &[sd_notify::NotifyState<'_>]) {
     let _ = sd_notify::notify(states);
-}
-
-/// Real-time scheduling of the calling thread as this configuration wants it.
-fn raise(config: &Config) {
-    sched::block_all_signals();
-    memory::touch_stack();
-    sched::raise_current_thread(u8::try_from(config.dispatch.rt_priority).unwrap_or(1));
 }

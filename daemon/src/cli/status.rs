@@ -7,7 +7,7 @@ use super::fault::{Exit, Outcome};
 use super::paint::{Paint, Tone};
 use super::render::{count, facts, lines, plain, table, tone};
 use super::session::Session;
-use crate::control::wire::{InstanceStatus, Percentiles, SourceStatus, Status};
+use crate::control::wire::{DispatchStatus, InstanceStatus, Percentiles, SelfTest, SourceStatus, Status};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,10 +70,28 @@ fn summary(status: &Status) -> Vec<(&'static str, String)> {
     vec![
         ("machine", machine(status)),
         ("config", status.config_files.join(", ")),
-        ("threads", format!("{}, {}, {}", dispatch.threads, plain(&dispatch.scheduling), plain(&locked))),
+        ("threads", threads(dispatch, &locked)),
         ("events", counts.join(", ")),
         ("first call", dispatch.first_start_us.as_ref().map_or_else(String::new, latency)),
+        ("self-test", dispatch.self_test_us.as_ref().map_or_else(String::new, self_test)),
     ]
+}
+
+fn threads(dispatch: &DispatchStatus, locked: &str) -> String {
+    let place = dispatch.cpu.map_or_else(String::new, |cpu| format!(" on CPU {cpu}"));
+    format!("{}, {}{place}, {}", dispatch.threads, plain(&dispatch.scheduling), plain(locked))
+}
+
+fn self_test(test: &SelfTest) -> String {
+    let us = |value: f64| human(value / 1e6);
+    #[allow(clippy::cast_possible_truncation, reason = "at most one a second for an hour")]
+    let over = count(test.count as usize, "time");
+    format!(
+        "half within {}, 99 of 100 within {}, 999 of 1000 within {} ({over} in the last hour)",
+        us(test.p50),
+        us(test.p99),
+        us(test.p999)
+    )
 }
 
 fn machine(status: &Status) -> String {

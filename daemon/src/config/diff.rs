@@ -12,11 +12,14 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 10] = [
+const AT_START: [&str; 13] = [
     "state_directory",
     "control",
     "dispatch.threads",
     "dispatch.rt_priority",
+    "dispatch.cpu",
+    "dispatch.one_cpu",
+    "dispatch.self_test_seconds",
     "dispatch.lock_memory",
     "log",
     "sources.aws.enabled",

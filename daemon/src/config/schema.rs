@@ -238,6 +238,10 @@ pub struct AwsSource {
     /// Seconds between two polls for scheduled maintenance, which is announced long before.
     #[schemars(range(min = 0.05, max = 3600.0))]
     pub maintenance_interval_seconds: f64,
+    /// Seconds between polls while a notice is more likely than usual: for half an hour after a recommendation to
+    /// leave. Counts where it is shorter than the usual interval.
+    #[schemars(range(min = 0.05, max = 3600.0))]
+    pub hurried_interval_seconds: f64,
 }
 
 impl Default for AwsSource {
@@ -250,6 +254,7 @@ impl Default for AwsSource {
             request_timeout_ms: 2_000,
             polling_interval_seconds: 5.0,
             maintenance_interval_seconds: 30.0,
+            hurried_interval_seconds: 1.0,
         }
     }
 }
@@ -279,9 +284,22 @@ pub struct Dispatch {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub threads: Option<u32>,
-    /// Priority of those threads in the kernel's SCHED_FIFO class; above 49 they would hold up interrupt threads.
+    /// Real-time priority of those threads; the one that keeps deadlines stands one above. Beyond 49 they would hold
+    /// up interrupt threads.
     #[schemars(range(min = 1, max = 49))]
     pub rt_priority: u32,
+    /// The CPU on which notices are read and handlers begin; absent: one is chosen. Handlers that would wait for each
+    /// other there move to other CPUs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1023))]
+    pub cpu: Option<u32>,
+    /// Whether there is such a CPU. Without one the kernel puts the threads where it likes, which takes ten times as
+    /// long.
+    pub one_cpu: bool,
+    /// Seconds between two self-tests: an event that no handler sees goes the whole way, which keeps the way warm and
+    /// measures it. 0: none.
+    #[schemars(range(min = 0, max = 3600))]
+    pub self_test_seconds: f64,
     /// Whether the daemon's memory is kept from being swapped out.
     pub lock_memory: bool,
     /// Seconds before the deadline at which everything must have ended.
@@ -294,7 +312,16 @@ pub struct Dispatch {
 
 impl Default for Dispatch {
     fn default() -> Self {
-        Self { threads: None, rt_priority: 10, lock_memory: true, finish_before_seconds: 1.0, cancel_grace_ms: 250 }
+        Self {
+            threads: None,
+            rt_priority: 10,
+            cpu: None,
+            one_cpu: true,
+            self_test_seconds: 2.0,
+            lock_memory: true,
+            finish_before_seconds: 1.0,
+            cancel_grace_ms: 250,
+        }
     }
 }
 

@@ -73,14 +73,32 @@ pub struct InstanceStatus {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DispatchStatus {
     pub threads: usize,
-    /// What the threads were granted: "real-time (SCHED_FIFO 10)", "nice -15", "normal priority".
+    /// What the threads were granted: "real-time (SCHED_RR 10)", "nice -15", "normal priority".
     pub scheduling: String,
+    /// The CPU on which notices are read and handlers begin; None when it is no particular one.
+    #[serde(default)]
+    pub cpu: Option<u32>,
     /// `yes`, `off`, or why it was refused.
     pub memory_locked: String,
     pub events_busy: usize,
     pub calls_abandoned: usize,
     /// Detection to first instruction of the first handler, over the events since the start; None before the first.
     pub first_start_us: Option<Percentiles>,
+    /// The same for the self-tests of the last hour; None before the first, or when they are off.
+    #[serde(default)]
+    pub self_test_us: Option<SelfTest>,
+}
+
+/// What the self-tests of the last hour took, microseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SelfTest {
+    pub count: u64,
+    pub p50: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+    /// Half of those of the last five minutes were faster.
+    pub recent_p50: Option<f64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 //! read a clock, touch a thread or call a plugin, so that every schedule can be replayed in a test.
 
 use super::plan::{Handler, Plan, Start};
-use super::report::{Ended, EventReport, Finished, HandlerReport, Verified, millis, seconds};
+use super::report::{Closed, Ended, Finished, Outcome, Verified};
 use crate::event::{Event, EventId, Moment};
 use cloudsnooze_abi as abi;
 use std::sync::Arc;
@@ -39,6 +39,8 @@ pub struct Job<I> {
     pub due_boot_ns: i64,
     /// Time granted, nanoseconds.
     pub budget_ns: i64,
+    /// Runs on the thread that decided, without a worker: the handler promised not to block.
+    pub inline: bool,
 }
 
 impl<I> Clone for Job<I> {
@@ -49,7 +51,7 @@ impl<I> Clone for Job<I> {
 
 /// What is to be done.
 pub enum Act<I> {
-    /// Give the job to a free worker.
+    /// Give the job to a free worker, or run it at once when it is `inline`.
     Start(Job<I>),
     /// Tell the call to stop.
     Cancel {
@@ -63,10 +65,10 @@ pub enum Act<I> {
         /// Number of the call.
         call: u64,
     },
-    /// A handler's part of the report is there.
-    Ended(EventId, Box<HandlerReport>),
+    /// What became of one handler.
+    Ended(Arc<Event>, Arc<Outcome<I>>),
     /// The event is over.
-    Done(Box<EventReport>),
+    Done(Box<Closed<I>>),
 }
 
 struct Running<I> {
@@ -86,7 +88,7 @@ struct Run<I> {
     pending: Vec<Arc<Handler<I>>>,
     in_order_running: usize,
     at_once_running: usize,
-    reports: Vec<HandlerReport>,
+    outcomes: Vec<Arc<Outcome<I>>>,
     first_start: Option<i64>,
     withdrawn: bool,
 }
@@ -154,7 +156,7 @@ impl<I> Engine<I> {
             pending: plan.at_once.clone(),
             in_order_running: 0,
             at_once_running: 0,
-            reports: Vec::with_capacity(plan.handlers().count()),
+            outcomes: Vec::with_capacity(plan.handlers().count()),
             first_start: None,
             withdrawn: false,
             plan,
@@ -181,9 +183,9 @@ impl<I> Engine<I> {
 
     /// A call came back.
     pub fn finished(&mut self, call: u64, finished: Finished, now: Moment, acts: &mut Vec<Act<I>>) {
-        self.free_workers += 1;
         if let Some(at) = self.running.iter().position(|r| r.job.call == call) {
             let running = self.running.swap_remove(at);
+            self.free_workers += usize::from(!running.job.inline);
             self.record(&running, finished, now, acts);
         }
         self.settle(now, acts);
@@ -286,33 +288,21 @@ impl<I> Engine<I> {
             (Ended::Failed, Some((abi::SNOOZE_CANCEL_DEADLINE, _))) => Ended::TimedOut,
             (ended, _) => ended,
         };
-        let late = match (ended, running.cancelled) {
-            (Ended::Handled | Ended::Declined, Some((abi::SNOOZE_CANCEL_DEADLINE, at))) => {
-                Some(format!("answered {} ms after its time was over", (now.boot_ns - at) / 1_000_000))
-            }
+        let late_ns = match (ended, running.cancelled) {
+            (Ended::Handled | Ended::Declined, Some((abi::SNOOZE_CANCEL_DEADLINE, at))) => Some(now.boot_ns - at),
             _ => None,
         };
         run.note_start(finished.started_boot_ns);
-        let detected = run.event.detected.boot_ns;
-        let report = HandlerReport {
-            handler: job.handler.name.clone(),
-            instance: job.handler.instance_name.clone(),
-            priority: job.handler.priority,
+        let outcome = Arc::new(Outcome {
+            handler: Arc::clone(&job.handler),
             tier: job.tier,
-            start: job.handler.start.as_str().into(),
-            status: ended,
-            attempts: finished.attempts,
-            start_ms: Some(millis(finished.started_boot_ns - detected)),
-            duration_ms: millis(finished.ended_boot_ns - finished.started_boot_ns),
-            budget_ms: millis(job.budget_ns),
-            left_seconds: seconds(run.end_boot_ns() - now.boot_ns),
-            verified: finished.verified,
-            error: finished.error.or(late),
-            result: finished.result,
-            evidence: finished.evidence,
-        };
-        acts.push(Act::Ended(run.event.id, Box::new(report.clone())));
-        run.reports.push(report);
+            finished: Finished { ended, ..finished },
+            budget_ns: job.budget_ns,
+            left_ns: run.end_boot_ns() - now.boot_ns,
+            late_ns,
+        });
+        acts.push(Act::Ended(Arc::clone(&run.event), Arc::clone(&outcome)));
+        run.outcomes.push(outcome);
     }
 
     /// Brings everything to rest: closes tiers, ends events, gives free workers out.
@@ -320,11 +310,11 @@ impl<I> Engine<I> {
         for run in &mut self.runs {
             run.advance(now, acts);
         }
-        self.runs.retain(|run| {
+        self.runs.retain_mut(|run| {
             let over = run.is_over();
             if over {
                 let state = if run.withdrawn { "withdrawn" } else { "completed" };
-                acts.push(Act::Done(Box::new(run.report(state, now))));
+                acts.push(Act::Done(Box::new(run.close(state, now))));
             }
             !over
         });
@@ -341,15 +331,16 @@ impl<I> Engine<I> {
                     at += 1;
                     continue;
                 }
-                if self.free_workers == 0 {
+                let inline = handler.inline.is_on();
+                if self.free_workers == 0 && !inline {
                     if let Some(less) = self.running.iter_mut().min_by_key(|r| r.job.event.severity) {
                         supersede(less, &run.event, now, acts);
                     }
                     return;
                 }
-                self.free_workers -= 1;
+                self.free_workers -= usize::from(!inline);
                 let handler = run.pending.remove(at);
-                let job = run.job(self.next_call, handler, now.boot_ns);
+                let job = run.job(self.next_call, handler, inline, now.boot_ns);
                 self.next_call += 1;
                 acts.push(Act::Start(job.clone()));
                 self.running.push(Running { job, started_boot_ns: now.boot_ns, cancelled: None });
@@ -425,29 +416,29 @@ impl<I> Run<I> {
         self.tier = self.plan.tiers.len();
     }
 
-    fn not_run(&mut self, handler: &Handler<I>, why: &str, now: Moment, acts: &mut Vec<Act<I>>) {
-        let report = HandlerReport {
-            handler: handler.name.clone(),
-            instance: handler.instance_name.clone(),
-            priority: handler.priority,
+    fn not_run(&mut self, handler: &Arc<Handler<I>>, why: &str, now: Moment, acts: &mut Vec<Act<I>>) {
+        let outcome = Arc::new(Outcome {
+            handler: Arc::clone(handler),
             tier: (handler.start == Start::InOrder).then_some(self.tier),
-            start: handler.start.as_str().into(),
-            status: Ended::NotRun,
-            attempts: 0,
-            start_ms: None,
-            duration_ms: 0.0,
-            budget_ms: 0.0,
-            left_seconds: seconds(self.end_boot_ns() - now.boot_ns),
-            verified: Verified::NotAsked,
-            error: Some(why.to_owned()),
-            result: None,
-            evidence: None,
-        };
-        acts.push(Act::Ended(self.event.id, Box::new(report.clone())));
-        self.reports.push(report);
+            finished: Finished {
+                ended: Ended::NotRun,
+                attempts: 0,
+                started_boot_ns: now.boot_ns,
+                ended_boot_ns: now.boot_ns,
+                error: Some(why.to_owned()),
+                result: None,
+                verified: Verified::NotAsked,
+                evidence: None,
+            },
+            budget_ns: 0,
+            left_ns: self.end_boot_ns() - now.boot_ns,
+            late_ns: None,
+        });
+        acts.push(Act::Ended(Arc::clone(&self.event), Arc::clone(&outcome)));
+        self.outcomes.push(outcome);
     }
 
-    fn job(&mut self, call: u64, handler: Arc<Handler<I>>, now_ns: i64) -> Job<I> {
+    fn job(&mut self, call: u64, handler: Arc<Handler<I>>, inline: bool, now_ns: i64) -> Job<I> {
         let tier = match handler.start {
             Start::InOrder => {
                 self.in_order_running += 1;
@@ -461,7 +452,7 @@ impl<I> Run<I> {
         let deadline_boot_ns = self.end_of(&handler).min(now_ns.saturating_add(handler.timeout_ns));
         let (event, due_boot_ns) = (Arc::clone(&self.event), self.due_boot_ns);
         let budget_ns = deadline_boot_ns - now_ns;
-        Job { call, seq: self.seq, event, handler, tier, deadline_boot_ns, due_boot_ns, budget_ns }
+        Job { call, seq: self.seq, event, handler, tier, deadline_boot_ns, due_boot_ns, budget_ns, inline }
     }
 
     fn note_start(&mut self, at: i64) {
@@ -475,8 +466,15 @@ impl<I> Run<I> {
             && self.at_once_running == 0
     }
 
-    fn report(&self, state: &str, now: Moment) -> EventReport {
-        EventReport::new(&self.event, state, self.reports.clone(), self.first_start, self.end_boot_ns(), now)
+    fn close(&mut self, state: &'static str, now: Moment) -> Closed<I> {
+        Closed {
+            event: Arc::clone(&self.event),
+            state,
+            outcomes: std::mem::take(&mut self.outcomes),
+            first_start: self.first_start,
+            end_boot_ns: self.end_boot_ns(),
+            at: now,
+        }
     }
 }
 

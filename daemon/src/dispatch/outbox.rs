@@ -4,8 +4,8 @@
 //! pushing side: when the box is full the note is dropped and counted.
 
 use super::engine::Job;
-use super::report::{EventReport, HandlerReport};
-use crate::event::{Event, EventId};
+use super::report::{Closed, Outcome};
+use crate::event::Event;
 use crate::host::Instance;
 use crossbeam_queue::ArrayQueue;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +24,7 @@ pub enum Note {
     /// A handler was handed to a worker, at this CLOCK_BOOTTIME nanosecond.
     Started(Job<Arc<Instance>>, i64),
     /// A handler ended.
-    Ended(EventId, Box<HandlerReport>),
+    Ended(Arc<Event>, Arc<Outcome<Arc<Instance>>>),
     /// A call that was given up answered after all.
     Late {
         /// "EVENT_TYPE/PLUGIN".
@@ -33,12 +33,29 @@ pub enum Note {
         text: String,
     },
     /// An event is over.
-    Done(Box<EventReport>),
+    Done(Box<Closed<Arc<Instance>>>),
     /// A thread of the pool was moved to normal scheduling because its handler burned CPU.
     Demoted {
         /// "EVENT_TYPE/PLUGIN".
         instance: String,
     },
+    /// A handler that had promised not to block kept the thread too long once too often: it gets one of its own.
+    Misbehaves {
+        /// "EVENT_TYPE/PLUGIN".
+        instance: String,
+    },
+}
+
+impl Note {
+    /// The event it tells of, where there is one.
+    pub fn event(&self) -> Option<&Arc<Event>> {
+        match self {
+            Self::Published(event) | Self::Refused(event) | Self::Ended(event, _) => Some(event),
+            Self::Started(job, _) => Some(&job.event),
+            Self::Done(closed) => Some(&closed.event),
+            Self::Late { .. } | Self::Demoted { .. } | Self::Misbehaves { .. } => None,
+        }
+    }
 }
 
 /// The box.

@@ -9,6 +9,7 @@ use crate::host::Instance;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// When a handler starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,12 +42,48 @@ pub struct Handler<I = Arc<Instance>> {
     pub retries: u32,
     /// Whether its effect is verified after it.
     pub verify: bool,
+    /// Made from the instance's name: its part of every call's idempotency key.
+    pub key: [u8; 16],
     /// The plugin's token for the subscription that matched, as an address.
     pub token: usize,
     /// Whether several calls of the instance may run at the same time.
     pub reentrant: bool,
+    /// Whether it runs on the thread that has the event, without a hand-over: its class promised not to block.
+    /// Turned off for good when it breaks the promise.
+    pub inline: Arc<Inline>,
     /// The instance.
     pub instance: I,
+}
+
+/// Time of a self-test, nanoseconds; it needs next to none.
+const SELF_TEST_NS: i64 = 1_000_000_000;
+
+/// Calls of an inline handler that may overrun before it gets a thread of its own.
+const OVERRUNS_MAX: u32 = 3;
+
+/// Whether a handler runs inline, and how often it kept others waiting by it. Off by default.
+#[derive(Debug, Default)]
+pub struct Inline {
+    on: AtomicBool,
+    overruns: AtomicU32,
+}
+
+impl Inline {
+    /// As the handler's class promised, or not.
+    pub fn new(on: bool) -> Arc<Self> {
+        Arc::new(Self { on: AtomicBool::new(on), overruns: AtomicU32::new(0) })
+    }
+
+    /// Whether it runs inline now.
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// Notes a call that took too long. Gives true when it was one too many: from now on it is off.
+    pub fn overran(&self) -> bool {
+        let is_last = self.overruns.fetch_add(1, Ordering::Relaxed) + 1 == OVERRUNS_MAX;
+        is_last && self.on.swap(false, Ordering::Relaxed)
+    }
 }
 
 /// Handlers of one priority.
@@ -65,6 +102,13 @@ pub struct Plan<I = Arc<Instance>> {
     pub at_once: Vec<Arc<Handler<I>>>,
     /// Time assumed when a notice names none, nanoseconds.
     pub assumed_ns: i64,
+}
+
+/// The part of an instance in its calls' idempotency keys: a name-based UUID (RFC 9562, 5.5) in a name space
+/// of our own.
+pub fn instance_key(instance_name: &str) -> [u8; 16] {
+    let space = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, b"cloudsnooze.instance");
+    *uuid::Uuid::new_v5(&space, instance_name.as_bytes()).as_bytes()
 }
 
 impl<I> Plan<I> {
@@ -91,6 +135,31 @@ impl<I> Plan<I> {
     /// The time tier `n` gets when it starts with `left_ns` to go.
     pub fn grant(&self, n: usize, left_ns: i64) -> i64 {
         budget::grant(left_ns, &self.wants(n))
+    }
+}
+
+impl Plan {
+    /// The plan of the self-test: one handler, called like any other.
+    pub fn self_test(instance: Arc<Instance>) -> Self {
+        let name = instance.name.clone();
+        let handler = Handler {
+            pattern: Pattern::any(),
+            priority: 0,
+            timeout_ns: SELF_TEST_NS,
+            minimum_ns: 0,
+            start: Start::InOrder,
+            retries: 0,
+            verify: false,
+            key: instance_key(&name),
+            token: 0,
+            reentrant: false,
+            inline: Arc::default(),
+            instance_name: name.clone(),
+            name,
+            instance,
+        };
+        let tiers = vec![Tier { priority: 0, handlers: vec![Arc::new(handler)] }];
+        Self { tiers, at_once: Vec::new(), assumed_ns: SELF_TEST_NS }
     }
 }
 
@@ -186,8 +255,10 @@ mod tests {
             start,
             retries: 0,
             verify: true,
+            key: instance_key(name),
             token: 0,
             reentrant: false,
+            inline: Arc::default(),
             instance: (),
         }
     }
@@ -220,6 +291,14 @@ mod tests {
         assert_eq!((plan.at_once.len(), plan.width(), plan.assumed_ns), (1, 3, 7));
         assert!(shape(&plans, "custom.thing").is_empty());
         assert_eq!(plans.of(&EventType::parse("custom.thing").expect("type")).at_once.len(), 1);
+    }
+
+    #[test]
+    fn a_promise_not_to_block_is_broken_with_the_third_overrun_and_not_before() {
+        let inline = Inline::new(true);
+        assert_eq!((inline.overran(), inline.overran(), inline.is_on()), (false, false, true));
+        assert!(inline.overran());
+        assert_eq!((inline.is_on(), inline.overran()), (false, false), "told once");
     }
 
     #[test]

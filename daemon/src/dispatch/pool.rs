@@ -1,10 +1,19 @@
-//! The threads of dispatch: workers that call handlers, a timer that keeps their deadlines, an
-//! attendant at normal priority for what may wait.
+//! The threads of dispatch: workers that call handlers (`crew`), a timer that keeps their deadlines
+//! (`timer`), a clerk that takes the orders of normal threads, an attendant at normal priority for what
+//! may wait.
 //!
 //! Inputs: published events. Outputs: notes in the outbox. Threads: `publish`, `moved` and `withdrawn`
 //! are called by real-time source threads only, because they take the lock that workers take; normal
 //! threads give an [`Order`] to the pool's clerk. Must never log, touch a disk, or share that lock with
 //! a thread of normal priority.
+//!
+//! Placement: the wake-up of a thread on another CPU costs ten times that of one on the same CPU, idle or
+//! loaded. So sources, clerk and workers live on one CPU, the home: whoever publishes wakes a worker there
+//! and gives way. A worker that cannot begin because a busy handler holds the home CPU is let go to the
+//! others by the timer, which lives anywhere and stands above them all.
+
+mod crew;
+mod timer;
 
 use super::engine::{Act, Engine, Job, Settings};
 use super::outbox::{Note, Outbox};
@@ -13,14 +22,14 @@ use super::run::{self, Desk};
 use crate::event::{Event, EventId, Moment, Severity};
 use crate::host::{CallCell, Instance};
 use crate::queue::Queue;
-use crate::sys::sched::{self, Grant};
-use crate::sys::{clock, memory};
+use crate::sys::clock;
+use crate::sys::sched::{self, Class, Grant};
+use crew::{Task, Worker};
 use crossbeam_queue::ArrayQueue;
-use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -28,18 +37,20 @@ use std::time::Duration;
 const RUNS_MAX: usize = 64;
 /// Stack of a pool thread, bytes.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
-/// The timer looks at least this often while calls run: it also watches their use of CPU.
-const TICK: Duration = Duration::from_millis(50);
+/// Notes that fit before more memory is needed: those of a flood between two rounds of the timer.
+const NOTES_ROOM: usize = 4096;
 
 type Shared = Arc<Instance>;
 
 /// How the pool is made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PoolConfig {
     /// Workers.
     pub threads: usize,
-    /// SCHED_FIFO priority asked for.
+    /// Real-time priority asked for; the timer stands one above it.
     pub rt_priority: u8,
+    /// The home CPU; None: threads run wherever the kernel puts them.
+    pub home_cpu: Option<u32>,
     /// CPU time after which a call loses its real-time priority, nanoseconds.
     pub cpu_budget_ns: i64,
     /// Margins of the engine.
@@ -68,47 +79,60 @@ pub enum Order {
     ShutDown,
 }
 
-struct Slot {
-    job: Option<Job<Shared>>,
-    wake: Arc<Condvar>,
-    tid: i32,
-    /// CPU time of the thread when its job began, nanoseconds; None once demoted.
-    cpu_at_start_ns: Option<i64>,
-    warm: Vec<Shared>,
-}
-
 /// A call that was handed over.
 struct Ongoing {
-    worker: usize,
+    call: u64,
+    /// None: it runs inline.
+    worker: Option<usize>,
     instance: Shared,
-    /// What the plugin holds a pointer to; None until the worker has begun.
-    cell: Option<Arc<CallCell>>,
-    /// Told to stop: what the worker opens from now on is born cancelled.
+    /// What the plugin holds a pointer to.
+    cell: Arc<CallCell>,
+    /// Told to stop: what another attempt opens from now on is born cancelled.
     cancelled: Option<u32>,
 }
 
 struct State {
     queue: Queue<(Arc<Event>, Arc<Plan<Shared>>)>,
     engine: Engine<Shared>,
-    slots: Vec<Slot>,
+    workers: Vec<Arc<Worker>>,
     idle: Vec<usize>,
-    calls: HashMap<u64, Ongoing>,
+    calls: Vec<Ongoing>,
     acts: Vec<Act<Shared>>,
+    /// Jobs for the thread that holds the state, once it has let go of it.
+    inline: VecDeque<(Job<Shared>, Arc<CallCell>)>,
+    /// Jobs handed to workers since the lock was taken.
+    handed: usize,
     /// What happened since the timer last took it to the outbox, in order.
     notes: Vec<Note>,
+    /// When the timer looks next by itself, CLOCK_BOOTTIME nanoseconds.
+    timer_looks_at: i64,
+}
+
+/// Who holds the state: what it may do after letting go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Has an event, and may step aside for a worker.
+    Publisher,
+    /// Goes on with its own next job.
+    Worker,
 }
 
 struct Inner {
     config: PoolConfig,
+    /// The CPUs that the process may use.
+    everywhere: Vec<u32>,
     state: Mutex<State>,
-    timer: Condvar,
     outbox: Arc<Outbox>,
     errands: ArrayQueue<Errand>,
     attendant: OnceLock<Thread>,
+    timer: OnceLock<Thread>,
     orders: Mutex<Option<Sender<Order>>>,
+    grace_ns: AtomicI64,
     workers: AtomicUsize,
     grants: Mutex<Vec<Grant>>,
     abandoned: AtomicUsize,
+    /// An inline call was given up: its thread, which somebody needs, may never come home.
+    lost_publisher: AtomicBool,
     busy_events: AtomicUsize,
     stopping: AtomicBool,
 }
@@ -123,31 +147,38 @@ impl Pool {
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(config: PoolConfig, outbox: Arc<Outbox>) -> std::io::Result<Self> {
+        let room = config.threads * 2 + 16;
         let state = State {
             queue: Queue::default(),
             engine: Engine::new(config.settings),
-            slots: Vec::with_capacity(config.threads * 2),
-            idle: Vec::with_capacity(config.threads * 2),
-            calls: HashMap::with_capacity(config.threads * 2),
+            workers: Vec::with_capacity(room),
+            idle: Vec::with_capacity(room),
+            calls: Vec::with_capacity(room),
             acts: Vec::with_capacity(64),
-            notes: Vec::with_capacity(256),
+            inline: VecDeque::with_capacity(room),
+            handed: 0,
+            notes: Vec::with_capacity(NOTES_ROOM),
+            timer_looks_at: i64::MAX,
         };
         let (orders, inbox) = channel();
         let pool = Self(Arc::new(Inner {
+            grace_ns: AtomicI64::new(config.settings.grace_ns),
             config,
+            everywhere: sched::allowed_cpus(),
             state: Mutex::new(state),
-            timer: Condvar::new(),
             outbox,
             errands: ArrayQueue::new(256),
             attendant: OnceLock::new(),
+            timer: OnceLock::new(),
             orders: Mutex::new(Some(orders)),
             workers: AtomicUsize::new(0),
             grants: Mutex::default(),
             abandoned: AtomicUsize::new(0),
+            lost_publisher: AtomicBool::new(false),
             busy_events: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
         }));
-        for _ in 0..config.threads {
+        for _ in 0..pool.0.config.threads {
             pool.add_worker()?;
         }
         let timer = pool.clone();
@@ -157,16 +188,6 @@ impl Pool {
         let clerk = pool.clone();
         spawn("snooze-clerk", move || clerk.take_orders(&inbox))?;
         Ok(pool)
-    }
-
-    fn add_worker(&self) -> std::io::Result<()> {
-        let (pool, ready) = (self.clone(), std::sync::mpsc::sync_channel(1));
-        let number = self.0.workers.fetch_add(1, Ordering::Relaxed);
-        let told = ready.0;
-        spawn(&format!("snooze-work-{number}"), move || pool.work(&told))?;
-        // A worker that is not up yet would make the first event wait for it.
-        let _ = ready.1.recv_timeout(Duration::from_secs(10));
-        Ok(())
     }
 
     /// Starts workers until at least this many are alive: a wider plan came. For a normal thread.
@@ -179,7 +200,8 @@ impl Pool {
         (alive..threads).try_for_each(|_| self.add_worker())
     }
 
-    /// Publishes an event with its plan. Real-time source threads only.
+    /// Publishes an event with its plan. Real-time source threads only: handlers that promised not to block
+    /// run on the calling thread before this returns.
     pub fn publish(&self, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
         let mut state = self.lock();
         if state.queue.push(event.severity, (Arc::clone(&event), plan)).is_err() {
@@ -189,9 +211,7 @@ impl Pool {
         }
         state.notes.push(Note::Published(event));
         self.admit(&mut state);
-        drop(state);
-        // The timer has a new deadline to keep, and takes the notes out.
-        self.0.timer.notify_one();
+        self.let_go(state, Role::Publisher);
     }
 
     /// The cloud moved an event's deadline. Real-time source threads only.
@@ -213,6 +233,11 @@ impl Pool {
         }
     }
 
+    /// Makes the calling thread one that may publish: real-time, on the home CPU.
+    pub fn join_publishers(&self) -> Grant {
+        self.raise(Class::Fifo)
+    }
+
     /// Events in progress or waiting.
     pub fn events_busy(&self) -> usize {
         self.0.busy_events.load(Ordering::Acquire)
@@ -223,9 +248,20 @@ impl Pool {
         self.0.grants.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The CPU that publishers and workers share; None when they run anywhere.
+    pub fn home_cpu(&self) -> Option<u32> {
+        self.0.config.home_cpu.filter(|_| self.grants().iter().all(|grant| grant.is_real_time()))
+    }
+
     /// Calls given up since the start.
     pub fn abandoned(&self) -> usize {
         self.0.abandoned.load(Ordering::Relaxed)
+    }
+
+    /// Whether an inline call was given up since this was last asked: the thread that published its event
+    /// may hang in it for ever.
+    pub fn take_lost_publisher(&self) -> bool {
+        self.0.lost_publisher.swap(false, Ordering::AcqRel)
     }
 
     fn with_engine(&self, decide: impl FnOnce(&mut Engine<Shared>, Moment, &mut Vec<Act<Shared>>)) {
@@ -233,8 +269,7 @@ impl Pool {
         let State { engine, acts, .. } = &mut *state;
         decide(engine, clock::now(), acts);
         self.carry_out(&mut state);
-        drop(state);
-        self.0.timer.notify_one();
+        self.let_go(state, Role::Publisher);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -251,12 +286,6 @@ impl Pool {
             engine.publish(event, plan, clock::now(), acts);
             self.carry_out(state);
         }
-        self.count(state);
-    }
-
-    fn count(&self, state: &State) {
-        let waiting: usize = state.queue.waiting().iter().sum();
-        self.0.busy_events.store(state.engine.events_running() + waiting, Ordering::Release);
     }
 
     /// Does what the engine decided.
@@ -266,44 +295,107 @@ impl Pool {
             match act {
                 Act::Start(job) => Self::hand_over(state, job),
                 Act::Cancel { call, reason } => {
-                    let Some(ongoing) = state.calls.get_mut(&call) else { continue };
+                    let Some(ongoing) = state.calls.iter_mut().find(|c| c.call == call) else { continue };
                     ongoing.cancelled = Some(reason);
-                    if let Some(cell) = &ongoing.cell {
-                        cell.cancel(reason);
-                        self.send(Errand::Cancel(Arc::clone(&ongoing.instance), Arc::clone(cell), reason));
-                    }
+                    ongoing.cell.cancel(reason);
+                    self.send(Errand::Cancel(Arc::clone(&ongoing.instance), Arc::clone(&ongoing.cell), reason));
                 }
-                Act::GiveUp { call } => {
-                    // Taken out: by this the worker learns, should it ever come home, that it was replaced.
-                    if let Some(Ongoing { worker, instance, .. }) = state.calls.remove(&call) {
-                        let slot = &mut state.slots[worker];
-                        if slot.cpu_at_start_ns.take().is_some() {
-                            // Nobody watches any more what it burns.
-                            sched::demote(slot.tid);
-                        }
-                        instance.give_up();
-                        self.0.abandoned.fetch_add(1, Ordering::Relaxed);
-                        self.send(Errand::Replace);
-                    }
-                }
-                Act::Ended(id, report) => state.notes.push(Note::Ended(id, report)),
-                Act::Done(report) => state.notes.push(Note::Done(report)),
+                Act::GiveUp { call } => self.give_up(state, call),
+                Act::Ended(event, outcome) => state.notes.push(Note::Ended(event, outcome)),
+                Act::Done(closed) => state.notes.push(Note::Done(closed)),
             }
         }
         // Keeps its capacity: nothing is allocated on the next event.
         state.acts = acts;
-        self.count(state);
+        let waiting: usize = state.queue.waiting().iter().sum();
+        self.0.busy_events.store(state.engine.events_running() + waiting, Ordering::Release);
     }
 
     /// The worker that became free last has the warmest cache.
     fn hand_over(state: &mut State, job: Job<Shared>) {
-        let Some(worker) = state.idle.pop() else { return };
-        let instance = Arc::clone(&job.handler.instance);
-        state.calls.insert(job.call, Ongoing { worker, instance, cell: None, cancelled: None });
+        let worker = if job.inline { None } else { state.idle.pop() };
+        if worker.is_none() && !job.inline {
+            return;
+        }
+        let (instance, cell) = (Arc::clone(&job.handler.instance), run::open(&job, 1));
+        state.calls.push(Ongoing { call: job.call, worker, instance, cell: Arc::clone(&cell), cancelled: None });
         state.notes.push(Note::Started(job.clone(), clock::boot_ns()));
-        let slot = &mut state.slots[worker];
-        slot.job = Some(job);
-        slot.wake.notify_one();
+        match worker {
+            Some(number) => {
+                state.workers[number].give(Task::Call(job, cell));
+                state.handed += 1;
+            }
+            None => state.inline.push_back((job, cell)),
+        }
+    }
+
+    fn give_up(&self, state: &mut State, call: u64) {
+        // Taken out: by this the thread learns, should it ever come home, that it was given up.
+        let Some(at) = state.calls.iter().position(|c| c.call == call) else { return };
+        let Ongoing { worker, instance, .. } = state.calls.swap_remove(at);
+        instance.give_up();
+        self.0.abandoned.fetch_add(1, Ordering::Relaxed);
+        match worker {
+            Some(number) => {
+                // Nobody watches any more what it burns.
+                state.workers[number].demote(&self.0.everywhere);
+                self.send(Errand::Replace);
+            }
+            None => self.0.lost_publisher.store(true, Ordering::Release),
+        }
+    }
+
+    /// Lets go of the state and does what was left for afterwards: jobs that run on this very thread, the
+    /// timer's attention, and way for the workers that were woken.
+    fn let_go<'a>(&'a self, mut state: MutexGuard<'a, State>, role: Role) {
+        loop {
+            let inline = state.inline.pop_front();
+            let handed = std::mem::take(&mut state.handed);
+            // Somebody may have to wait for the home CPU behind somebody else: the timer is to see to it.
+            let crowded = handed > 0 && state.calls.len() > 1;
+            let timer_is_late = Self::timer_is_late(&mut state, crowded);
+            drop(state);
+            let timer_waits = timer_is_late && !crowded && inline.is_none();
+            if timer_is_late && !timer_waits {
+                self.wake_timer();
+            }
+            if let Some((job, cell)) = inline {
+                state = self.run_inline(&job, cell);
+                continue;
+            }
+            if handed > 0 && role == Role::Publisher {
+                sched::give_way();
+            }
+            if timer_waits {
+                self.wake_timer();
+            }
+            return;
+        }
+    }
+
+    /// Runs a job on this thread and brings its outcome home. Gives the state, locked again.
+    fn run_inline(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> MutexGuard<'_, State> {
+        let finished = self.attempt(job, cell);
+        let took_ns = finished.ended_boot_ns - finished.started_boot_ns;
+        let broke_promise = took_ns > crew::INLINE_MAX_NS && job.handler.inline.overran();
+        let mut state = self.lock();
+        if broke_promise {
+            state.notes.push(Note::Misbehaves { instance: job.handler.instance_name.clone() });
+        }
+        let Some(at) = state.calls.iter().position(|c| c.call == job.call) else {
+            state.notes.push(crew::late(job, &finished));
+            return state;
+        };
+        state.calls.swap_remove(at);
+        self.take_home(&mut state, job.call, finished);
+        state
+    }
+
+    fn take_home(&self, state: &mut State, call: u64, finished: super::report::Finished) {
+        let State { engine, acts, .. } = state;
+        engine.finished(call, finished, clock::now(), acts);
+        self.carry_out(state);
+        self.admit(state);
     }
 
     fn send(&self, errand: Errand) {
@@ -314,83 +406,20 @@ impl Pool {
         }
     }
 
-    fn work(&self, ready: &std::sync::mpsc::SyncSender<()>) {
-        sched::block_all_signals();
-        memory::touch_stack();
-        let grant = sched::raise_current_thread(self.0.config.rt_priority);
-        self.0.grants.lock().unwrap_or_else(PoisonError::into_inner).push(grant);
-        let wake = Arc::new(Condvar::new());
-        let mut state = self.lock();
-        let me = state.slots.len();
-        let tid = sched::thread_id();
-        state.slots.push(Slot { job: None, wake: Arc::clone(&wake), tid, cpu_at_start_ns: None, warm: Vec::new() });
-        state.idle.push(me);
-        let State { engine, acts, .. } = &mut *state;
-        engine.worker_free(clock::now(), acts);
-        self.carry_out(&mut state);
-        let _ = ready.send(());
-        loop {
-            if let Some(job) = state.slots[me].job.take() {
-                state.slots[me].cpu_at_start_ns = sched::thread_cpu_ns(tid);
-                let grace_ns = state.engine.settings().grace_ns;
-                drop(state);
-                let abandoned = self.call(me, &job, grace_ns);
-                state = self.lock();
-                if abandoned {
-                    // Another worker took this one's place.
-                    return;
-                }
-            } else if let Some(instance) = state.slots[me].warm.pop() {
-                drop(state);
-                instance.warm_up();
-                state = self.lock();
-            } else {
-                state = wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-            }
-        }
-    }
-
-    /// Makes one call and brings its outcome home. Returns whether it had been given up.
-    fn call(&self, me: usize, job: &Job<Shared>, grace_ns: i64) -> bool {
-        let started = clock::boot_ns();
-        let grace = Duration::from_nanos(u64::try_from(grace_ns).unwrap_or(0));
-        let finished =
-            catch_unwind(AssertUnwindSafe(|| run::run(job, self, grace))).unwrap_or_else(|_| run::broken(started));
-        let mut state = self.lock();
-        let demoted = state.slots[me].cpu_at_start_ns.take().is_none();
-        let given_up = state.calls.remove(&job.call).is_none();
-        if given_up {
-            drop(state);
-            let text = format!("answered {:?} after it had been given up", finished.ended);
-            self.0.outbox.push(Note::Late { instance: job.handler.instance_name.clone(), text });
-            return true;
-        }
-        if demoted {
-            sched::raise_current_thread(self.0.config.rt_priority);
-        }
-        state.idle.push(me);
-        let State { engine, acts, .. } = &mut *state;
-        engine.finished(job.call, finished, clock::now(), acts);
-        self.carry_out(&mut state);
-        self.admit(&mut state);
-        drop(state);
-        // Another deadline may be the next one now.
-        self.0.timer.notify_one();
-        false
-    }
-
     fn take_orders(&self, inbox: &Receiver<Order>) {
-        sched::block_all_signals();
-        sched::raise_current_thread(self.0.config.rt_priority);
+        self.join_publishers();
         while let Ok(order) = inbox.recv() {
             match order {
                 Order::Publish(event, plan) => self.publish(event, plan),
                 Order::Withdraw(id) => self.withdrawn(id),
-                Order::Settings(settings) => self.with_engine(|engine, _, _| engine.set_settings(settings)),
+                Order::Settings(settings) => {
+                    self.0.grace_ns.store(settings.grace_ns, Ordering::Relaxed);
+                    self.with_engine(|engine, _, _| engine.set_settings(settings));
+                }
                 Order::WarmUp(instances) => {
-                    for slot in &mut self.lock().slots {
-                        slot.warm.extend(instances.iter().cloned());
-                        slot.wake.notify_one();
+                    let instances: Arc<[Shared]> = instances.into();
+                    for worker in &self.lock().workers {
+                        worker.give(Task::WarmUp(Arc::clone(&instances)));
                     }
                 }
                 Order::ShutDown => {
@@ -400,54 +429,6 @@ impl Pool {
                         attendant.unpark();
                     }
                 }
-            }
-        }
-    }
-
-    fn keep_time(&self) {
-        sched::block_all_signals();
-        sched::raise_current_thread(self.0.config.rt_priority);
-        let mut notes = Vec::with_capacity(256);
-        let mut state = self.lock();
-        loop {
-            let now = clock::now();
-            let State { engine, acts, .. } = &mut *state;
-            engine.tick(now, acts);
-            let wake = engine.next_wake();
-            self.carry_out(&mut state);
-            self.watch_cpu(&mut state);
-            if !state.notes.is_empty() {
-                // Waking the reader is a system call each: not under the workers' lock.
-                std::mem::swap(&mut state.notes, &mut notes);
-                drop(state);
-                for note in notes.drain(..) {
-                    self.0.outbox.push(note);
-                }
-                state = self.lock();
-                continue;
-            }
-            state = match wake {
-                None => self.0.timer.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(at) => {
-                    let left = u64::try_from(at - clock::boot_ns()).unwrap_or(0);
-                    let wait = Duration::from_nanos(left).min(TICK);
-                    self.0.timer.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
-    }
-
-    /// A handler may block, but not burn: beyond its CPU budget it runs on at normal priority.
-    fn watch_cpu(&self, state: &mut State) {
-        let budget = self.0.config.cpu_budget_ns;
-        let State { slots, calls, .. } = state;
-        for Ongoing { worker, instance, .. } in calls.values() {
-            let slot = &mut slots[*worker];
-            let used = slot.cpu_at_start_ns.and_then(|start| Some(sched::thread_cpu_ns(slot.tid)? - start));
-            if used.is_some_and(|ns| ns > budget) {
-                slot.cpu_at_start_ns = None;
-                sched::demote(slot.tid);
-                self.0.outbox.push(Note::Demoted { instance: instance.name.clone() });
             }
         }
     }
@@ -473,11 +454,11 @@ impl Pool {
 
 impl Desk for Pool {
     fn call_is(&self, call: u64, cell: &Arc<CallCell>) {
-        if let Some(ongoing) = self.lock().calls.get_mut(&call) {
+        if let Some(ongoing) = self.lock().calls.iter_mut().find(|c| c.call == call) {
             if let Some(reason) = ongoing.cancelled {
                 cell.cancel(reason);
             }
-            ongoing.cell = Some(Arc::clone(cell));
+            ongoing.cell = Arc::clone(cell);
         }
     }
 }
@@ -486,4 +467,9 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> std::io::Result<()
     // Linux keeps 15 bytes of a thread's name.
     let name: String = name.chars().take(15).collect();
     thread::Builder::new().name(name).stack_size(STACK_BYTES).spawn(body).map(|_| ())
+}
+
+/// Nanoseconds as a duration; negative ones are none.
+fn duration(ns: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
 }

@@ -3,7 +3,7 @@
 //! Inputs: outcomes as they come. Outputs: the report's JSON form (`snooze report --json`). Must never
 //! hold a secret: whoever keeps or shows it scrubs it first.
 
-use super::plan::Start;
+use super::plan::{Handler, Start};
 use crate::event::{Event, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -66,6 +66,38 @@ pub struct Finished {
     pub verified: Verified,
     /// The verification's evidence.
     pub evidence: Option<Map<String, Value>>,
+}
+
+/// What became of one handler, as the real-time side notes it: shared values, no text of its own making.
+pub struct Outcome<I> {
+    /// The handler.
+    pub handler: Arc<Handler<I>>,
+    /// Its tier, from 0; None for one that started at once.
+    pub tier: Option<usize>,
+    /// How it went; when it never started, both times are that of the decision.
+    pub finished: Finished,
+    /// Time granted, nanoseconds.
+    pub budget_ns: i64,
+    /// Until the cloud acts (or the assumed time), at its end, nanoseconds; negative when that is past.
+    pub left_ns: i64,
+    /// By how much it answered after it had been told that its time was over, nanoseconds.
+    pub late_ns: Option<i64>,
+}
+
+/// An event that is over, as the real-time side notes it.
+pub struct Closed<I> {
+    /// The event.
+    pub event: Arc<Event>,
+    /// `completed` or `withdrawn`.
+    pub state: &'static str,
+    /// Its handlers, in the order they ended.
+    pub outcomes: Vec<Arc<Outcome<I>>>,
+    /// First instruction of the first handler, CLOCK_BOOTTIME nanoseconds.
+    pub first_start: Option<i64>,
+    /// When the cloud acts, or the time assumed, CLOCK_BOOTTIME nanoseconds.
+    pub end_boot_ns: i64,
+    /// When it was over.
+    pub at: Moment,
 }
 
 /// One handler's part of the report. Times in milliseconds are counted from detection.
@@ -148,6 +180,41 @@ impl Start {
             Self::InOrder => "in-order",
             Self::AtOnce => "at-once",
         }
+    }
+}
+
+impl HandlerReport {
+    /// The report of one outcome of an event detected at `detected_boot_ns` (CLOCK_BOOTTIME).
+    pub fn new<I>(outcome: &Outcome<I>, detected_boot_ns: i64) -> Self {
+        let Outcome { handler, finished, .. } = outcome;
+        let late = || Some(format!("answered {} ms after its time was over", outcome.late_ns? / 1_000_000));
+        let has_run = finished.ended != Ended::NotRun;
+        Self {
+            handler: handler.name.clone(),
+            instance: handler.instance_name.clone(),
+            priority: handler.priority,
+            tier: outcome.tier,
+            start: handler.start.as_str().into(),
+            status: finished.ended,
+            attempts: finished.attempts,
+            start_ms: has_run.then(|| millis(finished.started_boot_ns - detected_boot_ns)),
+            duration_ms: millis(finished.ended_boot_ns - finished.started_boot_ns),
+            budget_ms: millis(outcome.budget_ns),
+            left_seconds: seconds(outcome.left_ns),
+            verified: finished.verified,
+            error: finished.error.clone().or_else(late),
+            result: finished.result.clone(),
+            evidence: finished.evidence.clone(),
+        }
+    }
+}
+
+impl<I> Closed<I> {
+    /// The event's report.
+    pub fn report(&self) -> EventReport {
+        let detected = self.event.detected.boot_ns;
+        let handlers = self.outcomes.iter().map(|outcome| HandlerReport::new(outcome, detected)).collect();
+        EventReport::new(&self.event, self.state, handlers, self.first_start, self.end_boot_ns, self.at)
     }
 }
 

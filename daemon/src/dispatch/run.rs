@@ -5,12 +5,12 @@
 
 use super::engine::Job;
 use super::report::{Ended, Finished, Verified};
+use crate::event::EventId;
 use crate::host::{Answer, CallCell, Delivery, Instance, Status};
 use crate::sys::clock;
 use cloudsnooze_abi as abi;
 use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// First pause before another attempt; doubles.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
@@ -20,14 +20,13 @@ const ATTEMPT_MIN_NS: i64 = 20_000_000;
 
 /// Where the timer finds the call to cancel.
 pub trait Desk {
-    /// Says which call cell the job uses from now on.
+    /// Says which call cell the job uses from now on: another attempt began.
     fn call_is(&self, call: u64, cell: &Arc<CallCell>);
 }
 
-/// Runs the job to its end.
-pub fn run(job: &Job<Arc<Instance>>, desk: &impl Desk, grace: Duration) -> Finished {
+/// Runs the job to its end, `cell` being the call of the first attempt.
+pub fn run(job: &Job<Arc<Instance>>, mut cell: Arc<CallCell>, desk: &impl Desk, grace: Duration) -> Finished {
     let instance = &job.handler.instance;
-    let mut cell = open(job, 1, desk);
     let delivery = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
     // The last thing before the plugin's own code: what is measured as its start must not flatter us.
     let started_boot_ns = clock::boot_ns();
@@ -46,7 +45,8 @@ pub fn run(job: &Job<Arc<Instance>>, desk: &impl Desk, grace: Duration) -> Finis
             break;
         }
         attempts += 1;
-        cell = open(job, attempts, desk);
+        cell = open(job, attempts);
+        desk.call_is(job.call, &cell);
         // A fresh delivery: the time remaining is another one.
         let again = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
         answer = instance.handle(&again, &cell, grace);
@@ -79,12 +79,17 @@ pub fn broken(started_boot_ns: i64) -> Finished {
     }
 }
 
-fn open(job: &Job<Arc<Instance>>, attempt: u32, desk: &impl Desk) -> Arc<CallCell> {
-    // The same for every attempt, and after a crash: made from the event's id and the instance's name.
-    let key = *Uuid::new_v5(&job.event.id.0, job.handler.instance_name.as_bytes()).as_bytes();
-    let cell = CallCell::new(job.call, attempt, key, job.deadline_boot_ns, job.handler.token);
-    desk.call_is(job.call, &cell);
-    cell
+/// The call of one attempt. The timer is told of the first one when the job is handed over.
+pub fn open(job: &Job<Arc<Instance>>, attempt: u32) -> Arc<CallCell> {
+    let key = idempotency_key(&job.event.id, job.handler.key);
+    CallCell::new(job.call, attempt, key, job.deadline_boot_ns, job.handler.token)
+}
+
+/// The same for every attempt, and after a crash: the event's id and the instance's key, both of them random
+/// bits as far as the other is concerned, marked as a UUID of version 8 (RFC 9562, 5.8).
+fn idempotency_key(event: &EventId, instance: [u8; 16]) -> [u8; 16] {
+    let mixed = std::array::from_fn(|n| event.0.as_bytes()[n] ^ instance[n]);
+    *uuid::Builder::from_custom_bytes(mixed).as_uuid().as_bytes()
 }
 
 fn worth_another(answer: &Answer, failures: u32, job: &Job<Arc<Instance>>, cell: &CallCell) -> bool {
@@ -147,6 +152,14 @@ mod tests {
             let attempts = (1..).take_while(|failures| may_repeat(status, *failures, 3)).count();
             assert_eq!(attempts, 3, "{status:?}");
         }
+    }
+
+    #[test]
+    fn an_idempotency_key_differs_by_event_and_by_instance_and_is_a_uuid() {
+        let (one, two) = (EventId::at(1), EventId::at(2));
+        let keys = [(&one, [1; 16]), (&one, [2; 16]), (&two, [1; 16])].map(|(e, i)| idempotency_key(e, i));
+        assert!(keys[0] != keys[1] && keys[0] != keys[2] && keys[0] == idempotency_key(&one, [1; 16]));
+        assert!(keys.iter().all(|key| uuid::Uuid::from_bytes(*key).get_version_num() == 8));
     }
 
     #[test]

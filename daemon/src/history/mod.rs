@@ -5,4 +5,5 @@
 //! come through a bounded box.
 
 pub mod recorder;
+pub mod self_tests;
 pub mod store;

@@ -4,12 +4,13 @@
 //! the watch stream, the state that the control socket shows. Must never let a secret through: every
 //! text is scrubbed here, once, before it goes anywhere.
 
+use super::self_tests::{SelfTestSummary, SelfTests};
 use super::store::{EventSummary, NewEvent, Store};
 use crate::config::Scrubber;
 use crate::dispatch::outbox::{Note, Outbox};
 use crate::dispatch::report::{Ended, EventReport, HandlerReport, millis, seconds};
 use crate::event::{Event, EventId, Moment};
-use crate::host::logring::{Line, LogRing};
+use crate::log::ring::{Line, LogRing};
 use crate::sys::clock;
 use arc_swap::ArcSwap;
 use hdrhistogram::Histogram;
@@ -32,6 +33,7 @@ pub struct Recorder {
     live: Mutex<HashMap<EventId, Live>>,
     scrubber: ArcSwap<Scrubber>,
     first_start_us: Mutex<Histogram<u64>>,
+    self_tests: Mutex<SelfTests>,
     watchers: broadcast::Sender<Arc<str>>,
     counts: Counts,
     stop: AtomicBool,
@@ -74,6 +76,7 @@ impl Recorder {
             live: Mutex::default(),
             scrubber: ArcSwap::from_pointee(scrubber),
             first_start_us: Mutex::new(histogram),
+            self_tests: Mutex::default(),
             watchers: broadcast::channel(WATCH_LINES_MAX).0,
             counts: Counts::default(),
             stop: AtomicBool::new(false),
@@ -109,6 +112,11 @@ impl Recorder {
             let at = |q| h.value_at_quantile(q) as f64;
             (h.len(), at(0.5), at(0.99), h.max() as f64)
         })
+    }
+
+    /// What the self-tests of the last hour took.
+    pub fn self_tests(&self) -> Option<SelfTestSummary> {
+        lock(&self.self_tests).summary(clock::boot_ns())
     }
 
     /// The newest events.
@@ -171,6 +179,15 @@ impl Recorder {
     }
 
     fn take(&self, note: Note) {
+        // A self-test leaves nothing behind but its time.
+        if note.event().is_some_and(|event| event.is_self_test()) {
+            if let Note::Done(closed) = note
+                && let Some(started) = closed.first_start
+            {
+                lock(&self.self_tests).took(started, started - closed.event.detected.boot_ns);
+            }
+            return;
+        }
         match note {
             Note::Published(event) => self.published(&event),
             Note::Refused(event) => {
@@ -197,11 +214,20 @@ impl Recorder {
                     "left_seconds": seconds(end_ns(&job.event, job.due_boot_ns) - at_boot_ns),
                 }));
             }
-            Note::Ended(id, report) => self.ended(id, *report),
-            Note::Done(report) => self.done(&report),
+            Note::Ended(event, outcome) => {
+                self.ended(event.id, HandlerReport::new(&outcome, event.detected.boot_ns));
+            }
+            Note::Done(closed) => self.done(&closed.report()),
             Note::Late { instance, text } => tracing::warn!(instance, "{}", self.scrub(&text)),
             Note::Demoted { instance } => {
                 tracing::warn!(instance, "burned more CPU than its real-time budget and runs on at normal priority");
+            }
+            Note::Misbehaves { instance } => {
+                tracing::warn!(
+                    instance,
+                    plugin_misbehaving = true,
+                    "promised not to block, but took too long three times: it gets a thread of its own from now on"
+                );
             }
         }
     }

@@ -21,8 +21,8 @@ mod wire;
 pub use manifest::Manifest;
 
 use super::delivery::{Answer, CallCell, Delivery, Status};
-use super::logring::LogRing;
 use super::refusal::Refusal;
+use crate::log::ring::LogRing;
 use crate::sys::clock;
 use cloudsnooze_abi as abi;
 use conversation::{Cause, Conversation};

@@ -8,16 +8,16 @@ use super::delivery::{Answer, CallCell, Delivery, Status};
 use super::discover::{Found, Kind};
 use super::external::{External, Manifest};
 use super::load::{self, ClassInfo, Loaded};
-use super::logring::LogRing;
 use super::native::Native;
 use super::refusal::Refusal;
 use super::services::{Context, Subscribed};
-use super::state::{Lifecycle, Step};
+use super::state::{Lifecycle, Standing, Step};
 use super::{schema, trust};
+use crate::log::ring::LogRing;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What an instance is made from.
@@ -98,7 +98,7 @@ pub struct Instance {
     /// Version of the plugin.
     pub version: String,
     body: Body,
-    state: Mutex<Lifecycle>,
+    state: Standing,
 }
 
 /// A plugin that passed every check that runs no instance of it.
@@ -230,21 +230,31 @@ impl Instance {
             sha256,
             version,
             body,
-            state: Mutex::new(Lifecycle::Active),
+            state: Standing::new(Lifecycle::Active),
         }))
+    }
+
+    /// An instance of a class that is part of the daemon.
+    pub(super) fn built_in(name: &str, native: Native) -> Self {
+        Self {
+            name: name.to_owned(),
+            plugin: name.to_owned(),
+            path: PathBuf::new(),
+            sha256: String::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            body: Body::Native(native),
+            state: Standing::new(Lifecycle::Active),
+        }
     }
 
     /// Where the instance stands.
     pub fn lifecycle(&self) -> Lifecycle {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.get()
     }
 
     /// Notes that its code outlived a call or is poisoned: it gets no events any more.
     pub fn quarantine(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(next) = state.after(Step::Misbehaved) {
-            *state = next;
-        }
+        self.state.step(Step::Misbehaved);
     }
 
     /// Whether a restarted process makes an instance whole again after an abandoned call.
@@ -255,6 +265,13 @@ impl Instance {
     /// Whether several calls may run at the same time.
     pub fn is_reentrant(&self) -> bool {
         matches!(&self.body, Body::Native(native) if native.is_reentrant())
+    }
+
+    /// Whether it may be called on a thread that others need: its class promised not to block, it answers within the
+    /// call, and nothing is asked of it afterwards that comes without that promise (`asks_to_verify`).
+    pub fn may_run_inline(&self, asks_to_verify: bool) -> bool {
+        let Body::Native(native) = &self.body else { return false };
+        native.is_realtime() && !(asks_to_verify && native.can_verify())
     }
 
     /// What it said it can handle; nothing means "what the configuration sends".
@@ -340,20 +357,18 @@ impl Instance {
     /// Deactivates and destroys; a quarantined native instance is left alone, its code may still run.
     /// Only when no call is in progress.
     pub fn retire(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &self.body {
             Body::External(external) => {
                 external.stop();
-                *state = Lifecycle::Destroyed;
+                self.state.step(Step::Deactivated);
+                self.state.step(Step::Destroyed);
             }
             Body::Native(native) => {
-                if let Some(next) = state.after(Step::Deactivated) {
+                if self.state.step(Step::Deactivated) {
                     native.deactivate();
-                    *state = next;
                 }
-                if let Some(next) = state.after(Step::Destroyed) {
+                if self.state.step(Step::Destroyed) {
                     native.destroy();
-                    *state = next;
                 }
             }
         }

@@ -112,6 +112,16 @@ impl Native {
         self.class.caps & abi::SNOOZE_CAP_REENTRANT != 0
     }
 
+    /// Whether its class promised that on_event does not block, and answers before it returns.
+    pub fn is_realtime(&self) -> bool {
+        self.class.caps & (abi::SNOOZE_CAP_REALTIME | abi::SNOOZE_CAP_ASYNC) == abi::SNOOZE_CAP_REALTIME
+    }
+
+    /// Whether it offers to verify its effects.
+    pub fn can_verify(&self) -> bool {
+        member!(self.table, verify).is_some()
+    }
+
     /// Hands an event over and waits for the answer; an asynchronous one until it is completed, at
     /// most until the deadline and half of `grace`.
     pub fn handle(&self, event: &Arc<Delivery>, call: &Arc<CallCell>, grace: Duration) -> Answer {

@@ -6,7 +6,7 @@
 
 use super::delivery::{CallCell, Delivery, RESULT_BYTES_MAX};
 use super::fields;
-use super::logring::LogRing;
+use crate::log::ring::LogRing;
 use cloudsnooze_abi as abi;
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};

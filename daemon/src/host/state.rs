@@ -2,10 +2,12 @@
 //! Inputs: a state and what happened. Outputs: the next state, or that it is not legal. No I/O.
 
 use serde::Serialize;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Where an instance stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[repr(u8)]
 pub enum Lifecycle {
     /// Made, not yet open for events.
     Created,
@@ -51,12 +53,41 @@ impl Lifecycle {
     }
 }
 
+impl Lifecycle {
+    const ALL: [Self; 5] = [Self::Created, Self::Active, Self::Quarantined, Self::Inactive, Self::Destroyed];
+}
+
+/// Where an instance stands, shared between threads of any priority: nobody ever waits for it.
+#[derive(Debug)]
+pub struct Standing(AtomicU8);
+
+impl Standing {
+    /// Stands here.
+    pub const fn new(state: Lifecycle) -> Self {
+        Self(AtomicU8::new(state as u8))
+    }
+
+    /// Where it stands now.
+    pub fn get(&self) -> Lifecycle {
+        // Only values of the enumeration are ever stored.
+        Lifecycle::ALL.get(usize::from(self.0.load(Ordering::Acquire))).copied().unwrap_or(Lifecycle::Destroyed)
+    }
+
+    /// Takes a step when it is legal. Gives whether it was: of several threads, one takes it.
+    pub fn step(&self, step: Step) -> bool {
+        loop {
+            let state = self.get();
+            let Some(next) = state.after(step) else { return false };
+            if self.0.compare_exchange(state as u8, next as u8, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                return true;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const STATES: [Lifecycle; 5] =
-        [Lifecycle::Created, Lifecycle::Active, Lifecycle::Quarantined, Lifecycle::Inactive, Lifecycle::Destroyed];
 
     #[test]
     fn nothing_follows_destroy_and_a_quarantined_instance_is_never_destroyed() {
@@ -69,8 +100,18 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_taken_once_and_every_state_can_be_stored() {
+        for state in Lifecycle::ALL {
+            assert_eq!(Standing::new(state).get(), state);
+        }
+        let standing = Standing::new(Lifecycle::Active);
+        assert!(standing.step(Step::Deactivated) && !standing.step(Step::Deactivated));
+        assert!(standing.step(Step::Destroyed) && !standing.step(Step::Misbehaved));
+    }
+
+    #[test]
     fn only_an_active_instance_takes_events() {
-        let taking: Vec<_> = STATES.into_iter().filter(|s| s.takes_events()).collect();
+        let taking: Vec<_> = Lifecycle::ALL.into_iter().filter(|s| s.takes_events()).collect();
         assert_eq!(taking, [Lifecycle::Active]);
         assert_eq!(Lifecycle::Created.after(Step::Activated), Some(Lifecycle::Active));
         assert_eq!(Lifecycle::Inactive.after(Step::Activated), Some(Lifecycle::Active));

@@ -7,23 +7,24 @@
 //! from being read.
 //!
 //! All paths are read one after the other on one kept connection, the spot notice first: the service
-//! limits connections and requests of an instance, and documents no number.
+//! limits connections and requests of an instance, and documents no number. `rota` says whose turn it is,
+//! `aws_watch` what the answers mean.
 
 use super::aws_token::{TokenError, TokenKeeper};
-use super::cadence::Cadence;
+use super::aws_watch::Watch;
 use super::health::{Change, Health};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
-use super::{Sink, deliver};
-use crate::event::{Machine, Moment};
+use super::rota::Rota;
+use super::{Control, Sink};
+use crate::log::ring::LogRing;
 use crate::normalise::aws as parse;
-use crate::normalise::deadline::cloud_now;
-use crate::normalise::revise::{Absence, Reviser, Verdict};
-use crate::normalise::{Notice, NoticeKey, ParseError, Reading};
+use crate::normalise::revise::Reviser;
+use crate::normalise::{ParseError, Reading};
+use crate::sys::bell::Woken;
 use crate::sys::clock;
+use cloudsnooze_abi::{SNOOZE_LOG_DEBUG, SNOOZE_LOG_INFO, SNOOZE_LOG_WARNING};
 use std::sync::Arc;
-use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::watch;
 
 /// The source's name in events and status.
 pub const SOURCE: &str = "aws.ec2.metadata-service";
@@ -43,6 +44,10 @@ const HISTORY: &str = "/latest/meta-data/events/maintenance/history";
 /// Seconds between attempts to learn who this machine is.
 const IDENTITY_INTERVAL_SECONDS: f64 = 5.0;
 
+/// How long a recommendation to leave makes a notice more likely, nanoseconds. AWS says only that one may
+/// come before the notice (EC2 user guide, "EC2 instance rebalance recommendations").
+const HURRY_NS: i64 = 30 * 60 * 1_000_000_000;
+
 /// Seconds between polls. Brought within the limits of [`super::cadence`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AwsIntervals {
@@ -54,6 +59,8 @@ pub struct AwsIntervals {
     pub maintenance_interval_seconds: f64,
     /// `autoscaling/target-lifecycle-state`.
     pub autoscaling_interval_seconds: f64,
+    /// All of these but maintenance, while a notice is more likely than usual; when that is shorter.
+    pub hurried_interval_seconds: f64,
 }
 
 impl Default for AwsIntervals {
@@ -64,6 +71,7 @@ impl Default for AwsIntervals {
             rebalance_interval_seconds: 5.0,
             maintenance_interval_seconds: 30.0,
             autoscaling_interval_seconds: 5.0,
+            hurried_interval_seconds: 1.0,
         }
     }
 }
@@ -77,8 +85,10 @@ pub struct AwsConfig {
     pub allow_imds_v1: bool,
     /// Longest that one request may take.
     pub request_timeout_ms: u64,
-    /// How often each path is read.
+    /// How often each path is read, to begin with.
     pub intervals: AwsIntervals,
+    /// Seconds between self-tests; 0 = none.
+    pub self_test_seconds: f64,
 }
 
 impl Default for AwsConfig {
@@ -88,17 +98,9 @@ impl Default for AwsConfig {
             allow_imds_v1: false,
             request_timeout_ms: 2_000,
             intervals: AwsIntervals::default(),
+            self_test_seconds: 0.0,
         }
     }
-}
-
-/// What the source can be told while it runs. Dropping the sender stops it too.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Control {
-    /// End now, also in the middle of a request.
-    pub stop: bool,
-    /// The intervals from now on; a change reads every path at once.
-    pub intervals: AwsIntervals,
 }
 
 /// What is read, the most important first.
@@ -131,7 +133,15 @@ impl Item {
         "events/maintenance",
     ];
 
-    fn interval_seconds(self, intervals: &AwsIntervals) -> f64 {
+    fn interval_seconds(self, intervals: &AwsIntervals, is_hurried: bool) -> f64 {
+        let hurried = if is_hurried { intervals.hurried_interval_seconds } else { f64::INFINITY };
+        match self {
+            Self::Maintenance | Self::Identity => self.usual_interval_seconds(intervals),
+            _ => self.usual_interval_seconds(intervals).min(hurried),
+        }
+    }
+
+    fn usual_interval_seconds(self, intervals: &AwsIntervals) -> f64 {
         match self {
             Self::InstanceAction | Self::TerminationTime => intervals.spot_interval_seconds,
             Self::Rebalance => intervals.rebalance_interval_seconds,
@@ -144,7 +154,7 @@ impl Item {
 
 /// Why a poll gave no answer.
 #[derive(Debug, Error)]
-enum PollError {
+pub(super) enum PollError {
     #[error(transparent)]
     Token(#[from] TokenError),
     #[error(transparent)]
@@ -160,20 +170,21 @@ enum PollError {
 pub struct AwsSource {
     client: MetadataClient,
     token: TokenKeeper,
-    /// Each item with its rhythm and when it is due, CLOCK_BOOTTIME nanoseconds.
-    schedule: Vec<(Item, Cadence, i64)>,
-    /// What was read last.
-    last: Item,
+    rota: Rota,
+    control: Arc<Control<AwsIntervals>>,
+    /// The intervals that the rota goes by, and whether it is in a hurry.
+    intervals: (AwsIntervals, bool),
+    self_test_ns: i64,
     watch: Watch,
 }
 
-/// What was seen so far: the part that needs no service.
-#[derive(Debug)]
-struct Watch {
-    reviser: Reviser,
-    machine: Arc<Machine>,
-    /// What was told in this poll, in words, to be logged after it.
-    told: Vec<String>,
+/// What the source writes to: nothing of it makes it wait.
+#[derive(Clone, Copy)]
+pub struct Told<'a> {
+    /// Whether it can see.
+    pub health: &'a Health,
+    /// Its log.
+    pub log: &'a LogRing,
 }
 
 impl AwsSource {
@@ -182,17 +193,20 @@ impl AwsSource {
     ///
     /// # Errors
     /// The endpoint cannot be used.
-    pub fn new(config: &AwsConfig, reviser: Reviser) -> Result<Self, EndpointError> {
-        let entry = |(index, item): (u64, Item)| {
-            let seed = clock::wall_ns().unsigned_abs().wrapping_add(index);
-            (item, Cadence::new(item.interval_seconds(&config.intervals), seed), 0)
-        };
+    pub fn new(
+        config: &AwsConfig,
+        reviser: Reviser,
+        control: Arc<Control<AwsIntervals>>,
+    ) -> Result<Self, EndpointError> {
+        let intervals = Item::ALL.map(|item| item.interval_seconds(&config.intervals, false));
         Ok(Self {
-            client: MetadataClient::new(&config.endpoint, config.request_timeout_ms)?,
+            client: MetadataClient::new(&config.endpoint, config.request_timeout_ms, Arc::clone(&control.bell))?,
             token: TokenKeeper::new(config.allow_imds_v1),
-            schedule: (0..).zip(Item::ALL).map(entry).collect(),
-            last: Item::Identity,
-            watch: Watch { reviser, machine: Arc::default(), told: Vec::new() },
+            rota: Rota::new(&intervals, clock::wall_ns().unsigned_abs()),
+            control,
+            intervals: (config.intervals, false),
+            self_test_ns: nanoseconds(config.self_test_seconds),
+            watch: Watch::new(reviser),
         })
     }
 
@@ -201,137 +215,132 @@ impl AwsSource {
         Arc::new(Health::new(SOURCE, &Item::NAMES))
     }
 
-    async fn run(mut self, mut sink: impl Sink, health: &Health, mut control: watch::Receiver<Control>) {
-        // A receiver of its own, because waiting marks values as seen.
-        let mut stop = control.clone();
-        let stopped = async move {
-            // An error means that the sender is gone.
-            let _ = stop.wait_for(|c| c.stop).await;
-        };
-        tokio::pin!(stopped);
+    /// Watches until told to stop, on the calling thread, which it occupies. Give it a thread of its own.
+    pub fn run(mut self, sink: &mut impl Sink, told: Told<'_>) {
+        told.health.set_interval_seconds(Item::InstanceAction.interval_seconds(&self.intervals.0, false));
         // Who this machine is comes first, once, because it is part of every event. If there is no answer
         // the notices are read all the same.
-        tokio::select! {
-            biased;
-            () = &mut stopped => return,
-            () = self.poll(Item::Identity, &mut sink, health) => {}
-        }
-        loop {
-            let (item, due_boot_ns) = self.next(clock::boot_ns());
-            let wait_ns = due_boot_ns.saturating_sub(clock::boot_ns()).max(0);
-            tokio::select! {
-                biased;
-                () = &mut stopped => return,
-                Ok(()) = control.changed() => {
-                    let intervals = control.borrow_and_update().intervals;
-                    self.set_intervals(&intervals);
-                    continue;
-                }
-                () = tokio::time::sleep(Duration::from_nanos(wait_ns.unsigned_abs())) => {}
-            }
-            tokio::select! {
-                biased;
-                () = &mut stopped => return,
-                () = self.poll(item, &mut sink, health) => {}
+        self.poll(Item::Identity, sink, told);
+        let mut self_test_boot_ns = if self.self_test_ns > 0 { clock::boot_ns() } else { i64::MAX };
+        while !self.control.bell.is_stopped() {
+            let now_boot_ns = clock::boot_ns();
+            self.adapt(now_boot_ns, told);
+            let (number, due_boot_ns) = self.rota.next(now_boot_ns);
+            if due_boot_ns <= now_boot_ns {
+                self.poll(Item::ALL[number], sink, told);
+            } else if self_test_boot_ns <= now_boot_ns {
+                // Between two rounds, when it delays nothing.
+                self.watch.self_test(sink);
+                self_test_boot_ns = now_boot_ns.saturating_add(self.self_test_ns);
+            } else if self.control.bell.wait(due_boot_ns.min(self_test_boot_ns)) == Woken::Stopped {
+                return;
             }
         }
     }
 
-    /// What to read next and when. The spot notice and whatever else is due take turns, so that neither a
-    /// slow service nor a short interval keeps anything waiting for more than one other request: the rest
-    /// goes by how long it has been due.
-    fn next(&self, now_boot_ns: i64) -> (Item, i64) {
-        let entries = || self.schedule.iter().map(|(item, _, due)| (*item, *due));
-        let is_turn = |(item, due): &(Item, i64)| *due <= now_boot_ns && *item == Item::InstanceAction;
-        let spot = entries().find(is_turn).filter(|_| self.last != Item::InstanceAction);
-        let is_other = |(item, due): &(Item, i64)| *due <= now_boot_ns && *item != Item::InstanceAction;
-        let other = || entries().filter(is_other).min_by_key(|(_, due)| *due);
-        let first = || entries().min_by_key(|(_, due)| *due);
-        spot.or_else(other).or_else(first).unwrap_or((Item::InstanceAction, now_boot_ns))
+    /// Looks for the spot notice once, whatever the rota says.
+    pub fn look_for_spot_notice(&mut self, sink: &mut impl Sink, told: Told<'_>) {
+        self.poll(Item::InstanceAction, sink, told);
     }
 
-    fn set_intervals(&mut self, intervals: &AwsIntervals) {
-        for (item, cadence, due) in &mut self.schedule {
-            if *item != Item::Identity {
-                cadence.set_interval(item.interval_seconds(intervals));
-                *due = 0;
-            }
+    /// Takes other intervals, and the beginning or end of a hurry: every path is then read at once.
+    fn adapt(&mut self, now_boot_ns: i64, told: Told<'_>) {
+        let wanted = (*self.control.settings(), self.control.is_hurried(now_boot_ns));
+        if wanted == self.intervals {
+            return;
         }
+        self.intervals = wanted;
+        for item in Item::ALL.into_iter().filter(|item| *item != Item::Identity) {
+            self.rota.set_interval(item as usize, item.interval_seconds(&wanted.0, wanted.1));
+        }
+        told.health.set_interval_seconds(Item::InstanceAction.interval_seconds(&wanted.0, wanted.1));
     }
 
     /// Reads an item, tells what is new, then keeps the books.
-    async fn poll(&mut self, item: Item, sink: &mut impl Sink, health: &Health) {
+    fn poll(&mut self, item: Item, sink: &mut impl Sink, told: Told<'_>) {
         let began_boot_ns = clock::boot_ns();
-        self.last = item;
-        let outcome = self.look(item, sink, health).await;
-        for told in self.watch.told.drain(..) {
-            tracing::debug!(source = SOURCE, "{told}");
+        let outcome = self.look(item, sink, told.health);
+        if matches!(
+            outcome,
+            Err(PollError::Fetch(FetchError::Stopped) | PollError::Token(TokenError::Fetch(FetchError::Stopped)))
+        ) {
+            return;
         }
-        let now_boot_ns = clock::boot_ns();
-        let name = Item::NAMES.get(item as usize).copied().unwrap_or("instance-identity/document");
-        let change = match &outcome {
-            Ok(()) => health.success(item as usize, now_boot_ns),
-            Err(error) => {
-                tracing::debug!(source = SOURCE, path = name, %error, "poll failed");
-                health.error(item as usize, now_boot_ns, error.to_string())
-            }
-        };
-        match (change, &outcome) {
-            (Change::BecameBlind, Err(error)) => {
-                tracing::warn!(source = SOURCE, path = name, %error, "notices of this kind cannot be seen");
-            }
-            (Change::SeesAgain, _) => tracing::warn!(source = SOURCE, path = name, "seen again"),
-            _ => {}
+        for text in self.watch.told.drain(..) {
+            told.log.push(SOURCE, SNOOZE_LOG_INFO, &text);
         }
-        for (entry, cadence, due) in &mut self.schedule {
-            if *entry == item {
-                *due = match outcome {
-                    // A machine does not become another one.
-                    Ok(()) if item == Item::Identity => i64::MAX,
-                    Ok(()) => cadence.after_success(began_boot_ns),
-                    Err(_) => cadence.after_error(began_boot_ns),
-                };
-            }
+        self.keep_books(item, &outcome, told);
+        match outcome {
+            // A machine does not become another one.
+            Ok(()) if item == Item::Identity => self.rota.retire(item as usize),
+            outcome => self.rota.done(item as usize, began_boot_ns, outcome.is_ok()),
         }
     }
 
-    async fn look(&mut self, item: Item, sink: &mut impl Sink, health: &Health) -> Result<(), PollError> {
+    fn keep_books(&self, item: Item, outcome: &Result<(), PollError>, told: Told<'_>) {
+        let now_boot_ns = clock::boot_ns();
+        let name = Item::NAMES.get(item as usize).copied().unwrap_or("instance-identity/document");
+        let say = |level, text: &str| {
+            if told.log.enabled(level) {
+                told.log.push(SOURCE, level, text);
+            }
+        };
+        let change = match outcome {
+            Ok(()) => told.health.success(item as usize, now_boot_ns),
+            Err(error) => {
+                say(SNOOZE_LOG_DEBUG, &format!("{name}: poll failed: {error}"));
+                told.health.error(item as usize, now_boot_ns, error.to_string())
+            }
+        };
+        match (change, outcome) {
+            (Change::BecameBlind, Err(error)) => {
+                say(SNOOZE_LOG_WARNING, &format!("{name}: notices of this kind cannot be seen: {error}"));
+            }
+            (Change::SeesAgain, _) => say(SNOOZE_LOG_WARNING, &format!("{name}: seen again")),
+            _ => {}
+        }
+    }
+
+    fn look(&mut self, item: Item, sink: &mut impl Sink, health: &Health) -> Result<(), PollError> {
         match item {
             Item::InstanceAction => {
-                let found = self.get(INSTANCE_ACTION).await?;
-                self.watch.spot(found.as_ref(), parse::instance_action, Some(parse::spot_interrupt_key), sink)
+                let found = self.get(INSTANCE_ACTION)?;
+                self.watch.spot(found.as_ref(), parse::instance_action, Some(parse::spot_interrupt_key), sink).map(drop)
             }
             Item::TerminationTime => {
                 // Its absence says nothing: it is missing for stops and hibernations.
-                let found = self.get(TERMINATION_TIME).await?;
-                self.watch.spot(found.as_ref(), parse::termination_time, None, sink)
+                let found = self.get(TERMINATION_TIME)?;
+                self.watch.spot(found.as_ref(), parse::termination_time, None, sink).map(drop)
             }
             Item::Rebalance => {
-                let found = self.get(REBALANCE).await?;
+                let found = self.get(REBALANCE)?;
                 let read = |body: &[u8], reading: Reading<'_>| parse::rebalance(body, reading).map(Some);
-                self.watch.spot(found.as_ref(), read, Some(parse::spot_rebalance_key), sink)
+                if self.watch.spot(found.as_ref(), read, Some(parse::spot_rebalance_key), sink)? {
+                    self.control.hurry(clock::boot_ns().saturating_add(HURRY_NS));
+                }
+                Ok(())
             }
             Item::LifecycleState => {
-                let found = self.get(LIFECYCLE_STATE).await?;
+                let found = self.get(LIFECYCLE_STATE)?;
                 self.watch.lifecycle_state(found.as_ref(), sink)
             }
             Item::Maintenance => {
-                let scheduled = self.get(SCHEDULED).await?;
-                let history = self.get(HISTORY).await;
+                let scheduled = self.get(SCHEDULED)?;
+                let history = self.get(HISTORY);
                 self.watch.maintenance(scheduled.as_ref(), history.as_ref().ok().and_then(Option::as_ref), sink)?;
                 history.map(|_| ())
             }
-            Item::Identity => self.identity(health).await,
+            Item::Identity => self.identity(health),
         }
     }
 
-    async fn identity(&mut self, health: &Health) -> Result<(), PollError> {
-        let Some(found) = self.get(IDENTITY).await? else { return Err(FetchError::Status(404).into()) };
+    fn identity(&mut self, health: &Health) -> Result<(), PollError> {
+        let Some(found) = self.get(IDENTITY)? else { return Err(FetchError::Status(404).into()) };
         self.watch.machine = Arc::new(parse::identity(&found.body)?);
         health.found_machine(&self.watch.machine);
         // Old instances lack this item, and nothing depends on it: on-demand instances are polled like
         // spot ones, because the other notices come to both.
-        if let Ok(Some(found)) = self.get(LIFE_CYCLE).await
+        if let Ok(Some(found)) = self.get(LIFE_CYCLE)
             && found.body.trim_ascii() == b"on-demand"
         {
             health.remark("an on-demand instance, which gets no spot notices".into());
@@ -340,114 +349,24 @@ impl AwsSource {
     }
 
     /// A token may end at any time, after a hibernation for one: then a new one is asked for, once.
-    async fn get(&mut self, path: &str) -> Result<Option<Found>, PollError> {
-        let headers = self.token.headers(&self.client, clock::boot_ns()).await?;
-        match self.client.get(path, headers).await {
-            Err(FetchError::Status(401)) => {
+    fn get(&mut self, path: &str) -> Result<Option<Found>, PollError> {
+        match self.get_once(path) {
+            Err(PollError::Fetch(FetchError::Status(401))) => {
                 self.token.forget();
-                let headers = self.token.headers(&self.client, clock::boot_ns()).await?;
-                Ok(self.client.get(path, headers).await?)
+                self.get_once(path)
             }
-            answer => Ok(answer?),
+            answer => answer,
         }
+    }
+
+    fn get_once(&mut self, path: &str) -> Result<Option<Found>, PollError> {
+        let header = self.token.header(&mut self.client, clock::boot_ns())?;
+        Ok(self.client.get(path, header.as_slice())?)
     }
 }
 
-impl Watch {
-    /// A path that holds one notice or is absent. `ends` makes the key of the notice that has ended when
-    /// the path is absent.
-    fn spot(
-        &mut self,
-        found: Option<&Found>,
-        read: impl FnOnce(&[u8], Reading<'_>) -> Result<Option<Notice>, ParseError>,
-        ends: Option<fn(&Machine) -> NoticeKey>,
-        sink: &mut impl Sink,
-    ) -> Result<(), PollError> {
-        match (found, ends) {
-            (Some(found), _) => {
-                let (local, machine) = (clock::now(), Arc::clone(&self.machine));
-                if let Some(notice) = read(&found.body, reading(&machine, found, local))? {
-                    self.observe(notice, local, sink);
-                }
-            }
-            (None, Some(key)) => self.absent(&key(&self.machine), Absence::Ended, sink),
-            (None, None) => {}
-        }
-        Ok(())
-    }
-
-    fn lifecycle_state(&mut self, found: Option<&Found>, sink: &mut impl Sink) -> Result<(), PollError> {
-        let key = parse::autoscaling_key(&self.machine);
-        let Some(found) = found else {
-            self.absent(&key, Absence::Ended, sink);
-            return Ok(());
-        };
-        let (local, machine) = (clock::now(), Arc::clone(&self.machine));
-        match parse::lifecycle_state(&found.body, reading(&machine, found, local))? {
-            parse::Lifecycle::Leaving(notice) => self.observe(*notice, local, sink),
-            // The group says in so many words that it aims at something else now.
-            parse::Lifecycle::Other => self.absent(&key, Absence::Withdrawn, sink),
-        }
-        Ok(())
-    }
-
-    /// The lists of scheduled and of past events; a missing one is empty. What history cannot tell, by
-    /// error or by garbage, hides nothing that is scheduled.
-    fn maintenance(
-        &mut self,
-        scheduled: Option<&Found>,
-        history: Option<&Found>,
-        sink: &mut impl Sink,
-    ) -> Result<(), PollError> {
-        let (local, machine) = (clock::now(), Arc::clone(&self.machine));
-        let date_ns = scheduled.or(history).and_then(Found::date_ns);
-        let reading = Reading { machine: &machine, now: cloud_now(local, date_ns) };
-        let scheduled = scheduled.map_or(&b"[]"[..], |found| &found.body);
-        let history = history.map_or(&b"[]"[..], |found| &found.body);
-        let (found, trouble) = match parse::maintenance(scheduled, history, reading) {
-            Ok(found) => (found, None),
-            Err(error) => (parse::maintenance(scheduled, b"[]", reading)?, Some(error)),
-        };
-        for notice in found.notices {
-            self.observe(notice, local, sink);
-        }
-        match trouble {
-            Some(error) => Err(error.into()),
-            None if found.malformed > 0 => Err(PollError::Entries(found.malformed)),
-            None => Ok(()),
-        }
-    }
-
-    fn observe(&mut self, notice: Notice, local: Moment, sink: &mut impl Sink) {
-        let verdict = self.reviser.observe(notice, &self.machine, local);
-        self.deliver(verdict, sink);
-    }
-
-    fn absent(&mut self, key: &NoticeKey, absence: Absence, sink: &mut impl Sink) {
-        let verdict = self.reviser.absent(key, absence, &self.machine, clock::now());
-        self.deliver(verdict, sink);
-    }
-
-    fn deliver(&mut self, verdict: Verdict, sink: &mut impl Sink) {
-        self.told.extend(deliver(verdict, sink));
-    }
-}
-
-fn reading<'a>(machine: &'a Machine, found: &Found, local: Moment) -> Reading<'a> {
-    Reading { machine, now: cloud_now(local, found.date_ns()) }
-}
-
-/// Watches until told to stop, on the calling thread, which it occupies. Give it a thread of its own.
-///
-/// # Errors
-/// The system gives no event loop (file descriptors are exhausted, for example).
-pub fn run_blocking(
-    source: AwsSource,
-    sink: impl Sink,
-    health: &Health,
-    control: watch::Receiver<Control>,
-) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(source.run(sink, health, control));
-    Ok(())
+/// Seconds as nanoseconds; settings are at most an hour.
+#[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
+fn nanoseconds(seconds: f64) -> i64 {
+    (seconds * 1e9) as i64
 }

@@ -1,14 +1,14 @@
 //! The session token of the EC2 instance metadata service, version 2 (IMDSv2).
 //!
 //! Responsibilities: get, renew and drop the token; say why there is none. Inputs: the client, the time.
-//! Outputs: the headers for the next request. Must never log the token, or use the first version of the
+//! Outputs: the header for the next request. Must never log the token, or use the first version of the
 //! service, which has none, unless configured.
 //!
 //! Facts: EC2 user guide, "Use the Instance Metadata Service to access instance metadata".
 
-use super::imds::{FetchError, Found, MetadataClient};
+use super::imds::{FetchError, Found, Header, MetadataClient};
 use crate::normalise::deadline::SECOND_NS;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use std::fmt;
 use thiserror::Error;
 
 /// Only this path gives tokens: dated ones answer 403.
@@ -17,8 +17,8 @@ const TOKEN_PATH: &str = "/latest/api/token";
 /// A path that every instance has, to see whether the service answers at all.
 const PROBE_PATH: &str = "/latest/meta-data/";
 
-const TTL_HEADER: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
-const TOKEN_HEADER: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
+const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
 
 /// Lifetime asked for, seconds: the longest the service gives.
 const TTL_SECONDS: i64 = 21_600;
@@ -62,27 +62,34 @@ enum Access {
 }
 
 /// Keeps the token of one service.
-#[derive(Debug)]
 pub struct TokenKeeper {
     allow_imds_v1: bool,
     access: Option<Access>,
     ask_again_boot_ns: i64,
-    headers: HeaderMap,
+    token: String,
+}
+
+impl fmt::Debug for TokenKeeper {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenKeeper").field("access", &self.access).finish_non_exhaustive()
+    }
 }
 
 impl TokenKeeper {
     /// Has no token yet.
     pub fn new(allow_imds_v1: bool) -> Self {
-        Self { allow_imds_v1, access: None, ask_again_boot_ns: 0, headers: HeaderMap::new() }
+        Self { allow_imds_v1, access: None, ask_again_boot_ns: 0, token: String::new() }
     }
 
-    /// The headers for a request at `now_boot_ns`; asks the service for a token when one is due.
+    /// The header for a request at `now_boot_ns`, none for the first version of the service; asks for a
+    /// token when one is due.
     ///
     /// # Errors
     /// There is no token and none is to be had.
-    pub async fn headers(&mut self, client: &MetadataClient, now_boot_ns: i64) -> Result<&HeaderMap, TokenError> {
+    pub fn header(&mut self, client: &mut MetadataClient, now_boot_ns: i64) -> Result<Option<Header<'_>>, TokenError> {
         if self.access.is_none() || now_boot_ns >= self.ask_again_boot_ns {
-            let outcome = self.ask(client, now_boot_ns).await;
+            let outcome = self.ask(client, now_boot_ns);
             let is_still_good = match self.access {
                 Some(Access::Token { expires_boot_ns }) => now_boot_ns < expires_boot_ns,
                 Some(Access::V1) => true,
@@ -96,52 +103,47 @@ impl TokenKeeper {
                 self.ask_again_boot_ns = now_boot_ns.saturating_add(RENEW_AGAIN_NS);
             }
         }
-        Ok(&self.headers)
+        Ok((!self.token.is_empty()).then_some((TOKEN_HEADER, self.token.as_str())))
     }
 
     /// Drops the token: the service does not accept it any more.
     pub fn forget(&mut self) {
         self.access = None;
-        self.headers.clear();
+        self.token.clear();
     }
 
-    async fn ask(&mut self, client: &MetadataClient, now_boot_ns: i64) -> Result<(), TokenError> {
-        let mut ttl = HeaderMap::new();
-        ttl.insert(TTL_HEADER, HeaderValue::from(TTL_SECONDS));
-        match client.put(TOKEN_PATH, &ttl).await {
+    fn ask(&mut self, client: &mut MetadataClient, now_boot_ns: i64) -> Result<(), TokenError> {
+        let ttl = TTL_SECONDS.to_string();
+        match client.put(TOKEN_PATH, &[(TTL_HEADER, &ttl)]) {
             Ok(found) => self.keep(&found, now_boot_ns),
-            Err(FetchError::Status(code @ (403..=405))) if self.allow_imds_v1 => {
-                tracing::debug!(code, "the metadata service gives no token; using its first version");
+            Err(FetchError::Status(403..=405)) if self.allow_imds_v1 => {
                 self.use_v1(now_boot_ns);
                 Ok(())
             }
             Err(FetchError::Status(code @ (403..=405))) => Err(TokenError::NoTokens(code)),
-            Err(FetchError::Timeout) => self.diagnose_timeout(client, now_boot_ns).await,
+            Err(FetchError::Timeout) => self.diagnose_timeout(client, now_boot_ns),
             Err(error) => Err(TokenError::Fetch(error)),
         }
     }
 
     fn keep(&mut self, found: &Found, now_boot_ns: i64) -> Result<(), TokenError> {
-        let malformed = TokenError::Fetch(FetchError::Malformed);
         let text = found.body.trim_ascii();
         let is_token = !text.is_empty() && text.len() <= 1_024 && text.iter().all(u8::is_ascii_graphic);
-        let mut token = HeaderValue::from_bytes(text).ok().filter(|_| is_token).ok_or(malformed)?;
-        token.set_sensitive(true);
-        let given = found.headers.get(TTL_HEADER).and_then(|v| v.to_str().ok()?.parse::<i64>().ok());
-        let life_ns = given.unwrap_or(TTL_SECONDS).clamp(1, TTL_SECONDS) * SECOND_NS;
+        let token = std::str::from_utf8(text).ok().filter(|_| is_token);
+        let token = token.ok_or(TokenError::Fetch(FetchError::Malformed))?;
+        let life_ns = found.token_ttl_seconds.unwrap_or(TTL_SECONDS).clamp(1, TTL_SECONDS) * SECOND_NS;
         let expires_boot_ns = now_boot_ns.saturating_add(life_ns);
         self.ask_again_boot_ns = expires_boot_ns.saturating_sub((life_ns / 10).min(RENEW_BEFORE_MAX_NS));
         self.access = Some(Access::Token { expires_boot_ns });
-        self.headers.insert(TOKEN_HEADER, token);
+        token.clone_into(&mut self.token);
         Ok(())
     }
 
     /// The reply to the PUT, and only that, is sent with the hop limit of the instance, which is 1 unless
     /// changed: across a container's bridge it is lost, while other replies come through.
-    async fn diagnose_timeout(&mut self, client: &MetadataClient, now_boot_ns: i64) -> Result<(), TokenError> {
-        match client.get(PROBE_PATH, &HeaderMap::new()).await {
+    fn diagnose_timeout(&mut self, client: &mut MetadataClient, now_boot_ns: i64) -> Result<(), TokenError> {
+        match client.get(PROBE_PATH, &[]) {
             Ok(_) if self.allow_imds_v1 => {
-                tracing::debug!("the metadata token never arrives; using the first version of the service");
                 self.use_v1(now_boot_ns);
                 Ok(())
             }
@@ -151,7 +153,7 @@ impl TokenKeeper {
     }
 
     fn use_v1(&mut self, now_boot_ns: i64) {
-        self.headers.clear();
+        self.token.clear();
         self.access = Some(Access::V1);
         self.ask_again_boot_ns = now_boot_ns.saturating_add(V1_RECHECK_NS);
     }

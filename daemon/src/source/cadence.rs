@@ -37,6 +37,11 @@ impl Cadence {
         Self { interval_ns: interval_ns(interval_seconds), errors: 0, random: SmallRng::seed_from_u64(seed) }
     }
 
+    /// The interval, nanoseconds.
+    pub const fn interval_ns(&self) -> i64 {
+        self.interval_ns
+    }
+
     /// Another interval, from the next poll on.
     pub fn set_interval(&mut self, interval_seconds: f64) {
         self.interval_ns = interval_ns(interval_seconds);

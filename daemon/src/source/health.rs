@@ -15,6 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 /// Errors in a row after which a path counts as blind. One lost answer is an accident, two are a state.
 pub const BLIND_AFTER_ERRORS: u32 = 2;
 
+/// How long nothing may be polled, beyond three intervals, before the source counts as hanging, seconds:
+/// longer than back-off and time-outs together.
+const SILENCE_SECONDS: f64 = 60.0;
+
 /// Whether something can be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,6 +54,10 @@ pub struct Health {
     errors: AtomicU64,
     remark: OnceLock<String>,
     machine: OnceLock<Arc<Machine>>,
+    /// Seconds, as the bits of a float.
+    interval_seconds: AtomicU64,
+    /// CLOCK_BOOTTIME of the last poll, whatever came of it; 0 is "never".
+    polled_boot_ns: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -91,12 +99,15 @@ impl Health {
             errors: AtomicU64::new(0),
             remark: OnceLock::new(),
             machine: OnceLock::new(),
+            interval_seconds: AtomicU64::new(0),
+            polled_boot_ns: AtomicI64::new(0),
         }
     }
 
     /// The path with this index got an answer at `now_boot_ns`.
     pub fn success(&self, path: usize, now_boot_ns: i64) -> Change {
         self.polls.fetch_add(1, Relaxed);
+        self.polled_boot_ns.store(now_boot_ns, Relaxed);
         let Some(path) = self.paths.get(path) else { return Change::None };
         path.answered_boot_ns.store(now_boot_ns, Relaxed);
         let errors = path.consecutive_errors.swap(0, Relaxed);
@@ -107,13 +118,17 @@ impl Health {
     pub fn error(&self, path: usize, now_boot_ns: i64, error: String) -> Change {
         self.polls.fetch_add(1, Relaxed);
         self.errors.fetch_add(1, Relaxed);
+        self.polled_boot_ns.store(now_boot_ns, Relaxed);
         let Some(path) = self.paths.get(path) else { return Change::None };
         let before = path.consecutive_errors.load(Relaxed);
         if before == 0 {
             path.failing_since_boot_ns.store(now_boot_ns, Relaxed);
         }
         path.consecutive_errors.store(before.saturating_add(1), Relaxed);
-        *path.last_error() = error;
+        // Who reads the status holds this for a moment: then the text of the last error stays.
+        if let Ok(mut last_error) = path.last_error.try_lock() {
+            *last_error = error;
+        }
         if before.saturating_add(1) == BLIND_AFTER_ERRORS { Change::BecameBlind } else { Change::None }
     }
 
@@ -127,6 +142,16 @@ impl Health {
         self.machine.get()
     }
 
+    /// Says how often the most important path is polled now, seconds.
+    pub fn set_interval_seconds(&self, seconds: f64) {
+        self.interval_seconds.store(seconds.to_bits(), Relaxed);
+    }
+
+    /// How often the most important path is polled now, seconds.
+    pub fn interval_seconds(&self) -> f64 {
+        f64::from_bits(self.interval_seconds.load(Relaxed))
+    }
+
     /// A lasting fact that whoever reads the status should know. Only the first is kept.
     pub fn remark(&self, text: String) {
         let _ = self.remark.set(text);
@@ -134,7 +159,8 @@ impl Health {
 
     /// The health as of `now_boot_ns` (CLOCK_BOOTTIME). For any thread.
     pub fn report(&self, now_boot_ns: i64) -> Report {
-        let paths: Vec<PathReport> = self.paths.iter().map(|p| p.report(now_boot_ns)).collect();
+        let silence = self.silence(now_boot_ns);
+        let paths: Vec<PathReport> = self.paths.iter().map(|p| p.report(now_boot_ns, silence.as_deref())).collect();
         let all = |state| paths.iter().all(|p| p.state == state);
         let any = |state| paths.iter().any(|p| p.state == state);
         let state = match () {
@@ -155,21 +181,32 @@ impl Health {
     }
 }
 
+impl Health {
+    /// That nothing was polled for far longer than it should be: the source's thread hangs.
+    fn silence(&self, now_boot_ns: i64) -> Option<String> {
+        let polled = Some(self.polled_boot_ns.load(Relaxed)).filter(|ns| *ns != 0)?;
+        let seconds = seconds_between(polled, now_boot_ns);
+        #[allow(clippy::cast_precision_loss, reason = "seconds")]
+        let is_silent = seconds as f64 > 3.0 * self.interval_seconds() + SILENCE_SECONDS;
+        is_silent.then(|| format!("its thread has not polled for {seconds} s"))
+    }
+}
+
 impl PathHealth {
     fn last_error(&self) -> MutexGuard<'_, String> {
         // A panic of another holder leaves a text that is still a text.
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn report(&self, now_boot_ns: i64) -> PathReport {
+    fn report(&self, now_boot_ns: i64, silence: Option<&str>) -> PathReport {
         let answered = Some(self.answered_boot_ns.load(Relaxed)).filter(|ns| *ns != 0);
         let consecutive_errors = self.consecutive_errors.load(Relaxed);
         let state = match answered {
-            _ if consecutive_errors >= BLIND_AFTER_ERRORS => State::Blind,
+            _ if consecutive_errors >= BLIND_AFTER_ERRORS || silence.is_some() => State::Blind,
             Some(_) => State::Seeing,
             None => State::Starting,
         };
-        let is_failing = consecutive_errors > 0;
+        let is_failing = consecutive_errors > 0 || silence.is_some();
         let failing_since = is_failing.then(|| answered.unwrap_or_else(|| self.failing_since_boot_ns.load(Relaxed)));
         PathReport {
             path: self.name,
@@ -177,7 +214,9 @@ impl PathHealth {
             answered_seconds_ago: answered.map(|ns| seconds_between(ns, now_boot_ns)),
             unseen_for_seconds: failing_since.map(|ns| seconds_between(ns, now_boot_ns)),
             consecutive_errors,
-            last_error: Some(self.last_error().clone()).filter(|text| is_failing && !text.is_empty()),
+            last_error: silence
+                .map(str::to_owned)
+                .or_else(|| Some(self.last_error().clone()).filter(|text| is_failing && !text.is_empty())),
         }
     }
 }
@@ -291,6 +330,18 @@ mod tests {
         let report = health.report(SECOND_NS);
         assert_eq!((report.state, report.paths[1].state), (State::Partial, State::Seeing));
         assert!(report.to_string().contains("spot not seen for 0 s: HTTP status 500"), "{report}");
+    }
+
+    #[test]
+    fn a_source_whose_thread_hangs_sees_nothing() {
+        let health = health();
+        health.set_interval_seconds(5.0);
+        health.success(0, SECOND_NS);
+        health.success(1, SECOND_NS);
+        assert_eq!(health.report(76 * SECOND_NS).state, State::Seeing);
+        let report = health.report(78 * SECOND_NS);
+        assert_eq!(report.state, State::Blind);
+        assert!(report.to_string().contains("not seen for 77 s: its thread has not polled for 77 s"), "{report}");
     }
 
     #[test]

@@ -1,23 +1,31 @@
-//! The client of metadata services: one GET or PUT at a time, on one kept connection.
+//! The client of metadata services: one GET or PUT at a time, on one kept connection, over a plain socket.
 //!
 //! Responsibilities: how to ask so that nothing stands between the machine and its service (no proxy, no
 //! redirect), limits of time and size, and what went wrong in terms that tell an operator what to mend.
 //! Inputs: an endpoint, paths, headers. Outputs: bodies or a `FetchError`. Must never log or quote a body,
 //! or wait without a bound.
+//!
+//! No runtime and no general client: between the last byte of a notice and the handler every wake-up
+//! counts, and a poll costs a third of one through such a client (docs/LATENCY.md). Heads are parsed by
+//! `reply`, with a library.
 
-use crate::normalise::deadline::rfc1123_ns;
-use reqwest::header::{DATE, HeaderMap};
-use reqwest::{Client, Method, Response, Url, redirect};
-use std::error::Error as _;
-use std::io::ErrorKind;
-use std::time::Duration;
+use super::reply::{self, Parsed};
+use crate::sys::bell::{Bell, For, Woken};
+use crate::sys::clock;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use thiserror::Error;
+use url::Url;
 
-/// Longest body read, bytes. The longest document known, a full maintenance history, is far below.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+pub use reply::{BODY_BYTES_MAX, Found};
 
-/// Longest that making a connection may take: the service is on the same host.
-pub const CONNECT_TIMEOUT_MS: u64 = 1_000;
+/// Longest that making a connection may take, nanoseconds: the service is on the same host.
+pub const CONNECT_TIMEOUT_NS: i64 = 1_000_000_000;
+
+/// A header of a request: name and value, without line breaks.
+pub type Header<'a> = (&'a str, &'a str);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -46,40 +54,32 @@ pub enum FetchError {
     /// Not HTTP, or not what was promised.
     #[error("not a valid HTTP answer")]
     Malformed,
+    /// The source was told to stop.
+    #[error("stopped")]
+    Stopped,
 }
 
 /// What cannot be used as an endpoint.
-#[derive(Debug, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// Not a URL of plain HTTP with a host and nothing after it. It is not quoted: it may hold a password.
     #[error("the metadata endpoint must have the form http://ADDRESS or http://ADDRESS:PORT")]
     Form,
-    /// The client cannot be made.
-    #[error("cannot make an HTTP client: {0}")]
-    Client(reqwest::Error),
 }
 
-/// A complete answer with status 200.
+/// A client of one metadata service. Used by one thread; [`Bell::stop`] ends its waiting from any other.
 #[derive(Debug)]
-pub struct Found {
-    /// The body, at most [`BODY_BYTES_MAX`].
-    pub body: Vec<u8>,
-    /// The headers.
-    pub headers: HeaderMap,
-}
-
-impl Found {
-    /// The service's clock when it answered (header `Date`), nanoseconds since 1970 UTC.
-    pub fn date_ns(&self) -> Option<i64> {
-        rfc1123_ns(self.headers.get(DATE)?.to_str().ok()?)
-    }
-}
-
-/// A client of one metadata service. Use it within one single-threaded runtime.
-#[derive(Clone, Debug)]
 pub struct MetadataClient {
-    client: Client,
-    endpoint: Url,
+    host: String,
+    port: u16,
+    /// What the header `Host` says.
+    authority: String,
+    request_timeout_ns: i64,
+    bell: Arc<Bell>,
+    connection: Option<TcpStream>,
+    /// The request as it is sent, and the answer as it comes: kept, so that nothing is allocated for them.
+    request: Vec<u8>,
+    answer: Vec<u8>,
 }
 
 impl MetadataClient {
@@ -88,34 +88,31 @@ impl MetadataClient {
     ///
     /// # Errors
     /// The endpoint is not of that form.
-    pub fn new(endpoint: &str, request_timeout_ms: u64) -> Result<Self, EndpointError> {
+    pub fn new(endpoint: &str, request_timeout_ms: u64, bell: Arc<Bell>) -> Result<Self, EndpointError> {
         let url = Url::parse(endpoint).ok().filter(|url| {
             let is_bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
             url.scheme() == "http" && url.has_host() && is_bare && url.username().is_empty() && url.password().is_none()
         });
-        let endpoint = url.ok_or(EndpointError::Form)?;
-        let request_timeout = Duration::from_millis(request_timeout_ms);
-        let client = Client::builder()
-            // The services refuse forwarded requests, and their answers are no proxy's business.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(Duration::from_millis(CONNECT_TIMEOUT_MS).min(request_timeout))
-            .timeout(request_timeout)
-            .tcp_nodelay(true)
-            .pool_max_idle_per_host(1)
-            // Polls may be minutes apart; the service closes what it does not want to keep.
-            .pool_idle_timeout(None)
-            .build()
-            .map_err(EndpointError::Client)?;
-        Ok(Self { client, endpoint })
+        let url = url.ok_or(EndpointError::Form)?;
+        let name = url.host_str().ok_or(EndpointError::Form)?;
+        Ok(Self {
+            host: name.trim_matches(['[', ']']).to_owned(),
+            port: url.port().unwrap_or(80),
+            authority: url.port().map_or_else(|| name.to_owned(), |port| format!("{name}:{port}")),
+            request_timeout_ns: i64::try_from(request_timeout_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000),
+            bell,
+            connection: None,
+            request: Vec::with_capacity(1024),
+            answer: Vec::with_capacity(8 * 1024),
+        })
     }
 
     /// Asks for `path` (`/latest/…`). None for 404: the service works and has no such item now.
     ///
     /// # Errors
     /// Anything but a complete 200 or a 404.
-    pub async fn get(&self, path: &str, headers: &HeaderMap) -> Result<Option<Found>, FetchError> {
-        match self.twice(Method::GET, path, headers).await {
+    pub fn get(&mut self, path: &str, headers: &[Header<'_>]) -> Result<Option<Found>, FetchError> {
+        match self.twice("GET", path, headers) {
             Ok(found) => Ok(Some(found)),
             Err(FetchError::Status(404)) => Ok(None),
             Err(error) => Err(error),
@@ -126,90 +123,174 @@ impl MetadataClient {
     ///
     /// # Errors
     /// Anything but a complete 200; a 404 is `Status(404)`.
-    pub async fn put(&self, path: &str, headers: &HeaderMap) -> Result<Found, FetchError> {
-        self.twice(Method::PUT, path, headers).await
+    pub fn put(&mut self, path: &str, headers: &[Header<'_>]) -> Result<Found, FetchError> {
+        self.twice("PUT", path, headers)
     }
 
     /// A kept connection may turn out to be dead, as it does whenever the service restarts, which says
     /// nothing about the service: the request is made once more, on a new one.
-    async fn twice(&self, method: Method, path: &str, headers: &HeaderMap) -> Result<Found, FetchError> {
-        match self.once(method.clone(), path, headers).await {
-            Err(FetchError::Closed) => self.once(method, path, headers).await,
+    fn twice(&mut self, method: &str, path: &str, headers: &[Header<'_>]) -> Result<Found, FetchError> {
+        self.write_down(method, path, headers)?;
+        match self.once() {
+            Err(FetchError::Closed) => self.once(),
             answer => answer,
         }
     }
 
-    async fn once(&self, method: Method, path: &str, headers: &HeaderMap) -> Result<Found, FetchError> {
-        let mut url = self.endpoint.clone();
-        url.set_path(path);
-        let request = self.client.request(method, url).headers(headers.clone());
-        let mut response = request.send().await.map_err(|e| classify(&e))?;
-        let status = response.status();
-        let body = read_body(&mut response).await?;
-        match status.as_u16() {
-            200 => Ok(Found { body, headers: std::mem::take(response.headers_mut()) }),
+    /// Puts the request together. A value with a line break would become another header: it is refused.
+    fn write_down(&mut self, method: &str, path: &str, headers: &[Header<'_>]) -> Result<(), FetchError> {
+        let is_plain = |text: &str| text.bytes().all(|byte| byte == b'\t' || (byte >= b' ' && byte != 0x7F));
+        let all_plain = is_plain(path) && headers.iter().all(|(name, value)| is_plain(name) && is_plain(value));
+        if !all_plain {
+            return Err(FetchError::Malformed);
+        }
+        self.request.clear();
+        let length = if method == "PUT" { "content-length: 0\r\n" } else { "" };
+        // Writing to memory does not fail.
+        let _ = write!(self.request, "{method} {path} HTTP/1.1\r\nhost: {}\r\n{length}", self.authority);
+        for (name, value) in headers {
+            let _ = write!(self.request, "{name}: {value}\r\n");
+        }
+        self.request.extend_from_slice(b"accept: */*\r\n\r\n");
+        Ok(())
+    }
+
+    fn once(&mut self) -> Result<Found, FetchError> {
+        let until_boot_ns = clock::boot_ns().saturating_add(self.request_timeout_ns);
+        let mut connection = match self.connection.take() {
+            Some(kept) => kept,
+            None => self.connect(until_boot_ns)?,
+        };
+        self.send(&mut connection, until_boot_ns)?;
+        let (found, can_be_kept) = self.receive(&mut connection, until_boot_ns)?;
+        if can_be_kept {
+            self.connection = Some(connection);
+        }
+        match found.status {
+            200 => Ok(found),
             code @ 300..400 => Err(FetchError::Redirect(code)),
             code => Err(FetchError::Status(code)),
         }
     }
-}
 
-/// Reads bodies of errors too, so that the connection can be used again.
-async fn read_body(response: &mut Response) -> Result<Vec<u8>, FetchError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| classify(&e))? {
-        if body.len() + chunk.len() > BODY_BYTES_MAX {
-            return Err(FetchError::TooLarge);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// What an error of the library means. Its own text names the URL and the library's layers, not the cause.
-fn classify(error: &reqwest::Error) -> FetchError {
-    if error.is_timeout() {
-        return FetchError::Timeout;
-    }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            match io.kind() {
-                ErrorKind::ConnectionRefused => return FetchError::Refused,
-                ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable | ErrorKind::AddrNotAvailable => {
-                    return FetchError::NoRoute;
-                }
-                ErrorKind::TimedOut => return FetchError::Timeout,
-                ErrorKind::ConnectionReset
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::BrokenPipe
-                | ErrorKind::UnexpectedEof => return FetchError::Closed,
-                _ => {}
+    fn connect(&self, until_boot_ns: i64) -> Result<TcpStream, FetchError> {
+        // An address needs no asking; a name, in a rehearsal, may.
+        let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|_| FetchError::NoRoute)?;
+        let until_boot_ns = until_boot_ns.min(clock::boot_ns().saturating_add(CONNECT_TIMEOUT_NS));
+        let mut last = FetchError::NoRoute;
+        for address in found {
+            match self.connect_to(address, until_boot_ns) {
+                Err(error @ (FetchError::Refused | FetchError::NoRoute)) => last = error,
+                decided => return decided,
             }
         }
-        if let Some(http) = inner.downcast_ref::<hyper::Error>()
-            && (http.is_incomplete_message() || http.is_canceled() || http.is_closed())
-        {
-            return FetchError::Closed;
-        }
-        cause = inner.source();
+        Err(last)
     }
-    if error.is_connect() { FetchError::NoRoute } else { FetchError::Malformed }
+
+    fn connect_to(&self, address: SocketAddr, until_boot_ns: i64) -> Result<TcpStream, FetchError> {
+        let connection = TcpStream::from(mio::net::TcpStream::connect(address).map_err(|e| unreachable(&e))?);
+        self.wait(&connection, For::Writing, until_boot_ns)?;
+        match connection.take_error() {
+            Ok(None) => {}
+            Ok(Some(error)) | Err(error) => return Err(unreachable(&error)),
+        }
+        connection.set_nodelay(true).map_err(|e| broken(&e))?;
+        Ok(connection)
+    }
+
+    fn send(&self, connection: &mut TcpStream, until_boot_ns: i64) -> Result<(), FetchError> {
+        let mut rest = &self.request[..];
+        while !rest.is_empty() {
+            match connection.write(rest) {
+                Ok(0) => return Err(FetchError::Closed),
+                Ok(n) => rest = &rest[n..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.wait(connection, For::Writing, until_boot_ns)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(broken(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one answer. Gives also whether the connection is good for another.
+    fn receive(&mut self, connection: &mut TcpStream, until_boot_ns: i64) -> Result<(Found, bool), FetchError> {
+        self.answer.clear();
+        let mut chunk = [0u8; 4096];
+        loop {
+            self.wait(connection, For::Reading, until_boot_ns)?;
+            let is_end = match connection.read(&mut chunk) {
+                Ok(n) => {
+                    self.answer.extend_from_slice(&chunk[..n]);
+                    n == 0
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
+                Err(error) => return Err(broken(&error)),
+            };
+            match reply::parse(&self.answer, is_end)? {
+                Parsed::Whole { found, can_be_kept } => return Ok((found, can_be_kept && !is_end)),
+                Parsed::Part if is_end => return Err(FetchError::Closed),
+                Parsed::Part => {}
+            }
+        }
+    }
+
+    fn wait(&self, connection: &TcpStream, what: For, until_boot_ns: i64) -> Result<(), FetchError> {
+        match self.bell.wait_for(connection.as_fd(), what, until_boot_ns) {
+            Woken::Ready => Ok(()),
+            Woken::Stopped => Err(FetchError::Stopped),
+            Woken::Rung | Woken::Time => Err(FetchError::Timeout),
+        }
+    }
+}
+
+/// What an error means while no connection is there yet.
+fn unreachable(error: &io::Error) -> FetchError {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => FetchError::Refused,
+        ErrorKind::TimedOut => FetchError::Timeout,
+        _ => FetchError::NoRoute,
+    }
+}
+
+/// What an error means on a connection.
+fn broken(error: &io::Error) -> FetchError {
+    match error.kind() {
+        ErrorKind::TimedOut => FetchError::Timeout,
+        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => FetchError::NoRoute,
+        _ => FetchError::Closed,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn client(endpoint: &str) -> Result<MetadataClient, EndpointError> {
+        MetadataClient::new(endpoint, 2_000, Arc::new(Bell::new().expect("a descriptor")))
+    }
+
     #[test]
     fn only_plain_http_endpoints_without_a_path_are_accepted() {
         for good in ["http://169.254.169.254", "http://[fd00:ec2::254]", "http://127.0.0.1:1338/"] {
-            assert!(MetadataClient::new(good, 2_000).is_ok(), "{good}");
+            assert!(client(good).is_ok(), "{good}");
         }
         for bad in
             ["", "169.254.169.254", "https://169.254.169.254", "file:///etc/passwd", "http://a/latest", "http://u:p@a"]
         {
-            assert!(MetadataClient::new(bad, 2_000).is_err(), "{bad}");
+            assert!(client(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_request_is_written_as_http_has_it_and_nothing_can_be_slipped_in() {
+        let mut client = client("http://[fd00:ec2::254]:81").expect("an endpoint");
+        client.write_down("PUT", "/latest/api/token", &[("a-header", "its value")]).expect("plain");
+        let expected = "PUT /latest/api/token HTTP/1.1\r\nhost: [fd00:ec2::254]:81\r\ncontent-length: 0\r\n\
+                        a-header: its value\r\naccept: */*\r\n\r\n";
+        assert_eq!(String::from_utf8_lossy(&client.request), expected);
+        assert_eq!(client.write_down("GET", "/x", &[("a", "b\r\nc: d")]), Err(FetchError::Malformed));
+        assert_eq!((client.host.as_str(), client.port), ("fd00:ec2::254", 81));
     }
 }

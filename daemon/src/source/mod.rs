@@ -1,16 +1,21 @@
 //! Sources: who looks for notices, and how they tell what they see and whether they can see at all.
 //!
 //! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), the
-//! metadata client (`imds`), the rhythm of polling (`cadence`), one module a provider (`aws`). Inputs:
+//! metadata client (`imds`), the rhythm of polling (`cadence`), how it is steered (`control`), one module a provider (`aws`). Inputs:
 //! a provider's service, settings. Outputs: events to the sink, health for status. Must never run a
 //! plugin, wait for one, or take silence for good news: a source that cannot see says so.
 
 pub mod aws;
 pub mod aws_token;
+mod aws_watch;
 pub mod cadence;
+pub mod control;
 pub mod health;
 pub mod imds;
+mod reply;
+mod rota;
 
+pub use control::Control;
 pub use health::Health;
 
 use crate::event::{Event, EventId, Moment};
@@ -24,15 +29,17 @@ pub trait Sink: Send {
 
     /// The deadline of an event published before is another now.
     fn moved(&mut self, id: EventId, effective: Moment);
+
+    /// A self-test: an event that goes the whole way and that no handler sees. May be let fall.
+    fn self_test(&mut self, _event: Event) {}
 }
 
-/// Hands a verdict to the sink. Gives what to log afterwards: the event and its type, in words.
+/// Hands a verdict to the sink. Gives what to log afterwards, where nobody else will: in words.
 fn deliver(verdict: Verdict, sink: &mut impl Sink) -> Option<String> {
     match verdict {
         Verdict::New(event) | Verdict::Cancelled(event) => {
-            let (id, event_type) = (event.id, event.event_type.clone());
             sink.publish(event);
-            Some(format!("{event_type} {id}"))
+            None
         }
         Verdict::Moved { id, effective } => {
             sink.moved(id, effective);

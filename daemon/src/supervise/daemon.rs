@@ -7,24 +7,23 @@ use super::sources::{Sources, intervals};
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, Loaded, SecretSources, redacted_config};
 use crate::control::server::Daemon;
-use crate::control::wire;
+use crate::control::{metrics, wire};
 use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
 use crate::event::{Action, Event, EventId, EventType, Machine, NoticeKind, Severity};
 use crate::history::recorder::Recorder;
 use crate::host::Instance;
-use crate::host::logring::LogRing;
 use crate::host::state::Lifecycle;
+use crate::log::ring::LogRing;
 use crate::source::health::State;
 use crate::sys::clock;
 use crate::sys::memory::Locked;
 use crate::sys::sched::Grant;
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -44,6 +43,8 @@ pub(super) struct Shared {
     pub(super) locked: Locked,
     pub(super) started_boot_ns: i64,
     pub(super) reload: mpsc::Sender<super::ReloadReply>,
+    /// An inline call was given up.
+    pub(super) publisher_is_lost: AtomicBool,
 }
 
 /// Pause between two rounds while there is a process to restart or an instance to free, and otherwise.
@@ -70,6 +71,10 @@ pub(super) fn tend_forever(shared: &Shared) {
         };
         for instance in free {
             instance.retire();
+        }
+        if shared.pool.take_lost_publisher() {
+            tracing::error!("an inline handler does not come home; the thread that published its event hangs in it");
+            shared.publisher_is_lost.store(true, Ordering::Release);
         }
         std::thread::sleep(pause);
     }
@@ -136,7 +141,7 @@ impl Shared {
 
     fn problems(&self) -> Vec<String> {
         let mut problems = self.problems.clone();
-        if let Some(grant) = self.pool.grants().into_iter().max().filter(|g| !matches!(g, Grant::Fifo(_))) {
+        if let Some(grant) = self.pool.grants().into_iter().max().filter(|g| !g.is_real_time()) {
             problems.push(format!(
                 "no real-time scheduling, the threads run at {grant}: under load handlers start later \
                  (grant CAP_SYS_NICE or LimitRTPRIO=; snooze doctor says more)"
@@ -159,6 +164,13 @@ impl Shared {
                 ));
             }
         }
+        if self.publisher_is_lost.load(Ordering::Acquire) {
+            problems.push(
+                "a handler that promised not to block does not come home: the thread that read the notice hangs in it, \
+                 and reads no further ones (restart the daemon; snooze report says which handler)"
+                    .into(),
+            );
+        }
         let failed = self.recorder.counts().failed_writes.load(Ordering::Relaxed);
         if failed > 0 {
             problems.push(format!("{failed} writes to the history failed"));
@@ -178,9 +190,9 @@ impl Shared {
     }
 
     fn source_status(&self) -> wire::SourceStatus {
-        let interval_seconds = intervals(&self.loaded.load().config).spot_interval_seconds;
         match &self.source.aws {
             Some(health) => {
+                let interval_seconds = health.interval_seconds();
                 let report = health.report(clock::boot_ns());
                 let state = serde_json::to_value(report.state).unwrap_or_default();
                 wire::SourceStatus {
@@ -198,7 +210,7 @@ impl Shared {
                 summary: "switched off in the configuration (sources.aws.enabled)".into(),
                 polls: 0,
                 errors: 0,
-                interval_seconds,
+                interval_seconds: intervals(&self.loaded.load().config).spot_interval_seconds,
             },
         }
     }
@@ -327,6 +339,7 @@ impl Daemon for Shared {
             dispatch: wire::DispatchStatus {
                 threads: self.pool.grants().len(),
                 scheduling: self.scheduling(),
+                cpu: self.pool.home_cpu(),
                 memory_locked: match &self.locked {
                     Locked::Yes => "yes".into(),
                     Locked::Off => "off".into(),
@@ -335,6 +348,14 @@ impl Daemon for Shared {
                 events_busy: self.pool.events_busy(),
                 calls_abandoned: self.pool.abandoned(),
                 first_start_us: self.recorder.first_start_us().map(percentiles),
+                self_test_us: self.recorder.self_tests().map(|test| wire::SelfTest {
+                    count: test.count as u64,
+                    p50: test.p50_us,
+                    p99: test.p99_us,
+                    p999: test.p999_us,
+                    max: test.max_us,
+                    recent_p50: test.recent_p50_us,
+                }),
             },
             events: wire::EventCounts {
                 published: read(&counts.published),
@@ -379,33 +400,7 @@ impl Daemon for Shared {
     }
 
     fn metrics(&self) -> String {
-        let status = self.status();
-        let mut text = String::new();
-        let mut put = |name: &str, kind: &str, help: &str, value: f64| {
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
-        };
-        let (events, dispatch) = (&status.events, &status.dispatch);
-        #[allow(clippy::cast_precision_loss, reason = "counters below 2^53")]
-        {
-            put("snooze_up", "gauge", "1 while the daemon runs.", 1.0);
-            put("snooze_degraded", "gauge", "1 while a problem stands.", f64::from(u8::from(status.health != "ok")));
-            put("snooze_events_published_total", "counter", "Events taken in.", events.published as f64);
-            put("snooze_events_completed_total", "counter", "Events that are over.", events.completed as f64);
-            put("snooze_events_refused_total", "counter", "Events turned away.", events.refused as f64);
-            put("snooze_events_in_progress", "gauge", "Events in progress or waiting.", dispatch.events_busy as f64);
-            put("snooze_calls_abandoned_total", "counter", "Calls given up.", dispatch.calls_abandoned as f64);
-            for source in &status.sources {
-                put("snooze_source_polls_total", "counter", "Polls of the metadata service.", source.polls as f64);
-                put("snooze_source_errors_total", "counter", "Polls that failed.", source.errors as f64);
-                let seeing = f64::from(u8::from(source.state == "seeing"));
-                put("snooze_source_seeing", "gauge", "1 while the source can see.", seeing);
-            }
-            if let Some(first) = &dispatch.first_start_us {
-                put("snooze_first_start_p50_seconds", "gauge", "Detection to first instruction.", first.p50 / 1e6);
-                put("snooze_first_start_p99_seconds", "gauge", "Detection to first instruction.", first.p99 / 1e6);
-            }
-        }
-        text
+        metrics::text(&self.status())
     }
 
     fn scrub(&self, text: &str) -> String {

@@ -4,18 +4,19 @@
 //! Must never run a source on a thread that anything else needs.
 
 use crate::config::Config;
-use crate::dispatch::plan::Plans;
+use crate::dispatch::plan::{Plan, Plans};
 use crate::dispatch::pool::Pool;
 use crate::event::{Event, EventId, EventType, Moment};
+use crate::host::probe;
+use crate::log::ring::LogRing;
 use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
-use crate::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Control};
-use crate::source::{Health, Sink};
+use crate::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
+use crate::source::{Control, Health, Sink};
 use crate::sys::clock;
 use arc_swap::ArcSwap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use tokio::sync::watch;
 
 /// How long a completed notice is remembered across a restart, nanoseconds: a day.
 pub(super) const REMEMBER_NS: i64 = 86_400 * 1_000_000_000;
@@ -24,20 +25,19 @@ pub(super) const REMEMBER_NS: i64 = 86_400 * 1_000_000_000;
 pub(super) struct Sources {
     /// Health of the AWS source; None when it is off.
     pub(super) aws: Option<Arc<Health>>,
-    control: watch::Sender<Control>,
+    control: Arc<Control<AwsIntervals>>,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
 impl Sources {
     /// Other intervals from now on.
     pub(super) fn set_intervals(&self, config: &Config) {
-        let intervals = intervals(config);
-        self.control.send_modify(|control| control.intervals = intervals);
+        self.control.set(intervals(config));
     }
 
     /// Ends the sources, also in the middle of a request, and waits for them.
     pub(super) fn stop(&self) {
-        self.control.send_modify(|control| control.stop = true);
+        self.control.bell.stop();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             let _ = thread.join();
@@ -49,6 +49,7 @@ impl Sources {
 struct ToPool {
     pool: Pool,
     plans: Arc<ArcSwap<Plans>>,
+    self_test: Arc<Plan>,
 }
 
 impl Sink for ToPool {
@@ -63,6 +64,13 @@ impl Sink for ToPool {
     fn moved(&mut self, id: EventId, effective: Moment) {
         self.pool.moved(id, effective);
     }
+
+    fn self_test(&mut self, event: Event) {
+        // What runs matters more, and would be measured along with it.
+        if self.pool.events_busy() == 0 {
+            self.pool.publish(Arc::new(event), Arc::clone(&self.self_test));
+        }
+    }
 }
 
 /// How often each path is read: the setting of its event type, else that of the source.
@@ -74,6 +82,7 @@ pub(super) fn intervals(config: &Config) -> AwsIntervals {
         rebalance_interval_seconds: of(EventType::SPOT_REBALANCE, aws.polling_interval_seconds),
         maintenance_interval_seconds: of(EventType::MAINTENANCE_REBOOT, aws.maintenance_interval_seconds),
         autoscaling_interval_seconds: of(EventType::AUTOSCALING_TERMINATE, aws.polling_interval_seconds),
+        hurried_interval_seconds: aws.hurried_interval_seconds,
     }
 }
 
@@ -85,10 +94,11 @@ pub(super) fn start(
     config: &Config,
     pool: &Pool,
     plans: &Arc<ArcSwap<Plans>>,
+    log: &Arc<LogRing>,
     seen: &[String],
 ) -> Result<Sources, String> {
     let intervals = intervals(config);
-    let (control, receiver) = watch::channel(Control { stop: false, intervals });
+    let control = Control::new(intervals).map_err(|e| format!("cannot make the source's bell: {e}"))?;
     if config.sources.aws.enabled == Some(false) {
         return Ok(Sources { aws: None, control, thread: Mutex::default() });
     }
@@ -97,16 +107,18 @@ pub(super) fn start(
         allow_imds_v1: config.sources.aws.allow_imds_v1,
         request_timeout_ms: config.sources.aws.request_timeout_ms.into(),
         intervals,
+        self_test_seconds: config.dispatch.self_test_seconds,
     };
-    let source = AwsSource::new(&settings, remembering(seen)).map_err(|e| format!("sources.aws.endpoint: {e}"))?;
+    let source = AwsSource::new(&settings, remembering(seen), Arc::clone(&control));
+    let source = source.map_err(|e| format!("sources.aws.endpoint: {e}"))?;
     let health = AwsSource::health();
-    let sink = ToPool { pool: pool.clone(), plans: Arc::clone(plans) };
-    let (config, told) = (config.clone(), Arc::clone(&health));
+    let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
+    let self_test = Arc::new(Plan::self_test(probe));
+    let mut sink = ToPool { pool: pool.clone(), plans: Arc::clone(plans), self_test };
+    let (publisher, seen_by, log) = (pool.clone(), Arc::clone(&health), Arc::clone(log));
     let body = move || {
-        super::raise(&config);
-        if let Err(error) = aws::run_blocking(source, sink, &told, receiver) {
-            tracing::error!(%error, "the AWS source ended");
-        }
+        publisher.join_publishers();
+        source.run(&mut sink, Told { health: &seen_by, log: &log });
     };
     let thread = thread::Builder::new().name("snooze-aws".into()).spawn(body);
     let thread = thread.map_err(|e| format!("cannot start the source's thread: {e}"))?;

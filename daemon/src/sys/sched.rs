@@ -16,16 +16,36 @@ const FALLBACK_NICE: i32 = -15;
 pub enum Grant {
     /// SCHED_FIFO at this priority, reset on fork.
     Fifo(u8),
+    /// SCHED_RR at this priority, reset on fork: threads of one priority on one CPU take turns.
+    RoundRobin(u8),
     /// Normal scheduling at this nice value.
     Nice(i8),
     /// Nothing but the default.
     Normal,
 }
 
+impl Grant {
+    /// Whether it is real-time scheduling.
+    pub const fn is_real_time(self) -> bool {
+        matches!(self, Self::Fifo(_) | Self::RoundRobin(_))
+    }
+}
+
+/// Which real-time class a thread asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Runs until it waits.
+    Fifo,
+    /// Runs until it waits, or its turn (`sched_rr_timeslice_ms`, 100 ms) is over while another of its
+    /// priority wants the CPU: for threads that run foreign code.
+    RoundRobin,
+}
+
 impl fmt::Display for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fifo(priority) => write!(f, "real-time (SCHED_FIFO {priority})"),
+            Self::RoundRobin(priority) => write!(f, "real-time (SCHED_RR {priority})"),
             Self::Nice(nice) => write!(f, "nice {nice}"),
             Self::Normal => f.write_str("normal priority"),
         }
@@ -34,14 +54,40 @@ impl fmt::Display for Grant {
 
 /// Asks for real-time scheduling for the calling thread, degrading step by step. Children of the
 /// process start as normal tasks (SCHED_RESET_ON_FORK, sched(7)).
-pub fn raise_current_thread(priority: u8) -> Grant {
-    if set_fifo(0, priority) {
-        return Grant::Fifo(priority);
+pub fn raise_current_thread(class: Class, priority: u8) -> Grant {
+    let policy = match class {
+        Class::Fifo => libc::SCHED_FIFO,
+        Class::RoundRobin => libc::SCHED_RR,
+    };
+    if set_policy(policy, priority) {
+        return match class {
+            Class::Fifo => Grant::Fifo(priority),
+            Class::RoundRobin => Grant::RoundRobin(priority),
+        };
     }
     match renice(0) {
         Some(nice) => Grant::Nice(nice),
         None => Grant::Normal,
     }
+}
+
+/// The CPUs that the calling thread may run on, ascending.
+pub fn allowed_cpus() -> Vec<u32> {
+    let set = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap_or_default();
+    let is_set = |cpu: &usize| set.is_set(*cpu).unwrap_or(false);
+    (0..nix::sched::CpuSet::count()).filter(is_set).filter_map(|cpu| u32::try_from(cpu).ok()).collect()
+}
+
+/// Lets a thread of this process run on these CPUs only; `tid` 0 is the calling one. Returns whether it worked.
+pub fn place(tid: i32, cpus: &[u32]) -> bool {
+    let mut set = nix::sched::CpuSet::new();
+    let known = cpus.iter().all(|cpu| set.set(*cpu as usize).is_ok());
+    known && nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(tid), &set).is_ok()
+}
+
+/// Lets other threads of the same priority on the same CPU go first, once.
+pub fn give_way() {
+    let _ = nix::sched::sched_yield();
 }
 
 /// Takes real-time scheduling away from a thread that burns CPU, so that it cannot starve the machine.
@@ -79,11 +125,10 @@ pub fn block_all_signals() {
     let _ = all.thread_block();
 }
 
-fn set_fifo(tid: i32, priority: u8) -> bool {
+fn set_policy(policy: i32, priority: u8) -> bool {
     let parameter = libc::sched_param { sched_priority: i32::from(priority) };
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
     // SAFETY: plain system call; the parameter lives until it returns.
-    unsafe { libc::sched_setscheduler(tid, policy, &raw const parameter) == 0 }
+    unsafe { libc::sched_setscheduler(0, policy | libc::SCHED_RESET_ON_FORK, &raw const parameter) == 0 }
 }
 
 fn renice(tid: i32) -> Option<i8> {
@@ -100,7 +145,7 @@ mod tests {
     #[test]
     fn raising_reports_what_the_kernel_says_was_granted() {
         let (grant, policy) = std::thread::spawn(|| {
-            let grant = raise_current_thread(11);
+            let grant = raise_current_thread(Class::Fifo, 11);
             // SAFETY: plain system call on the calling thread.
             (grant, unsafe { libc::sched_getscheduler(0) })
         })
@@ -108,8 +153,24 @@ mod tests {
         .expect("thread");
         match grant {
             Grant::Fifo(priority) => assert_eq!((priority, policy & 0xF), (11, libc::SCHED_FIFO)),
+            Grant::RoundRobin(_) => panic!("asked for another class"),
             Grant::Nice(_) | Grant::Normal => assert_eq!(policy & 0xF, libc::SCHED_OTHER),
         }
+    }
+
+    #[test]
+    fn a_thread_runs_where_it_is_placed_and_nowhere_it_may_not() {
+        std::thread::spawn(|| {
+            let all = allowed_cpus();
+            let last = *all.last().expect("at least one CPU");
+            assert!(place(0, &[last]));
+            assert_eq!(allowed_cpus(), [last]);
+            assert!(place(0, &all));
+            assert_eq!(allowed_cpus(), all);
+            assert!(!place(0, &[1_000_000]) && !place(0, &[]));
+        })
+        .join()
+        .expect("thread");
     }
 
     #[test]

@@ -1,13 +1,15 @@
 //! The AWS source against a metadata service that is real on the wire and goes wrong on demand.
 
 use cloudsnooze::event::{Event, EventId, Moment};
+use cloudsnooze::log::ring::LogRing;
 use cloudsnooze::normalise::NoticeKey;
 use cloudsnooze::normalise::revise::Reviser;
-use cloudsnooze::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Control};
+use cloudsnooze::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told as Tell};
 use cloudsnooze::source::aws_token::TokenKeeper;
 use cloudsnooze::source::health::{Report, State};
 use cloudsnooze::source::imds::MetadataClient;
-use cloudsnooze::source::{Health, Sink};
+use cloudsnooze::source::{Control, Health, Sink};
+use cloudsnooze::sys::bell::Bell;
 use cloudsnooze::sys::clock;
 use fake_metadata::{Action, Body, Effect, FakeMetadata, Fault, GARBAGE, Maintenance, Options};
 use std::collections::VecDeque;
@@ -16,7 +18,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const TWO_MINUTES: Duration = Duration::from_secs(120);
@@ -46,18 +47,21 @@ struct Running {
     told: Receiver<Told>,
     early: VecDeque<Told>,
     health: Arc<Health>,
-    control: watch::Sender<Control>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
+    control: Arc<Control<AwsIntervals>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
     fn start(config: &AwsConfig, reviser: Reviser) -> Self {
-        let source = AwsSource::new(config, reviser).expect("a valid endpoint");
+        let control = Control::new(config.intervals).expect("a descriptor");
+        let source = AwsSource::new(config, reviser, Arc::clone(&control)).expect("a valid endpoint");
         let (sender, told) = channel();
-        let (control, receiver) = watch::channel(Control { stop: false, intervals: config.intervals });
         let health = AwsSource::health();
         let shared = Arc::clone(&health);
-        let thread = std::thread::spawn(move || aws::run_blocking(source, Channel(sender), &shared, receiver));
+        let thread = std::thread::spawn(move || {
+            let log = LogRing::new(0);
+            source.run(&mut Channel(sender), Tell { health: &shared, log: &log });
+        });
         Self { told, early: VecDeque::new(), health, control, thread: Some(thread) }
     }
 
@@ -96,9 +100,9 @@ impl Running {
     }
 
     fn stop(&mut self) {
-        self.control.send_modify(|control| control.stop = true);
+        self.control.bell.stop();
         let Some(thread) = self.thread.take() else { return };
-        thread.join().expect("the source does not panic").expect("an event loop");
+        thread.join().expect("the source does not panic");
     }
 }
 
@@ -124,6 +128,7 @@ fn every(seconds: f64) -> AwsIntervals {
         rebalance_interval_seconds: seconds,
         maintenance_interval_seconds: seconds,
         autoscaling_interval_seconds: seconds,
+        hurried_interval_seconds: seconds,
     }
 }
 
@@ -452,11 +457,13 @@ fn a_token_that_ends_without_warning_is_replaced_and_nothing_is_missed() {
 #[test]
 fn a_token_is_renewed_before_it_ends_and_kept_when_that_fails() {
     let fake = fake();
-    let client = MetadataClient::new(&fake.base_url(), 300).expect("a valid endpoint");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let bell = Arc::new(Bell::new().expect("a descriptor"));
+    let mut client = MetadataClient::new(&fake.base_url(), 300, bell).expect("a valid endpoint");
     let mut keeper = TokenKeeper::new(false);
     let puts = || fake.requests().into_iter().filter(|r| r.method == "PUT").count();
-    let mut at = |seconds: i64| runtime.block_on(keeper.headers(&client, seconds * SECOND_NS)).cloned();
+    let mut at = |seconds: i64| {
+        keeper.header(&mut client, seconds * SECOND_NS).map(|header| header.expect("the second version").1.to_owned())
+    };
     let first = at(0).expect("a token");
     assert_eq!(at(21_299), Ok(first.clone()));
     assert_eq!(puts(), 1);
@@ -547,9 +554,26 @@ fn other_intervals_count_at_once() {
     let mut source = Running::start(&hourly, Reviser::new(aws::SOURCE));
     assert!(fake.wait_for(1, PATIENCE, |r| r.path.ends_with("history")).is_some());
     fake.notice(Action::Terminate, TWO_MINUTES);
-    source.control.send_modify(|control| control.intervals = every(0.05));
+    source.control.set(every(0.05));
     source.event("cloud.spot.interrupt");
     polls(&fake, 3);
+}
+
+#[test]
+fn a_recommendation_to_leave_makes_it_look_more_often() {
+    let fake = fake();
+    let calm = AwsIntervals { rebalance_interval_seconds: 0.05, hurried_interval_seconds: 0.05, ..every(3_600.0) };
+    let config = AwsConfig { intervals: calm, ..config(fake.base_url()) };
+    let mut source = Running::start(&config, Reviser::new(aws::SOURCE));
+    let is_spot = |r: &fake_metadata::Request| r.path.ends_with("spot/instance-action");
+    assert!(fake.wait_for(1, PATIENCE, is_spot).is_some());
+    assert!(source.health.interval_seconds() > 3_000.0);
+    fake.rebalance();
+    source.event("cloud.spot.rebalance");
+    assert!(fake.wait_for(5, PATIENCE, is_spot).is_some(), "the spot notice is looked for at the hurried interval");
+    assert!(source.health.interval_seconds() < 0.1, "and status says so");
+    let maintenance = fake.requests().into_iter().filter(|r| r.path.ends_with("history")).count();
+    assert!(maintenance <= 2, "what has no hurry keeps its rhythm");
 }
 
 #[test]

@@ -10,7 +10,9 @@ use crate::config::{AwsSource, Config};
 use crate::control::wire::{SourceStatus, Status};
 use crate::source::aws_token::TokenKeeper;
 use crate::source::imds::MetadataClient;
+use crate::sys::bell::Bell;
 use crate::sys::clock;
+use std::sync::Arc;
 
 const DAEMON: &str = "Daemon";
 const CLOUD: &str = "Cloud";
@@ -78,14 +80,13 @@ struct Metadata<'c>(&'c AwsSource);
 
 impl Probe for Metadata<'_> {
     fn machine(&self) -> Result<String, String> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
         let timeout_ms = u64::from(self.0.request_timeout_ms);
-        let client = MetadataClient::new(&self.0.endpoint, timeout_ms).map_err(|e| e.to_string())?;
+        let bell = Arc::new(Bell::new().map_err(|e| e.to_string())?);
+        let mut client = MetadataClient::new(&self.0.endpoint, timeout_ms, bell).map_err(|e| e.to_string())?;
         let mut token = TokenKeeper::new(self.0.allow_imds_v1);
-        let found = runtime.block_on(async {
-            let headers = token.headers(&client, clock::boot_ns()).await.map_err(|e| e.to_string())?;
-            client.get("/latest/meta-data/instance-id", headers).await.map_err(|e| e.to_string())
-        })?;
+        let header = token.header(&mut client, clock::boot_ns()).map_err(|e| e.to_string())?;
+        let header: Option<(&str, &str)> = header;
+        let found = client.get("/latest/meta-data/instance-id", header.as_slice()).map_err(|e| e.to_string())?;
         let body = found.ok_or("it does not know this machine's name")?.body;
         Ok(String::from_utf8_lossy(&body).into_owned())
     }

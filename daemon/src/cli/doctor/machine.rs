@@ -3,10 +3,11 @@
 //! Inputs: what the kernel says. Outputs: checks. Deciding is apart from reading, so that every machine
 //! can be judged in a test. Must never leave the process with other scheduling than before.
 
+use super::super::duration::human;
 use super::Check;
 use crate::config::Config;
 use crate::control::wire::DispatchStatus;
-use crate::sys::sched::{self, Grant};
+use crate::sys::sched::{self, Class, Grant};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use std::path::Path;
 
@@ -53,7 +54,7 @@ pub(super) fn read(config: &Config) -> Readings {
     let wanted = config.dispatch.rt_priority;
     let priority = u8::try_from(wanted).unwrap_or(1);
     // On a thread of its own: this one keeps the scheduling it has.
-    let granted = std::thread::spawn(move || sched::raise_current_thread(priority)).join();
+    let granted = std::thread::spawn(move || sched::raise_current_thread(Class::Fifo, priority)).join();
     Readings {
         rt_priority: wanted,
         granted: granted.unwrap_or(Grant::Normal),
@@ -98,6 +99,7 @@ pub(super) fn checks(machine: &Readings, daemon: Option<&DispatchStatus>) -> Vec
     let mut checks = vec![real_time(machine, daemon)];
     checks.extend(limits(machine, daemon));
     checks.push(memory(machine, daemon));
+    checks.extend(speed(daemon));
     checks.push(time(machine.time));
     checks
 }
@@ -112,8 +114,8 @@ fn real_time(machine: &Readings, daemon: Option<&DispatchStatus>) -> Check {
         return if is_granted { Check::good(ABOUT, text) } else { Check::doubtful(ABOUT, text, HINT_RT) };
     }
     match machine.granted {
-        Grant::Fifo(priority) => {
-            Check::good(ABOUT, format!("real-time scheduling is granted here (SCHED_FIFO {priority})"))
+        granted if granted.is_real_time() => {
+            Check::good(ABOUT, format!("real-time scheduling is granted here: {granted}"))
         }
         other => Check::doubtful(
             ABOUT,
@@ -126,7 +128,7 @@ fn real_time(machine: &Readings, daemon: Option<&DispatchStatus>) -> Check {
 /// The limits that stand between a thread and real-time scheduling; silent where there is nothing to say.
 fn limits(machine: &Readings, daemon: Option<&DispatchStatus>) -> Vec<Check> {
     let mut checks = Vec::new();
-    let has_it = daemon.map_or(matches!(machine.granted, Grant::Fifo(_)), |d| d.scheduling.starts_with("real-time"));
+    let has_it = daemon.map_or(machine.granted.is_real_time(), |d| d.scheduling.starts_with("real-time"));
     if daemon.is_none() && !machine.is_root && !has_it && machine.rtprio_limit < u64::from(machine.rt_priority) {
         let text =
             format!("RLIMIT_RTPRIO is {} here, below the {} asked for", machine.rtprio_limit, machine.rt_priority);
@@ -185,6 +187,32 @@ fn memory(machine: &Readings, daemon: Option<&DispatchStatus>) -> Check {
     }
 }
 
+/// Half of the self-tests slower than this: something stands between notices and handlers. Microseconds; a
+/// hundred times what a machine of 2026 needs.
+const SELF_TEST_SLOW_US: f64 = 2_000.0;
+/// The last five minutes slower than the hour by this: the machine has become slow.
+const SELF_TEST_WORSE: f64 = 5.0;
+
+/// What the daemon's self-tests say; nothing while there are none.
+fn speed(daemon: Option<&DispatchStatus>) -> Option<Check> {
+    let test = daemon?.self_test_us.as_ref()?;
+    let us = |us: f64| human(us / 1e6);
+    let recent = test.recent_p50.unwrap_or(test.p50);
+    let hint = "is another program real-time too, or the host overloaded? The columns of 'snooze status' and docs/LATENCY.md help";
+    Some(if recent > SELF_TEST_SLOW_US {
+        let text = format!("from a notice to its handler it takes {} (half of the self-tests)", us(recent));
+        Check::doubtful(ABOUT, text, hint)
+    } else if recent > test.p50 * SELF_TEST_WORSE {
+        let text =
+            format!("the machine has become slow: self-tests take {}, {} in the last hour", us(recent), us(test.p50));
+        Check::doubtful(ABOUT, text, hint)
+    } else {
+        let text =
+            format!("from a notice to its handler it takes {}, {} at most of 99 in 100", us(test.p50), us(test.p99));
+        Check::good(ABOUT, text)
+    })
+}
+
 fn time(time: TimeSync) -> Check {
     let hint = "start systemd-timesyncd or chrony: deadlines are given as wall time";
     match time {
@@ -200,6 +228,7 @@ fn time(time: TimeSync) -> Check {
 mod tests {
     use super::super::Mark;
     use super::*;
+    use crate::control::wire::SelfTest;
 
     fn good() -> Readings {
         Readings {
@@ -224,6 +253,8 @@ mod tests {
             events_busy: 0,
             calls_abandoned: 0,
             first_start_us: None,
+            cpu: None,
+            self_test_us: None,
         }
     }
 
@@ -248,6 +279,19 @@ mod tests {
         let told = marks(&good(), Some(&status("normal priority", "mlockall: ENOMEM")));
         assert_eq!(told.len(), 2, "{told:?}");
         assert!(told[0].1.contains("normal priority") && told[1].1.contains("ENOMEM"), "{told:?}");
+    }
+
+    #[test]
+    fn a_machine_that_has_become_slow_is_told_from_one_that_is_not() {
+        let marked = |p50: f64, recent: f64| {
+            let test = SelfTest { count: 9, p50, p99: p50, p999: p50, max: p50, recent_p50: Some(recent) };
+            let daemon = DispatchStatus { self_test_us: Some(test), ..status("real-time (SCHED_RR 10)", "yes") };
+            speed(Some(&daemon)).map(|check| check.mark)
+        };
+        assert_eq!(marked(20.0, 25.0), Some(Mark::Good));
+        assert_eq!(marked(20.0, 101.0), Some(Mark::Doubtful));
+        assert_eq!(marked(3_000.0, 3_000.0), Some(Mark::Doubtful));
+        assert_eq!(speed(Some(&status("", "yes"))), None);
     }
 
     #[test]

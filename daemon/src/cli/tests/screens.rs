@@ -41,8 +41,9 @@ pub(super) fn status_value() -> Value {
                       "summary": "all notices are seen; last answer 2 s ago" }],
         "instances": [handler("mysql-flusher", 100, "active"), handler("app-checkpointer", 80, "active"),
                       handler("slack-notifier", 10, "quarantined")],
-        "dispatch": { "threads": 7, "scheduling": "real-time (SCHED_FIFO 10)", "memory_locked": "yes", "events_busy": 0,
-                      "calls_abandoned": 1, "first_start_us": { "count": 12, "p50": 85.0, "p99": 112.0, "max": 301.0 } },
+        "dispatch": { "threads": 7, "scheduling": "real-time (SCHED_RR 10)", "cpu": 3, "memory_locked": "yes", "events_busy": 0,
+                      "calls_abandoned": 1, "first_start_us": { "count": 12, "p50": 85.0, "p99": 112.0, "max": 301.0 },
+                      "self_test_us": { "count": 1800, "p50": 24.0, "p99": 61.0, "p999": 140.0, "max": 173.0, "recent_p50": 25.0 } },
         "events": { "published": 12, "completed": 12, "refused": 0, "notes_dropped": 0 },
     })
 }

@@ -243,7 +243,7 @@ fn the_doctor_takes_the_daemons_word_for_what_it_was_granted() {
         "✓ snoozed 0.1.0 answers",
         "! it says: ",
         "✓ aws.ec2.metadata-service: seeing",
-        "SCHED_FIFO 10",
+        "SCHED_RR 10",
         "memory is locked",
     ] {
         assert!(ran.out.contains(text), "{text}: {}", ran.out);

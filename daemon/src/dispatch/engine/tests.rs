@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::dispatch::plan::Plans;
+use crate::dispatch::report::EventReport;
 use crate::event::{Action, EventType, Machine, NoticeKind, Pattern, Severity};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -76,8 +77,10 @@ fn plan(all: &[Manners]) -> Arc<Plan<Manners>> {
         start: if m.at_once { Start::AtOnce } else { Start::InOrder },
         retries: 0,
         verify: false,
+        key: [0; 16],
         token: 0,
         reentrant: false,
+        inline: Arc::default(),
         instance: *m,
     });
     Plans::new(handlers.collect(), Vec::new()).of(&EventType::SPOT_INTERRUPT)
@@ -131,8 +134,8 @@ impl World {
                     assert!(call.cancelled, "given up without having been told to stop");
                     self.lost_workers += 1;
                 }
-                Act::Ended(_, report) => self.ended.push(report.handler.clone()),
-                Act::Done(report) => self.reports.push(*report),
+                Act::Ended(_, outcome) => self.ended.push(outcome.handler.name.clone()),
+                Act::Done(closed) => self.reports.push(closed.report()),
             }
         }
     }

@@ -7,8 +7,8 @@
 use super::process::{self, Writer};
 use super::wire::{self, Incoming, Initialized, Reply};
 use crate::host::delivery::{Answer, CallCell, Status};
-use crate::host::logring::LogRing;
 use crate::host::refusal::Refusal;
+use crate::log::ring::LogRing;
 use crate::sys::clock;
 use cloudsnooze_abi as abi;
 use nix::sys::eventfd::EventFd;

@@ -1,0 +1,214 @@
+//! The workers: what each is given, and how it makes a call.
+//!
+//! Inputs: tasks in a worker's inbox. Outputs: outcomes brought home to the engine. Must never wait, from
+//! its waking to the plugin's own code, for a lock or for memory that a normal thread may hold.
+
+use super::super::engine::Job;
+use super::super::outbox::Note;
+use super::super::report::Finished;
+use super::super::run;
+use super::{Pool, Role, Shared, duration, spawn};
+use crate::host::CallCell;
+use crate::sys::sched::{self, Class, Grant};
+use crate::sys::{clock, memory};
+use crossbeam_queue::ArrayQueue;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// Longest that a handler which promised not to block may take, nanoseconds: what keeps the thread that
+/// reads notices from its next poll.
+pub(super) const INLINE_MAX_NS: i64 = 1_000_000;
+
+/// Tasks an inbox holds: one call, and what else comes with it.
+const INBOX_MAX: usize = 16;
+
+/// What a worker is given.
+pub(super) enum Task {
+    /// A call of its own.
+    Call(Job<Shared>, Arc<CallCell>),
+    /// A call that some thread has to make in passing.
+    Inline(Job<Shared>, Arc<CallCell>),
+    /// Touch what these instances will need.
+    WarmUp(Arc<[Shared]>),
+}
+
+/// One worker, as others see it.
+pub(super) struct Worker {
+    thread: Thread,
+    tid: i32,
+    inbox: ArrayQueue<Task>,
+    /// Whether it has a call that it has not begun.
+    waits: AtomicBool,
+    /// CPU time of the thread before its present call, nanoseconds.
+    cpu_before_ns: AtomicI64,
+    /// Lost its real-time priority in the present call.
+    demoted: AtomicBool,
+    /// May run on any CPU in the present call.
+    is_away: AtomicBool,
+}
+
+impl Worker {
+    fn new() -> Self {
+        let tid = sched::thread_id();
+        Self {
+            thread: thread::current(),
+            tid,
+            inbox: ArrayQueue::new(INBOX_MAX),
+            waits: AtomicBool::new(false),
+            cpu_before_ns: AtomicI64::new(sched::thread_cpu_ns(tid).unwrap_or(0)),
+            demoted: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
+        }
+    }
+
+    /// Puts a task into the inbox and wakes the worker.
+    pub(super) fn give(&self, task: Task) {
+        if matches!(task, Task::Call(..)) {
+            self.waits.store(true, Ordering::Release);
+        }
+        // A worker has one call at a time; the rest are warm-ups, which may be lost when there are too many.
+        let _ = self.inbox.push(task);
+        self.thread.unpark();
+    }
+
+    /// Whether it has a call that it has not begun.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
+    /// Lets it run on these CPUs until its next call is over.
+    pub(super) fn send_away(&self, cpus: &[u32]) {
+        if !self.is_away.swap(true, Ordering::AcqRel) {
+            sched::place(self.tid, cpus);
+        }
+    }
+
+    /// Whether the present call has used more CPU time than this, at real-time priority.
+    pub(super) fn burnt(&self, budget_ns: i64) -> bool {
+        let used = || sched::thread_cpu_ns(self.tid).map(|ns| ns - self.cpu_before_ns.load(Ordering::Relaxed));
+        !self.demoted.load(Ordering::Relaxed) && used().is_some_and(|ns| ns > budget_ns)
+    }
+
+    /// Takes its real-time priority away until its call is over.
+    pub(super) fn demote(&self, everywhere: &[u32]) {
+        if !self.demoted.swap(true, Ordering::AcqRel) {
+            sched::demote(self.tid);
+            // A normal thread is nobody's neighbour on the home CPU.
+            self.send_away(everywhere);
+        }
+    }
+}
+
+impl Pool {
+    /// Starts a worker and waits until it is ready. For a normal thread.
+    pub(super) fn add_worker(&self) -> std::io::Result<()> {
+        let (pool, (told, ready)) = (self.clone(), sync_channel(1));
+        let number = self.0.workers.fetch_add(1, Ordering::Relaxed);
+        spawn(&format!("snooze-work-{number}"), move || pool.work(&told))?;
+        // A worker that is not up yet would make the first event wait for it.
+        let _ = ready.recv_timeout(Duration::from_secs(10));
+        Ok(())
+    }
+
+    /// Real-time scheduling for the calling thread, and its place on the home CPU. Without real-time
+    /// priority there is no home: a normal thread must be free to leave a busy CPU.
+    pub(super) fn raise(&self, class: Class) -> Grant {
+        sched::block_all_signals();
+        memory::touch_stack();
+        let grant = sched::raise_current_thread(class, self.0.config.rt_priority);
+        if grant.is_real_time() {
+            self.go_home();
+        }
+        grant
+    }
+
+    fn go_home(&self) {
+        if let Some(cpu) = self.0.config.home_cpu {
+            sched::place(0, &[cpu]);
+        }
+    }
+
+    fn work(&self, ready: &SyncSender<()>) {
+        let grant = self.raise(Class::RoundRobin);
+        self.0.grants.lock().unwrap_or_else(PoisonError::into_inner).push(grant);
+        let worker = Arc::new(Worker::new());
+        let mut state = self.lock();
+        let me = state.workers.len();
+        state.workers.push(Arc::clone(&worker));
+        self.rejoin(&mut state, me);
+        self.let_go(state, Role::Worker);
+        let _ = ready.send(());
+        loop {
+            match worker.inbox.pop() {
+                Some(Task::Call(job, cell)) => {
+                    worker.waits.store(false, Ordering::Release);
+                    if self.call(me, &worker, &job, cell) {
+                        // Another worker took this one's place.
+                        return;
+                    }
+                }
+                Some(Task::Inline(job, cell)) => {
+                    let state = self.run_inline(&job, cell);
+                    self.let_go(state, Role::Worker);
+                }
+                Some(Task::WarmUp(instances)) => instances.iter().for_each(|instance| instance.warm_up()),
+                None => thread::park(),
+            }
+        }
+    }
+
+    fn rejoin(&self, state: &mut super::State, me: usize) {
+        state.idle.push(me);
+        let super::State { engine, acts, .. } = state;
+        engine.worker_free(clock::now(), acts);
+        self.carry_out(state);
+    }
+
+    /// One call with its attempts; a panic of our own code around it is an outcome like any other.
+    pub(super) fn attempt(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> Finished {
+        let started = clock::boot_ns();
+        let grace = duration(self.0.grace_ns.load(Ordering::Relaxed));
+        catch_unwind(AssertUnwindSafe(|| run::run(job, cell, self, grace))).unwrap_or_else(|_| run::broken(started))
+    }
+
+    /// Makes one call and brings its outcome home. Returns whether it had been given up.
+    fn call(&self, me: usize, worker: &Worker, job: &Job<Shared>, cell: Arc<CallCell>) -> bool {
+        let finished = self.attempt(job, cell);
+        // Before the lock: a thread of normal priority must not hold up the others while it has it.
+        self.restore(worker);
+        let mut state = self.lock();
+        let Some(at) = state.calls.iter().position(|c| c.call == job.call) else {
+            drop(state);
+            self.0.outbox.push(late(job, &finished));
+            return true;
+        };
+        state.calls.swap_remove(at);
+        self.restore(worker);
+        state.idle.push(me);
+        self.take_home(&mut state, job.call, finished);
+        self.let_go(state, Role::Worker);
+        false
+    }
+
+    /// Gives a worker back what it lost in its call.
+    fn restore(&self, worker: &Worker) {
+        if worker.demoted.load(Ordering::Acquire) {
+            sched::raise_current_thread(Class::RoundRobin, self.0.config.rt_priority);
+            worker.demoted.store(false, Ordering::Release);
+        }
+        if worker.is_away.swap(false, Ordering::AcqRel) {
+            self.go_home();
+        }
+        worker.cpu_before_ns.store(sched::thread_cpu_ns(worker.tid).unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+/// What is told of a call that came home after it had been given up.
+pub(super) fn late(job: &Job<Shared>, finished: &Finished) -> Note {
+    let text = format!("answered {:?} after it had been given up", finished.ended);
+    Note::Late { instance: job.handler.instance_name.clone(), text }
+}

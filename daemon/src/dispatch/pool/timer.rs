@@ -1,0 +1,121 @@
+//! The timer: keeps deadlines, watches what calls burn, lets waiting workers go to other CPUs, and takes
+//! notes to the outbox, outside the workers' lock.
+//!
+//! Inputs: the pool's state, the clock. Outputs: acts of the engine, notes in the outbox. Runs one priority
+//! above the workers, on any CPU. Must never run foreign code, nor look when there is nothing to see.
+
+use super::crew::{Task, Worker};
+use super::{Ongoing, Pool, State, duration};
+use crate::dispatch::outbox::Note;
+use crate::sys::sched::{self, Class};
+use crate::sys::{clock, memory};
+use std::thread;
+
+/// The timer looks at least this often while calls run: it also watches their use of CPU. Nanoseconds.
+const TICK_NS: i64 = 50_000_000;
+/// Longest that notes wait for the timer, nanoseconds; in a flood, also the pause between two rounds.
+const NOTES_NS: i64 = 2_000_000;
+/// How soon the timer looks again at a worker that has not begun, nanoseconds.
+const CROWD_NS: i64 = 200_000;
+
+impl Pool {
+    /// Whether the timer must be woken to look at what has come. Notes that it looks in time.
+    pub(super) fn timer_is_late(state: &mut State, crowded: bool) -> bool {
+        if state.timer_looks_at == i64::MIN {
+            // Awake: it looks at everything before it sleeps.
+            return false;
+        }
+        let now = clock::boot_ns();
+        let notes = if state.notes.is_empty() { i64::MAX } else { now + NOTES_NS };
+        let calls = if state.calls.is_empty() { i64::MAX } else { now + TICK_NS };
+        let crowd = if crowded { now } else { i64::MAX };
+        let wanted = state.engine.next_wake().unwrap_or(i64::MAX).min(notes).min(calls).min(crowd);
+        let is_late = wanted < state.timer_looks_at;
+        if is_late {
+            state.timer_looks_at = i64::MIN;
+        }
+        is_late
+    }
+
+    /// Wakes the timer: a system call, and an interrupt of the CPU where it sleeps.
+    pub(super) fn wake_timer(&self) {
+        if let Some(timer) = self.0.timer.get() {
+            timer.unpark();
+        }
+    }
+
+    /// The timer's life.
+    pub(super) fn keep_time(&self) {
+        sched::block_all_signals();
+        memory::touch_stack();
+        let _ = self.0.timer.set(thread::current());
+        sched::raise_current_thread(Class::Fifo, self.0.config.rt_priority.saturating_add(1));
+        let mut notes = Vec::with_capacity(super::NOTES_ROOM);
+        let mut state = self.lock();
+        loop {
+            state.timer_looks_at = i64::MIN;
+            let State { engine, acts, .. } = &mut *state;
+            engine.tick(clock::now(), acts);
+            self.carry_out(&mut state);
+            self.watch(&mut state);
+            Self::delegate(&mut state);
+            std::mem::swap(&mut state.notes, &mut notes);
+            let had_notes = !notes.is_empty();
+            if had_notes {
+                // Waking the reader is a system call each: not under the workers' lock.
+                drop(state);
+                notes.drain(..).for_each(|note| self.0.outbox.push(note));
+                state = self.lock();
+            }
+            let now = clock::boot_ns();
+            let calls = if state.calls.is_empty() { i64::MAX } else { now + TICK_NS };
+            // After notes come more notes: a flood must not wake the timer for each.
+            let more = if had_notes || !state.notes.is_empty() { now + NOTES_NS } else { i64::MAX };
+            let crowd = if state.anyone_waits() { now + CROWD_NS } else { i64::MAX };
+            let next = state.engine.next_wake().unwrap_or(i64::MAX).min(calls).min(more).min(crowd);
+            state.timer_looks_at = next;
+            drop(state);
+            match next {
+                i64::MAX => thread::park(),
+                at => thread::park_timeout(duration(at - clock::boot_ns())),
+            }
+            state = self.lock();
+        }
+    }
+
+    /// A handler may block, but not burn: beyond its CPU budget it runs on at normal priority. And nobody
+    /// waits for the home CPU behind a busy one.
+    fn watch(&self, state: &mut State) {
+        let everywhere = &self.0.everywhere;
+        for ongoing in &state.calls {
+            let Some(worker) = state.worker_of(ongoing) else { continue };
+            if worker.waits() {
+                worker.send_away(everywhere);
+            } else if worker.burnt(self.0.config.cpu_budget_ns) {
+                worker.demote(everywhere);
+                state.notes.push(Note::Demoted { instance: ongoing.instance.name.clone() });
+            }
+        }
+    }
+
+    /// The timer runs no foreign code: a worker makes the inline calls, beside whatever else it is given.
+    fn delegate(state: &mut State) {
+        state.handed = 0;
+        while let Some((job, cell)) = state.inline.pop_front() {
+            let number = state.idle.last().copied().unwrap_or(0);
+            if let Some(worker) = state.workers.get(number) {
+                worker.give(Task::Inline(job, cell));
+            }
+        }
+    }
+}
+
+impl State {
+    fn worker_of(&self, ongoing: &Ongoing) -> Option<&Worker> {
+        self.workers.get(ongoing.worker?).map(|worker| &**worker)
+    }
+
+    fn anyone_waits(&self) -> bool {
+        self.calls.iter().filter_map(|ongoing| self.worker_of(ongoing)).any(Worker::waits)
+    }
+}
