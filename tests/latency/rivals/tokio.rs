@@ -36,8 +36,7 @@ async fn watch(request: Request, notices: mpsc::Sender<Notice>, slot: &'static S
     let (done, mut ended) = mpsc::channel(1);
     for _ in 0..request.count {
         tokio::time::sleep(Duration::from_micros(request.gap_us)).await;
-        let notice =
-            Notice { action: "terminate".into(), time: "2030-01-02T03:04:05Z".into(), done: done.clone() };
+        let notice = Notice { action: "terminate".into(), time: "2030-01-02T03:04:05Z".into(), done: done.clone() };
         ballast.thrash();
         let published_ns = now_ns();
         notices.send(notice).await.expect("the dispatcher lives as long as this end");

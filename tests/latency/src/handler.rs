@@ -39,5 +39,8 @@ impl Handler {
 /// # Errors
 /// The argument is missing.
 pub fn parts_directory() -> io::Result<std::path::PathBuf> {
-    std::env::args_os().nth(1).map(Into::into).ok_or_else(|| io::Error::other("the first argument is the parts directory"))
+    std::env::args_os()
+        .nth(1)
+        .map(Into::into)
+        .ok_or_else(|| io::Error::other("the first argument is the parts directory"))
 }

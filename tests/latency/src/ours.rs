@@ -64,8 +64,7 @@ impl Ours {
         let plans = Plans::new(handlers?, Vec::new());
         let outbox = Arc::new(Outbox::default());
         read_notes(&outbox)?;
-        let settings =
-            Settings { margin_ns: 2 * SECOND_NS, grace_ns: SECOND_NS, immediate_ns: 30 * SECOND_NS };
+        let settings = Settings { margin_ns: 2 * SECOND_NS, grace_ns: SECOND_NS, immediate_ns: 30 * SECOND_NS };
         let config = PoolConfig { threads, rt_priority: RT_PRIORITY, cpu_budget_ns: CPU_BUDGET_NS, settings };
         let pool = Pool::start(config, outbox)?;
         pool.order(Order::WarmUp(plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect()));

@@ -56,8 +56,7 @@ impl Command {
                 if count == 0 || count > COUNT_MAX {
                     return Err(format!("1 to {COUNT_MAX} events, not {count}"));
                 }
-                let (gap_us, thrash_kib) =
-                    (gap_us.parse().map_err(|_| bad())?, thrash_kib.parse().map_err(|_| bad())?);
+                let (gap_us, thrash_kib) = (gap_us.parse().map_err(|_| bad())?, thrash_kib.parse().map_err(|_| bad())?);
                 Ok(Self::Run(Request { count, gap_us, thrash_kib }))
             }
             _ => Err(bad()),
@@ -89,7 +88,8 @@ impl Ready {
 /// # Errors
 /// Not an array of so many integers.
 pub fn parse_answer(line: &str, count: usize) -> Result<Vec<i64>, String> {
-    let took: Vec<i64> = serde_json::from_str(line).map_err(|error| format!("expected an array of integers: {error}"))?;
+    let took: Vec<i64> =
+        serde_json::from_str(line).map_err(|error| format!("expected an array of integers: {error}"))?;
     if took.len() == count { Ok(took) } else { Err(format!("expected {count} figures, got {}", took.len())) }
 }
 

@@ -22,7 +22,11 @@ fn main() -> std::io::Result<()> {
     let ours = Ours::start(&parts_directory()?, &[wish], THREADS)?;
     // This thread plays the source.
     let granted = stage::raise().max(ours.granted());
-    let ready = Ready { name: name.into(), granted: stage::granted(granted), note: format!("the daemon's pool, plugin {plugin}") };
+    let ready = Ready {
+        name: name.into(),
+        granted: stage::granted(granted),
+        note: format!("the daemon's pool, plugin {plugin}"),
+    };
     let slot = ours.slots().at(0);
     serve(&ready, |request| {
         Ok(stage::run(request, slot, || ours.interruption(), |event| ours.publish(event), || ours.settle()))

@@ -66,7 +66,13 @@ impl Options {
     pub(crate) fn events(&self, design: &Design, scenario: &Scenario) -> usize {
         let events = self.events.unwrap_or(if self.quick { 100 } else { 300 }).max(1);
         match (design.is_slow, scenario.is_cold) {
-            (true, _) => if self.quick { 1 } else { 2 },
+            (true, _) => {
+                if self.quick {
+                    1
+                } else {
+                    2
+                }
+            }
             // Sixty over all rounds.
             (false, true) => if self.quick { 4 } else { 60usize.div_ceil(self.rounds()) }.min(events),
             (false, false) => events,
