@@ -3,8 +3,7 @@
 //! Measured from the metadata service's write of the notice to the hook's first instruction; with `--polled` as second
 //! argument from the moment the notice could have been read, which adds the wait for the next poll. Fair because: the
 //! script is the short form of what is published for this purpose, the service answers at once, and the hook is a small C
-//! program that reads the clock first. What it costs is what the design costs: processes to start. Memory is not thrashed
-//! on request: three process starts a notice are colder than any of that.
+//! program that reads the clock first. What it costs is what the design costs: processes to start.
 
 use latency::handler::parts_directory;
 use latency::metadata::{INSTANCE_ACTION, Service};

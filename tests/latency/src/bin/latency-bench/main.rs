@@ -131,7 +131,7 @@ fn granted(participants: &[Participant], lacks: &mut Lacks) -> String {
 
 fn print_sources(designs: &[&'static designs::Design], machine: &Machine, seed: u64, promises: &Path) {
     println!("{} on {} cores, kernel {}, {}; seed {seed}", machine.cpu, machine.cores, machine.kernel, machine.granted);
-    println!("ratios: median over rounds [95 % bootstrap interval]; percentiles: all rounds together");
+    println!("ratios: median over rounds [95 % bootstrap interval], * all rounds together: too few events a round");
     for design in designs {
         println!("  {:<20}{}", design.name, design.source);
     }

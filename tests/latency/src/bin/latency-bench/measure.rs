@@ -74,6 +74,9 @@ pub(crate) fn run(
         numbers.shuffle(participants);
         for participant in &mut *participants {
             let design = participant.design;
+            if options.events(design, scenario) == 0 {
+                continue;
+            }
             eprintln!("{}: round {round} of {}: {}", scenario.name, options.rounds(), design.name);
             let request = request(options, scenario, participant, numbers);
             match participant.run(request) {
