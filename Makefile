@@ -1,6 +1,8 @@
 # The front door, for people and for distribution packagers. Real logic lives in cargo and in tests/.
 #   make demo      a real interruption notice, read over HTTP, ends in real actions (about 15 s after the build)
 #   make test      everything, on real servers; installs what is missing when run as root on Debian
+#   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
+#                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
 #   make check     formatting, lints, generated files
 #   make install   DESTDIR= PREFIX=/usr LIBDIR=$(PREFIX)/lib
 
@@ -11,7 +13,7 @@ DESTDIR ?=
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
-.PHONY: all demo test check generate build setup setup-demo install clean
+.PHONY: all demo test bench check generate build setup setup-demo setup-bench install clean
 
 all: build
 
@@ -20,6 +22,9 @@ setup:
 
 setup-demo:
 	tests/setup.sh demo
+
+setup-bench:
+	tests/setup.sh bench
 
 build:
 	$(CARGO) build --locked --release --workspace
@@ -32,6 +37,10 @@ test: setup
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace
 	cd plugins/python && python3 -m unittest discover -s tests
+
+bench: setup-bench
+	$(CARGO) build --locked --release -p latency
+	$(TARGET)/release/latency-bench $(BENCH)
 
 check: setup
 	$(CARGO) fmt --all --check

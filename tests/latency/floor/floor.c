@@ -1,0 +1,125 @@
+/* The floor: the least a hand-over from one thread to another costs on this machine, and so what a design is measured by.
+ *
+ * Two threads, both SCHED_FIFO 10 and on one CPU: waking another CPU costs many times more, so this is the fastest a
+ * hand-over gets. The publisher writes one word and wakes the worker with futex(2); the worker calls the handler. No
+ * queue, no allocation, no lock, and no spinning: spinning would measure a CPU that no daemon may have to itself.
+ *
+ * Usage: floor DIRECTORY, with handler.so in it. Speaks the protocol of src/protocol.rs. Apache-2.0. */
+
+#define _GNU_SOURCE
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "../handler/slot.h"
+
+#define PRIORITY 10
+#define COUNT_MAX 1000000L
+
+static void (*handler)(struct latency_slot *);
+static struct latency_slot slot;
+static uint32_t published; /* Counts events: the word that the worker sleeps on. */
+
+static void *work(void *unused)
+{
+  uint32_t seen = 0;
+  (void)unused;
+  for (;;) {
+    while (__atomic_load_n(&published, __ATOMIC_ACQUIRE) == seen) {
+      syscall(SYS_futex, &published, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    }
+    seen++;
+    handler(&slot);
+  }
+  return NULL;
+}
+
+/* Puts the calling thread, and the threads it starts, on one CPU and asks for real time. Whether it was granted.
+ * Pages are locked as those of the daemon are: a floor that is paged out would be none. */
+static int settle(void)
+{
+  struct sched_param parameter = {.sched_priority = PRIORITY};
+  cpu_set_t one;
+  mlockall(MCL_CURRENT | MCL_FUTURE);
+  CPU_ZERO(&one);
+  CPU_SET((unsigned)sched_getcpu(), &one);
+  sched_setaffinity(0, sizeof one, &one);
+  return sched_setscheduler(0, SCHED_FIFO, &parameter) == 0;
+}
+
+static int64_t one_event(long gap_us, unsigned char *ballast, size_t ballast_bytes)
+{
+  struct timespec gap = {gap_us / 1000000, gap_us % 1000000 * 1000};
+  int64_t published_ns;
+  nanosleep(&gap, NULL);
+  for (size_t at = 0; at < ballast_bytes; at += 64) {
+    ((volatile unsigned char *)ballast)[at]++;
+  }
+  published_ns = latency_now_ns();
+  __atomic_store_n(&published, published + 1, __ATOMIC_RELEASE);
+  syscall(SYS_futex, &published, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+  latency_wait(&slot);
+  return slot.started_ns - published_ns;
+}
+
+static int answer(long count, long gap_us, long thrash_kib)
+{
+  size_t ballast_bytes = (size_t)thrash_kib * 1024;
+  int64_t *took = calloc((size_t)count, sizeof *took);
+  unsigned char *ballast = ballast_bytes > 0 ? malloc(ballast_bytes) : NULL;
+  if (took == NULL || (ballast_bytes > 0 && ballast == NULL)) {
+    return 0;
+  }
+  /* Touched beforehand, so that no event pays for a first page fault. */
+  memset(took, 0, (size_t)count * sizeof *took);
+  if (ballast != NULL) {
+    memset(ballast, 1, ballast_bytes);
+  }
+  for (long n = 0; n < count; n++) {
+    took[n] = one_event(gap_us, ballast, ballast_bytes);
+  }
+  for (long n = 0; n < count; n++) {
+    printf("%s%lld", n == 0 ? "[" : ",", (long long)took[n]);
+  }
+  printf("]\n");
+  free(ballast);
+  free(took);
+  return 1;
+}
+
+int main(int argc, char **argv)
+{
+  char line[256];
+  long count, gap_us, thrash_kib;
+  int granted;
+  pthread_t worker;
+  void *library;
+  snprintf(line, sizeof line, "%s/handler.so", argc > 1 ? argv[1] : ".");
+  library = dlopen(line, RTLD_NOW);
+  handler = library == NULL ? NULL : (void (*)(struct latency_slot *))dlsym(library, "latency_handler");
+  if (handler == NULL) {
+    fprintf(stderr, "floor: %s\n", dlerror());
+    return 1;
+  }
+  granted = settle();
+  if (pthread_create(&worker, NULL, work, NULL) != 0) {
+    return 1;
+  }
+  printf("ready {\"name\":\"floor\",\"granted\":\"%s\",\"note\":\"two threads, one futex, one CPU\"}\n",
+         granted ? "SCHED_FIFO 10" : "normal");
+  fflush(stdout);
+  while (fgets(line, sizeof line, stdin) != NULL && strcmp(line, "quit\n") != 0) {
+    if (sscanf(line, "run %ld %ld %ld", &count, &gap_us, &thrash_kib) != 3 || count < 1 || count > COUNT_MAX ||
+        gap_us < 0 || thrash_kib < 0 || !answer(count, gap_us, thrash_kib)) {
+      fprintf(stderr, "floor: cannot do: %s", line);
+      return 1;
+    }
+    fflush(stdout);
+  }
+  return 0;
+}

@@ -1,0 +1,3 @@
+module latency-rival-go
+
+go 1.19

@@ -1,0 +1,158 @@
+//! The daemon's own dispatch, started as `supervise` starts it, with stopwatches for plugins.
+//!
+//! Inputs: which plugins, at which priorities. Outputs: a running pool, events as the AWS source makes them, publishing as
+//! a source does it. This is the one file of the benchmark that knows the daemon's insides. Must never leave out a step
+//! that the daemon takes between a parsed notice and the handler.
+
+use crate::slot::Slots;
+use crate::stage::RT_PRIORITY;
+use cloudsnooze::dispatch::engine::Settings;
+use cloudsnooze::dispatch::outbox::Outbox;
+use cloudsnooze::dispatch::plan::{Handler, Plans, Start};
+use cloudsnooze::dispatch::pool::{Order, Pool, PoolConfig};
+use cloudsnooze::event::{Event, EventType, Machine, Pattern};
+use cloudsnooze::host::logring::LogRing;
+use cloudsnooze::host::{Instance, InstanceSpec, discover};
+use cloudsnooze::normalise::revise::{Reviser, Verdict};
+use cloudsnooze::normalise::{Reading, aws};
+use cloudsnooze::sys::sched::Grant;
+use cloudsnooze::sys::{clock, memory};
+use serde_json::json;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// Seconds, in nanoseconds.
+const SECOND_NS: i64 = 1_000_000_000;
+/// CPU time after which a call loses its real-time priority: the daemon's own figure.
+const CPU_BUDGET_NS: i64 = 50_000_000;
+/// How often a participant at rest looks whether an event is over; no figure depends on it.
+const LOOK: Duration = Duration::from_micros(100);
+
+/// One handler of the plan.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The plugin: `stopwatch` or `stopwatch-inline`.
+    pub plugin: &'static str,
+    /// Which events it takes.
+    pub event_type: EventType,
+    /// 0 to 999, higher first.
+    pub priority: u32,
+}
+
+/// A running pool with its plans.
+pub struct Ours {
+    pool: Pool,
+    plans: Plans,
+    slots: Slots,
+    machine: Arc<Machine>,
+}
+
+impl Ours {
+    /// Starts the pool with one instance for each wish; slot `n` belongs to wish `n`. `parts` holds the plugins.
+    ///
+    /// # Errors
+    /// A plugin is refused, or a thread cannot be started.
+    pub fn start(parts: &Path, wishes: &[Wish], threads: usize) -> io::Result<Self> {
+        let _locked = memory::lock_all();
+        let slots = Slots::new(wishes.len())?;
+        let log = Arc::new(LogRing::new(0));
+        let handlers: Result<Vec<_>, _> =
+            wishes.iter().enumerate().map(|(index, wish)| handler(parts, wish, index, &slots, &log)).collect();
+        let plans = Plans::new(handlers?, Vec::new());
+        let outbox = Arc::new(Outbox::default());
+        read_notes(&outbox)?;
+        let settings = Settings { margin_ns: 2 * SECOND_NS, grace_ns: SECOND_NS, immediate_ns: 30 * SECOND_NS };
+        let config = PoolConfig { threads, rt_priority: RT_PRIORITY, cpu_budget_ns: CPU_BUDGET_NS, settings };
+        let pool = Pool::start(config, outbox)?;
+        pool.order(Order::WarmUp(plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect()));
+        let machine = Machine {
+            instance_id: "i-0123456789abcdef0".into(),
+            instance_type: "m7i.large".into(),
+            zone: "eu-west-1a".into(),
+            region: "eu-west-1".into(),
+        };
+        Ok(Self { pool, plans, slots, machine: Arc::new(machine) })
+    }
+
+    /// The slots of the handlers.
+    pub fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    /// The worst that any worker was granted.
+    pub fn granted(&self) -> Grant {
+        self.pool.grants().into_iter().max().unwrap_or(Grant::Normal)
+    }
+
+    /// A new interruption, made from the document as the source makes it.
+    ///
+    /// # Panics
+    /// When the document is not understood: the benchmark would measure nothing.
+    pub fn interruption(&self) -> Event {
+        let now = clock::now();
+        let body = json!({"action": "terminate", "time": now.plus_ns(120 * SECOND_NS).rfc3339()}).to_string();
+        let reading = Reading { machine: &self.machine, now };
+        let notice = aws::instance_action(body.as_bytes(), reading).expect("a document").expect("it lies ahead");
+        let mut reviser = Reviser::new("aws.ec2.metadata-service");
+        match reviser.observe(notice, &self.machine, now) {
+            Verdict::New(event) => event,
+            other => unreachable!("the first notice of a reviser is new, not {other:?}"),
+        }
+    }
+
+    /// Publishes as a source's thread does: finds the plan, shares the event, hands both to the pool.
+    pub fn publish(&self, event: Event) {
+        let plan = self.plans.of(&event.event_type);
+        self.pool.publish(Arc::new(event), plan);
+    }
+
+    /// Waits until no event is in progress.
+    pub fn settle(&self) {
+        while self.pool.events_busy() > 0 {
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+fn handler(parts: &Path, wish: &Wish, index: usize, slots: &Slots, log: &Arc<LogRing>) -> io::Result<Handler> {
+    let found = discover::find(wish.plugin, &[parts.to_owned()]).map_err(io::Error::other)?;
+    let name = format!("{}-{index}", wish.plugin);
+    let spec = InstanceSpec {
+        name: format!("{}/{name}", wish.event_type),
+        config: json!({"slots": slots.path(), "index": index.to_string()}),
+        sha256: None,
+        state_dir: parts.join("state"),
+    };
+    let instance = Instance::make(&found, &spec, log).map_err(io::Error::other)?;
+    Ok(Handler {
+        name,
+        instance_name: spec.name,
+        pattern: Pattern::parse(wish.event_type.as_str()).map_err(io::Error::other)?,
+        priority: wish.priority,
+        timeout_ns: 30 * SECOND_NS,
+        minimum_ns: SECOND_NS,
+        start: Start::InOrder,
+        retries: 0,
+        verify: true,
+        token: 0,
+        reentrant: instance.is_reentrant(),
+        instance,
+    })
+}
+
+/// The recorder's part, at normal priority: takes every note and forgets it.
+fn read_notes(outbox: &Arc<Outbox>) -> io::Result<()> {
+    let outbox = Arc::clone(outbox);
+    let reader = thread::Builder::new().name("snooze-record".into());
+    reader.spawn(move || {
+        outbox.read_here();
+        loop {
+            while outbox.pop().is_some() {}
+            thread::park();
+        }
+    })?;
+    Ok(())
+}
