@@ -5,14 +5,14 @@
 //! that the daemon takes between a parsed notice and the handler.
 
 use crate::slot::Slots;
-use crate::stage::RT_PRIORITY;
+use crate::stage::{self, RT_PRIORITY};
 use cloudsnooze::dispatch::engine::Settings;
 use cloudsnooze::dispatch::outbox::Outbox;
-use cloudsnooze::dispatch::plan::{Handler, Plans, Start};
+use cloudsnooze::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
 use cloudsnooze::dispatch::pool::{Order, Pool, PoolConfig};
 use cloudsnooze::event::{Event, EventType, Machine, Pattern};
-use cloudsnooze::host::logring::LogRing;
 use cloudsnooze::host::{Instance, InstanceSpec, discover};
+use cloudsnooze::log::ring::LogRing;
 use cloudsnooze::normalise::revise::{Reviser, Verdict};
 use cloudsnooze::normalise::{Reading, aws};
 use cloudsnooze::sys::sched::Grant;
@@ -65,7 +65,13 @@ impl Ours {
         let outbox = Arc::new(Outbox::default());
         read_notes(&outbox)?;
         let settings = Settings { margin_ns: 2 * SECOND_NS, grace_ns: SECOND_NS, immediate_ns: 30 * SECOND_NS };
-        let config = PoolConfig { threads, rt_priority: RT_PRIORITY, cpu_budget_ns: CPU_BUDGET_NS, settings };
+        let config = PoolConfig {
+            threads,
+            rt_priority: RT_PRIORITY,
+            home_cpu: Some(stage::home_cpu()),
+            cpu_budget_ns: CPU_BUDGET_NS,
+            settings,
+        };
         let pool = Pool::start(config, outbox)?;
         pool.order(Order::WarmUp(plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect()));
         let machine = Machine {
@@ -80,6 +86,11 @@ impl Ours {
     /// The slots of the handlers.
     pub fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// Makes the calling thread one that publishes, as a source's thread becomes one.
+    pub fn join_publishers(&self) -> Grant {
+        self.pool.join_publishers()
     }
 
     /// The worst that any worker was granted.
@@ -129,6 +140,7 @@ fn handler(parts: &Path, wish: &Wish, index: usize, slots: &Slots, log: &Arc<Log
     let instance = Instance::make(&found, &spec, log).map_err(io::Error::other)?;
     Ok(Handler {
         name,
+        key: instance_key(&spec.name),
         instance_name: spec.name,
         pattern: Pattern::parse(wish.event_type.as_str()).map_err(io::Error::other)?,
         priority: wish.priority,
@@ -139,6 +151,7 @@ fn handler(parts: &Path, wish: &Wish, index: usize, slots: &Slots, log: &Arc<Log
         verify: true,
         token: 0,
         reentrant: instance.is_reentrant(),
+        inline: Inline::new(instance.may_run_inline(true)),
         instance,
     })
 }

@@ -5,22 +5,32 @@
 
 use crate::protocol::Request;
 use crate::slot::{Slot, now_ns};
-use cloudsnooze::sys::sched::{self, Grant};
+use cloudsnooze::sys::sched::{self, Class, Grant};
 use std::thread;
 use std::time::Duration;
 
 /// Priority of every real-time thread of the benchmark.
 pub const RT_PRIORITY: u8 = 10;
 
-/// Asks for real time for the calling thread, as the daemon's source threads do.
+/// Asks for real time for the calling thread, on the CPU where all that is measured runs.
 pub fn raise() -> Grant {
-    sched::raise_current_thread(RT_PRIORITY)
+    let grant = sched::raise_current_thread(Class::Fifo, RT_PRIORITY);
+    if grant.is_real_time() {
+        sched::place(0, &[home_cpu()]);
+    }
+    grant
+}
+
+/// The CPU that a daemon would choose for sources and workers: the last one allowed.
+pub fn home_cpu() -> u32 {
+    sched::allowed_cpus().last().copied().unwrap_or(0)
 }
 
 /// What was granted, in the protocol's words.
 pub fn granted(grant: Grant) -> String {
     match grant {
         Grant::Fifo(priority) => format!("SCHED_FIFO {priority}"),
+        Grant::RoundRobin(priority) => format!("SCHED_RR {priority}"),
         Grant::Nice(nice) => format!("normal, nice {nice}"),
         Grant::Normal => "normal".into(),
     }

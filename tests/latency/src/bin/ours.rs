@@ -21,7 +21,7 @@ fn main() -> std::io::Result<()> {
     let wish = Wish { plugin, event_type: EventType::SPOT_INTERRUPT, priority: 100 };
     let ours = Ours::start(&parts_directory()?, &[wish], THREADS)?;
     // This thread plays the source.
-    let granted = stage::raise().max(ours.granted());
+    let granted = ours.join_publishers().max(ours.granted());
     let ready = Ready {
         name: name.into(),
         granted: stage::granted(granted),

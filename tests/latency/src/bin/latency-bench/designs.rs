@@ -59,5 +59,13 @@ pub(crate) const DESIGNS: &[Design] = &[
         over: "e2e-bare",
         ..design("e2e-bare", Program::Cargo("latency-e2e-bare"), "tests/latency/src/bin/e2e-bare.rs")
     },
-    // `e2e-ours`, the daemon's AWS source on the same service, has its place here: `over: "e2e-bare"`.
+    Design {
+        over: "e2e-bare",
+        ..design("e2e-ours", Program::Cargo("latency-e2e-ours"), "tests/latency/src/bin/e2e-ours.rs")
+    },
+    Design {
+        over: "e2e-bare",
+        args: &["stopwatch-inline"],
+        ..design("e2e-ours-inline", Program::Cargo("latency-e2e-ours"), "tests/latency/src/bin/e2e-ours.rs")
+    },
 ];

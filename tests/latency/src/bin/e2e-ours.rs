@@ -1,0 +1,62 @@
+//! `e2e-ours`: the daemon's AWS source on the same service, with its token, its checks and its books, and the daemon's
+//! pool behind it, as `supervise` puts them together.
+//!
+//! The first argument is the parts directory; the second names the plugin, as for `ours`.
+
+use cloudsnooze::event::{Event, EventId, EventType, Moment};
+use cloudsnooze::log::ring::LogRing;
+use cloudsnooze::normalise::revise::Reviser;
+use cloudsnooze::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
+use cloudsnooze::source::{Control, Health, Sink};
+use latency::e2e::{Client, participate};
+use latency::handler::parts_directory;
+use latency::metadata::Service;
+use latency::ours::{Ours, Wish};
+use std::io;
+use std::sync::Arc;
+
+/// Workers the daemon would start for a plan of one handler.
+const THREADS: usize = 5;
+
+/// What `supervise` puts between source and pool.
+struct ToPool(Ours);
+
+impl Sink for ToPool {
+    fn publish(&mut self, event: Event) {
+        self.0.publish(event);
+    }
+
+    fn moved(&mut self, _: EventId, _: Moment) {}
+}
+
+struct OurClient {
+    source: AwsSource,
+    sink: ToPool,
+    health: Arc<Health>,
+    log: LogRing,
+}
+
+impl Client for OurClient {
+    fn poll(&mut self) -> io::Result<()> {
+        self.source.look_for_spot_notice(&mut self.sink, Told { health: &self.health, log: &self.log });
+        Ok(())
+    }
+}
+
+fn main() -> io::Result<()> {
+    let (plugin, name) = match std::env::args().nth(2).as_deref() {
+        Some("stopwatch-inline") => ("stopwatch-inline", "e2e-ours-inline"),
+        _ => ("stopwatch", "e2e-ours"),
+    };
+    let wish = Wish { plugin, event_type: EventType::SPOT_INTERRUPT, priority: 100 };
+    let ours = Ours::start(&parts_directory()?, &[wish], THREADS)?;
+    let slot = ours.slots().at(0);
+    let service = Service::start()?;
+    ours.join_publishers();
+    let control = Control::new(AwsIntervals::default())?;
+    let config = AwsConfig { endpoint: format!("http://{}", service.address()), ..AwsConfig::default() };
+    let source = AwsSource::new(&config, Reviser::new(aws::SOURCE), control).map_err(io::Error::other)?;
+    let (sink, health, log) = (ToPool(ours), AwsSource::health(), LogRing::new(0));
+    let note = format!("the daemon's AWS source and pool, plugin {plugin}");
+    participate(name, &note, &service, &mut OurClient { source, sink, health, log }, slot)
+}
