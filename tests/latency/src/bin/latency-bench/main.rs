@@ -14,10 +14,10 @@ mod participant;
 mod promises;
 mod scenario;
 mod table;
-mod workshop;
 
 use clap::Parser;
 use latency::stats::Numbers;
+use latency::workshop::Workshop;
 use load::Load;
 use machine::Machine;
 use measure::Measured;
@@ -26,7 +26,6 @@ use participant::Participant;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
-use workshop::Workshop;
 
 /// What did not run, or not as it should: each said once when it happens, counted for the exit code.
 #[derive(Debug, Default)]
@@ -118,7 +117,7 @@ fn start(designs: &[&'static designs::Design], workshop: &Workshop, lacks: &mut 
 /// The least that a design which asks for real time was granted.
 fn granted(participants: &[Participant], lacks: &mut Lacks) -> String {
     let asks = participants.iter().map(|p| &p.ready).filter(|ready| !ready.name.starts_with("rival-"));
-    if let Some(ready) = asks.clone().find(|ready| workshop::lacks_real_time(ready)) {
+    if let Some(ready) = asks.clone().find(|ready| !ready.granted.starts_with("SCHED_FIFO")) {
         lacks.say(&format!(
             "real-time scheduling was refused ({} got '{}'): under load that costs a factor of 100 to 1,000 at p99, and \
              these figures are not those of a daemon that has it (root or CAP_SYS_NICE is needed)",

@@ -4,10 +4,9 @@
 //! is killed and said to have failed.
 
 use crate::designs::{Design, Program};
-use crate::workshop;
 use latency::protocol::{self, Command, Ready, Request};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -38,7 +37,7 @@ impl Participant {
     /// Why it is not.
     pub(crate) fn start(design: &'static Design, parts: &Path) -> Result<Self, String> {
         let program = match design.program {
-            Program::Cargo(name) => workshop::beside(name).map_err(|error| error.to_string())?,
+            Program::Cargo(name) => beside(name)?,
             Program::Part(name) => parts.join(name),
         };
         let mut command = std::process::Command::new(&program);
@@ -95,4 +94,11 @@ impl Drop for Participant {
         let _gone = self.child.kill();
         let _status = self.child.wait();
     }
+}
+
+/// A program that cargo built beside this one.
+fn beside(name: &str) -> Result<PathBuf, String> {
+    let this = std::env::current_exe().map_err(|error| format!("cannot tell where this program is: {error}"))?;
+    let path = this.with_file_name(name);
+    if path.is_file() { Ok(path) } else { Err(format!("{} is not built: run `make bench`", path.display())) }
 }

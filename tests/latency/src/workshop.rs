@@ -3,9 +3,8 @@
 //! Inputs: the sources of this crate, `CC` and `go` as they are installed. Outputs: a directory of parts. Must never leave
 //! a part of an earlier build in place: the directory is new for each run.
 
-use latency::protocol::Ready;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -14,10 +13,10 @@ const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The finished parts; gone with this value.
 #[derive(Debug)]
-pub(crate) struct Workshop {
+pub struct Workshop {
     directory: TempDir,
     /// What could not be built, and why: name of the part, reason.
-    pub(crate) missing: Vec<(&'static str, String)>,
+    pub missing: Vec<(&'static str, String)>,
 }
 
 impl Workshop {
@@ -25,7 +24,7 @@ impl Workshop {
     ///
     /// # Errors
     /// A part in C does not build: nothing can be measured without.
-    pub(crate) fn build() -> io::Result<Self> {
+    pub fn build() -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("latency-parts-").tempdir()?;
         let workshop = Self { directory, missing: Vec::new() };
         let library = ["-shared", "-fPIC", "-fvisibility=hidden"];
@@ -40,7 +39,7 @@ impl Workshop {
     }
 
     /// The directory.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
@@ -72,18 +71,4 @@ fn run(command: &mut Command) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other(format!("{program} failed: {}", String::from_utf8_lossy(&output.stderr).trim())))
-}
-
-/// A program that cargo built beside this one.
-///
-/// # Errors
-/// It is not there.
-pub(crate) fn beside(name: &str) -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    if path.is_file() { Ok(path) } else { Err(io::Error::other(format!("{} is not built", path.display()))) }
-}
-
-/// Whether a participant's threads got real time, where its design asks for it.
-pub(crate) fn lacks_real_time(ready: &Ready) -> bool {
-    !ready.name.starts_with("rival-") && !ready.granted.starts_with("SCHED_FIFO")
 }
