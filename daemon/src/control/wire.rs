@@ -273,7 +273,7 @@ impl PlanView {
         let budgets = asked.into_iter().map(|left| {
             let whole = left.clamp(0.0, 1e6);
             let usable = (whole - finish_before_seconds.min(whole / 10.0)) * 1e9;
-            let split = budget::split(usable as i64, &plan.wants(0));
+            let split = budget::split(usable as i64, plan.wants(0));
             let granted = handlers.iter().zip(plan.handlers()).map(|(shown, handler)| {
                 let tier_ns = shown.tier.and_then(|t| split.get(t).copied()).unwrap_or(usable as i64);
                 seconds(tier_ns.min(handler.timeout_ns))

@@ -156,7 +156,7 @@ impl<I> Engine<I> {
             pending: plan.at_once.clone(),
             in_order_running: 0,
             at_once_running: 0,
-            outcomes: Vec::with_capacity(plan.handlers().count()),
+            outcomes: Vec::new(),
             first_start: None,
             withdrawn: false,
             plan,
@@ -399,6 +399,9 @@ impl<I> Run<I> {
 
     /// What waited in vain for a worker or its instance until its time was over.
     fn expire(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        if self.pending.iter().all(|h| now.boot_ns < self.end_of(h)) {
+            return;
+        }
         let pending = std::mem::take(&mut self.pending);
         let (over, pending) = pending.into_iter().partition(|h| now.boot_ns >= self.end_of(h));
         self.pending = pending;

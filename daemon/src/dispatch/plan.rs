@@ -102,6 +102,8 @@ pub struct Plan<I = Arc<Instance>> {
     pub at_once: Vec<Arc<Handler<I>>>,
     /// Time assumed when a notice names none, nanoseconds.
     pub assumed_ns: i64,
+    /// What each tier asks of the budget, ready for when an event is there.
+    wants: Vec<Want>,
 }
 
 /// The part of an instance in its calls' idempotency keys: a name-based UUID (RFC 9562, 5.5) in a name space
@@ -112,6 +114,11 @@ pub fn instance_key(instance_name: &str) -> [u8; 16] {
 }
 
 impl<I> Plan<I> {
+    fn new(tiers: Vec<Tier<I>>, at_once: Vec<Arc<Handler<I>>>, assumed_ns: i64) -> Self {
+        let wants = tiers.iter().map(Tier::want).collect();
+        Self { tiers, at_once, assumed_ns, wants }
+    }
+
     /// Whether nothing would run.
     pub fn is_empty(&self) -> bool {
         self.tiers.is_empty() && self.at_once.is_empty()
@@ -128,13 +135,13 @@ impl<I> Plan<I> {
     }
 
     /// What each tier from `first` on asks of the budget.
-    pub fn wants(&self, first: usize) -> Vec<Want> {
-        self.tiers.iter().skip(first).map(Tier::want).collect()
+    pub fn wants(&self, first: usize) -> &[Want] {
+        self.wants.get(first..).unwrap_or_default()
     }
 
     /// The time tier `n` gets when it starts with `left_ns` to go.
     pub fn grant(&self, n: usize, left_ns: i64) -> i64 {
-        budget::grant(left_ns, &self.wants(n))
+        budget::grant(left_ns, self.wants(n))
     }
 }
 
@@ -159,7 +166,7 @@ impl Plan {
             instance,
         };
         let tiers = vec![Tier { priority: 0, handlers: vec![Arc::new(handler)] }];
-        Self { tiers, at_once: Vec::new(), assumed_ns: SELF_TEST_NS }
+        Self::new(tiers, Vec::new(), SELF_TEST_NS)
     }
 }
 
@@ -232,11 +239,8 @@ impl<I> Plans<I> {
             }
         }
         let assumed = self.assumed.iter().filter(|(p, _)| p.matches(event_type)).max_by_key(|(p, _)| p.specificity());
-        Plan {
-            tiers,
-            at_once: at_once.into_iter().map(Arc::clone).collect(),
-            assumed_ns: assumed.map_or(ASSUMED_NS, |(_, ns)| *ns),
-        }
+        let at_once = at_once.into_iter().map(Arc::clone).collect();
+        Plan::new(tiers, at_once, assumed.map_or(ASSUMED_NS, |(_, ns)| *ns))
     }
 }
 

@@ -10,7 +10,7 @@
 //! Placement: the wake-up of a thread on another CPU costs ten times that of one on the same CPU, idle or
 //! loaded. So sources, clerk and workers live on one CPU, the home: whoever publishes wakes a worker there
 //! and gives way. A worker that cannot begin because a busy handler holds the home CPU is let go to the
-//! others by the timer, which lives anywhere and stands above them all.
+//! others by the timer, which lives on those and stands above them all.
 
 mod crew;
 mod timer;
@@ -29,7 +29,7 @@ use crossbeam_queue::ArrayQueue;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -39,6 +39,10 @@ const RUNS_MAX: usize = 64;
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 /// Notes that fit before more memory is needed: those of a flood between two rounds of the timer.
 const NOTES_ROOM: usize = 4096;
+
+/// Looks at a taken lock before the CPU is given away, and for how long it is: longer than it is ever held.
+const LOOKS: u32 = 256;
+const LOOK_AGAIN: Duration = Duration::from_micros(20);
 
 type Shared = Arc<Instance>;
 
@@ -209,8 +213,10 @@ impl Pool {
             self.0.outbox.push(Note::Refused(event));
             return;
         }
-        state.notes.push(Note::Published(event));
+        // Told of first, written down last: nothing that can wait stands before the handler.
+        let first_note = state.notes.len();
         self.admit(&mut state);
+        state.notes.insert(first_note, Note::Published(event));
         self.let_go(state, Role::Publisher);
     }
 
@@ -258,6 +264,14 @@ impl Pool {
         self.0.abandoned.load(Ordering::Relaxed)
     }
 
+    /// For a normal thread, about once a second: wakes the timer while events are in progress, should the thread
+    /// that was to do it hang in an inline call.
+    pub fn look_after(&self) {
+        if self.events_busy() > 0 {
+            self.wake_timer();
+        }
+    }
+
     /// Whether an inline call was given up since this was last asked: the thread that published its event
     /// may hang in it for ever.
     pub fn take_lost_publisher(&self) -> bool {
@@ -272,8 +286,20 @@ impl Pool {
         self.let_go(state, Role::Publisher);
     }
 
+    /// Takes the state. Nobody sleeps in the lock, so that letting go of it never has to wake anybody: that
+    /// would be a system call, and an interrupt of another CPU, between a notice and its handler. It is held
+    /// for microseconds; who finds it taken looks again, and gives way in case the holder needs this CPU.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+        loop {
+            for _ in 0..LOOKS {
+                match self.0.state.try_lock() {
+                    Ok(state) => return state,
+                    Err(TryLockError::Poisoned(state)) => return state.into_inner(),
+                    Err(TryLockError::WouldBlock) => std::hint::spin_loop(),
+                }
+            }
+            thread::sleep(LOOK_AGAIN);
+        }
     }
 
     /// Takes waiting events into the engine, the most severe first.
@@ -319,11 +345,12 @@ impl Pool {
         }
         let (instance, cell) = (Arc::clone(&job.handler.instance), run::open(&job, 1));
         state.calls.push(Ongoing { call: job.call, worker, instance, cell: Arc::clone(&cell), cancelled: None });
-        state.notes.push(Note::Started(job.clone(), clock::boot_ns()));
         match worker {
             Some(number) => {
-                state.workers[number].give(Task::Call(job, cell));
+                let (told, now_ns) = (job.clone(), clock::boot_ns());
+                state.workers[number].give_call(job, cell, now_ns);
                 state.handed += 1;
+                state.notes.push(Note::Started(told, now_ns));
             }
             None => state.inline.push_back((job, cell)),
         }
@@ -353,10 +380,11 @@ impl Pool {
             let handed = std::mem::take(&mut state.handed);
             // Somebody may have to wait for the home CPU behind somebody else: the timer is to see to it.
             let crowded = handed > 0 && state.calls.len() > 1;
-            let timer_is_late = Self::timer_is_late(&mut state, crowded);
+            // An inline call is not worth a wake-up before it; should it hang, `look_after` sees to it.
+            let timer_is_late = (crowded || inline.is_none()) && Self::timer_is_late(&mut state, crowded);
             drop(state);
-            let timer_waits = timer_is_late && !crowded && inline.is_none();
-            if timer_is_late && !timer_waits {
+            let timer_waits = timer_is_late && !crowded;
+            if timer_is_late && crowded {
                 self.wake_timer();
             }
             if let Some((job, cell)) = inline {
@@ -379,6 +407,7 @@ impl Pool {
         let took_ns = finished.ended_boot_ns - finished.started_boot_ns;
         let broke_promise = took_ns > crew::INLINE_MAX_NS && job.handler.inline.overran();
         let mut state = self.lock();
+        state.notes.push(Note::Started(job.clone(), finished.started_boot_ns));
         if broke_promise {
             state.notes.push(Note::Misbehaves { instance: job.handler.instance_name.clone() });
         }

@@ -72,6 +72,7 @@ pub(super) fn tend_forever(shared: &Shared) {
         for instance in free {
             instance.retire();
         }
+        shared.pool.look_after();
         if shared.pool.take_lost_publisher() {
             tracing::error!("an inline handler does not come home; the thread that published its event hangs in it");
             shared.publisher_is_lost.store(true, Ordering::Release);

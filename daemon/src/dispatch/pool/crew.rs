@@ -41,8 +41,8 @@ pub(super) struct Worker {
     thread: Thread,
     tid: i32,
     inbox: ArrayQueue<Task>,
-    /// Whether it has a call that it has not begun.
-    waits: AtomicBool,
+    /// Since when it has a call that it has not begun, CLOCK_BOOTTIME nanoseconds; 0 = it has none.
+    waits_since_ns: AtomicI64,
     /// CPU time of the thread before its present call, nanoseconds.
     cpu_before_ns: AtomicI64,
     /// Lost its real-time priority in the present call.
@@ -58,7 +58,7 @@ impl Worker {
             thread: thread::current(),
             tid,
             inbox: ArrayQueue::new(INBOX_MAX),
-            waits: AtomicBool::new(false),
+            waits_since_ns: AtomicI64::new(0),
             cpu_before_ns: AtomicI64::new(sched::thread_cpu_ns(tid).unwrap_or(0)),
             demoted: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
@@ -67,17 +67,20 @@ impl Worker {
 
     /// Puts a task into the inbox and wakes the worker.
     pub(super) fn give(&self, task: Task) {
-        if matches!(task, Task::Call(..)) {
-            self.waits.store(true, Ordering::Release);
-        }
         // A worker has one call at a time; the rest are warm-ups, which may be lost when there are too many.
         let _ = self.inbox.push(task);
         self.thread.unpark();
     }
 
-    /// Whether it has a call that it has not begun.
-    pub(super) fn waits(&self) -> bool {
-        self.waits.load(Ordering::Acquire)
+    /// Gives it a call of its own at `now_ns`, CLOCK_BOOTTIME.
+    pub(super) fn give_call(&self, job: Job<Shared>, cell: Arc<CallCell>, now_ns: i64) {
+        self.waits_since_ns.store(now_ns, Ordering::Release);
+        self.give(Task::Call(job, cell));
+    }
+
+    /// Since when it has a call that it has not begun; None when it has none.
+    pub(super) fn waits_since_ns(&self) -> Option<i64> {
+        Some(self.waits_since_ns.load(Ordering::Acquire)).filter(|ns| *ns != 0)
     }
 
     /// Lets it run on these CPUs until its next call is over.
@@ -145,7 +148,7 @@ impl Pool {
         loop {
             match worker.inbox.pop() {
                 Some(Task::Call(job, cell)) => {
-                    worker.waits.store(false, Ordering::Release);
+                    worker.waits_since_ns.store(0, Ordering::Release);
                     if self.call(me, &worker, &job, cell) {
                         // Another worker took this one's place.
                         return;

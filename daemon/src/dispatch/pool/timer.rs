@@ -2,7 +2,7 @@
 //! notes to the outbox, outside the workers' lock.
 //!
 //! Inputs: the pool's state, the clock. Outputs: acts of the engine, notes in the outbox. Runs one priority
-//! above the workers, on any CPU. Must never run foreign code, nor look when there is nothing to see.
+//! above the workers, on any CPU but theirs where there is another. Must never run foreign code, nor look when there is nothing to see.
 
 use super::crew::{Task, Worker};
 use super::{Ongoing, Pool, State, duration};
@@ -15,8 +15,9 @@ use std::thread;
 const TICK_NS: i64 = 50_000_000;
 /// Longest that notes wait for the timer, nanoseconds; in a flood, also the pause between two rounds.
 const NOTES_NS: i64 = 2_000_000;
-/// How soon the timer looks again at a worker that has not begun, nanoseconds.
-const CROWD_NS: i64 = 200_000;
+/// How long a worker may wait for the home CPU before it is let go to the others, and how soon the timer looks
+/// again at one that waits, nanoseconds: a few wake-ups of another CPU, which is what going there costs.
+const CROWD_NS: i64 = 100_000;
 
 impl Pool {
     /// Whether the timer must be woken to look at what has come. Notes that it looks in time.
@@ -49,7 +50,13 @@ impl Pool {
         sched::block_all_signals();
         memory::touch_stack();
         let _ = self.0.timer.set(thread::current());
-        sched::raise_current_thread(Class::Fifo, self.0.config.rt_priority.saturating_add(1));
+        let grant = sched::raise_current_thread(Class::Fifo, self.0.config.rt_priority.saturating_add(1));
+        // Its alarms and its own work would come between a notice and its handler.
+        let elsewhere: Vec<u32> =
+            self.0.everywhere.iter().copied().filter(|cpu| Some(*cpu) != self.0.config.home_cpu).collect();
+        if grant.is_real_time() && !elsewhere.is_empty() {
+            sched::place(0, &elsewhere);
+        }
         let mut notes = Vec::with_capacity(super::NOTES_ROOM);
         let mut state = self.lock();
         loop {
@@ -86,11 +93,13 @@ impl Pool {
     /// A handler may block, but not burn: beyond its CPU budget it runs on at normal priority. And nobody
     /// waits for the home CPU behind a busy one.
     fn watch(&self, state: &mut State) {
-        let everywhere = &self.0.everywhere;
+        let (everywhere, now_ns) = (&self.0.everywhere, clock::boot_ns());
         for ongoing in &state.calls {
             let Some(worker) = state.worker_of(ongoing) else { continue };
-            if worker.waits() {
-                worker.send_away(everywhere);
+            if let Some(since_ns) = worker.waits_since_ns() {
+                if now_ns - since_ns >= CROWD_NS {
+                    worker.send_away(everywhere);
+                }
             } else if worker.burnt(self.0.config.cpu_budget_ns) {
                 worker.demote(everywhere);
                 state.notes.push(Note::Demoted { instance: ongoing.instance.name.clone() });
@@ -116,6 +125,6 @@ impl State {
     }
 
     fn anyone_waits(&self) -> bool {
-        self.calls.iter().filter_map(|ongoing| self.worker_of(ongoing)).any(Worker::waits)
+        self.calls.iter().filter_map(|ongoing| self.worker_of(ongoing)).any(|worker| worker.waits_since_ns().is_some())
     }
 }

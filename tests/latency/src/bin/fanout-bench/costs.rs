@@ -8,6 +8,7 @@ use cloudsnooze::dispatch::plan::{Handler, Plans, Start};
 use cloudsnooze::event::{EventType, Pattern, Severity};
 use cloudsnooze::queue::Queue;
 use latency::slot::now_ns;
+use std::sync::Arc;
 use std::hint::black_box;
 
 /// Events that wait together before they are taken out.
@@ -69,8 +70,10 @@ fn subscription(n: usize) -> Option<Handler<()>> {
         start: Start::InOrder,
         retries: 0,
         verify: true,
+        key: [0; 16],
         token: 0,
         reentrant: false,
+        inline: Arc::default(),
         instance: (),
     })
 }
