@@ -95,7 +95,7 @@ pub struct Pace {
     /// silent for longer than a minute.
     pub longest: Duration,
     /// Shortest time between two checks. Checks get closer while the server closes connections in between, and wider
-    /// again while it does not. A server that closes them even sooner is left at the longest.
+    /// again while it does not. Where even that is too seldom, they start over at the longest.
     pub shortest: Duration,
     /// Time until the second attempt to connect; doubled with each failure.
     pub first_retry: Duration,
@@ -300,8 +300,7 @@ impl<C: Connector> Shared<C> {
         }
     }
 
-    /// Waits until a round is due, and takes the connection for it; None when it is time to end.
-    #[allow(clippy::option_option, reason = "the inner one is the connection, the outer one whether to go on")]
+    /// Waits until a round is due, and takes the connection for it, if there is one; None when it is time to end.
     fn next(&self) -> Option<Option<C::Connection>> {
         let mut place = self.place();
         loop {
