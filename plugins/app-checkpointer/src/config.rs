@@ -4,7 +4,7 @@
 //! Must never repeat a header's value or the token in an error.
 
 use cloudsnooze_plugin::{Code, Error};
-use cloudsnooze_plugin_http::{BadSettings, Client, Endpoint, HeaderName, HeaderValue, Settings, header};
+use cloudsnooze_plugin_http::{Endpoint, HeaderName, HeaderValue, Settings, header};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -66,10 +66,10 @@ fn default_poll_interval_ms() -> u64 {
 }
 
 impl Config {
-    /// The client for this configuration. An application is local or in the same network: no proxy.
-    pub(crate) fn client(&self) -> Result<Client, BadSettings> {
+    /// The client's settings. An application is local or in the same network: no proxy.
+    pub(crate) fn settings(&self) -> Settings {
         let user_agent = concat!("cloudsnooze-app-checkpointer/", env!("CARGO_PKG_VERSION")).to_owned();
-        Client::new(&Settings { ca_file: self.ca_file.clone(), proxy: None, user_agent })
+        Settings { ca_file: self.ca_file.clone(), proxy: None, user_agent }
     }
 }
 

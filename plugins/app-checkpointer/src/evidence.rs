@@ -4,6 +4,7 @@
 //! application's own words.
 
 use crate::answer::Answer;
+use cloudsnooze_plugin_http::Session;
 use serde_json::{Value, json};
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ const MAX_SHOWN_BYTES: usize = 4 << 10;
 pub(crate) struct Evidence {
     started: Instant,
     reason: String,
+    connection: Option<&'static str>,
     status: Option<u16>,
     app_response: Value,
     answer: Answer,
@@ -27,6 +29,7 @@ impl Evidence {
         Self {
             started: Instant::now(),
             reason,
+            connection: None,
             status: None,
             app_response: Value::Null,
             answer: Answer::default(),
@@ -41,7 +44,8 @@ impl Evidence {
     }
 
     /// The application replied to the request.
-    pub(crate) fn started(&mut self, status: u16, answer: &Answer, app_response: Value) {
+    pub(crate) fn started(&mut self, session: &Session<'_>, status: u16, answer: &Answer, app_response: Value) {
+        self.connection = Some(session.connection());
         (self.status, self.answer, self.app_response) = (Some(status), answer.clone(), app_response);
     }
 
@@ -70,7 +74,7 @@ impl Evidence {
         json!({
             "action": "checkpoint",
             "evidence": {
-                "reason": self.reason, "status": self.status, "state": answer.state.name(),
+                "reason": self.reason, "connection": self.connection, "status": self.status, "state": answer.state.name(),
                 "checkpoint_id": answer.checkpoint_id, "size": answer.size, "time": answer.time,
                 "app_response": self.app_response, "polls": self.polls, "last_poll_status": self.poll_status,
                 "duration_ms": u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -7,7 +7,7 @@ use crate::answer::{Answer, State};
 use crate::evidence::{Evidence, shown};
 use crate::{AppCheckpointer, left};
 use cloudsnooze_plugin::{Call, Code, Error, Verification};
-use cloudsnooze_plugin_http::{Endpoint, Failure, Method, Reply, Request, excerpt, redact};
+use cloudsnooze_plugin_http::{Endpoint, Failure, Method, Reply, Request, Session, excerpt, redact};
 use serde_json::Value;
 
 /// Characters of an application's message that go into an error.
@@ -25,6 +25,7 @@ impl AppCheckpointer {
     /// Sees to it that the checkpoint is saved, as far as the application can tell.
     pub(crate) fn confirm(
         &self,
+        session: &Session<'_>,
         call: &Call<'_>,
         first: Answer,
         status_url: Option<&Endpoint>,
@@ -33,7 +34,7 @@ impl AppCheckpointer {
         let unconfirmed = match (first.is_saved(), status_url) {
             (true, _) => return Ok(first),
             (false, Some(url)) => {
-                let result = self.follow(call, &first, url, evidence);
+                let result = self.follow(session, call, &first, url, evidence);
                 return result.map_err(|error| error.with_result(evidence.report()));
             }
             (false, None) if first.state == State::Done => "the application says that it is not durable",
@@ -49,6 +50,7 @@ impl AppCheckpointer {
 
     fn follow(
         &self,
+        session: &Session<'_>,
         call: &Call<'_>,
         first: &Answer,
         url: &Endpoint,
@@ -59,9 +61,7 @@ impl AppCheckpointer {
         let mut latest = first.clone();
         loop {
             let time = pause.min(left(call));
-            self.client
-                .pause(time, || call.cancelled().is_some())
-                .map_err(|f| f.into_error("follow the checkpoint"))?;
+            session.pause(time, || call.cancelled().is_some()).map_err(|f| f.into_error("follow the checkpoint"))?;
             if left(call).is_zero() {
                 let state = latest.state.name();
                 let text =
@@ -69,7 +69,7 @@ impl AppCheckpointer {
                 return Err(Error::new(text).code(Code::Deadline));
             }
             pause = self.target.poll_interval;
-            match self.poll(call, url, evidence)? {
+            match self.poll(session, call, url, evidence)? {
                 Polled::Again(wait) => pause = pause.max(wait.unwrap_or_default()),
                 Polled::Answer(answer, _) if !answer.is_about(first, &key) => {}
                 Polled::Answer(answer, app_response) => {
@@ -88,9 +88,15 @@ impl AppCheckpointer {
         }
     }
 
-    fn poll(&self, call: &Call<'_>, url: &Endpoint, evidence: &mut Evidence) -> Result<Polled, Error> {
+    fn poll(
+        &self,
+        session: &Session<'_>,
+        call: &Call<'_>,
+        url: &Endpoint,
+        evidence: &mut Evidence,
+    ) -> Result<Polled, Error> {
         let doing = format!("ask {url} for the checkpoint's status");
-        let reply = match self.ask(call, url) {
+        let reply = match self.ask(session, call, url) {
             Ok(reply) => reply,
             Err(Failure::Unreachable(_) | Failure::Broken(_)) => {
                 evidence.polled(None);
@@ -107,8 +113,14 @@ impl AppCheckpointer {
     }
 
     /// One more question, after the fact.
-    pub(crate) fn ask_again(&self, call: &Call<'_>, first: &Answer, url: &Endpoint) -> Result<Verification, Error> {
-        let reply = match self.ask(call, url) {
+    pub(crate) fn ask_again(
+        &self,
+        session: &Session<'_>,
+        call: &Call<'_>,
+        first: &Answer,
+        url: &Endpoint,
+    ) -> Result<Verification, Error> {
+        let reply = match self.ask(session, call, url) {
             Ok(reply) => reply,
             Err(failure @ Failure::Cancelled) => return Err(failure.into_error("verify")),
             Err(failure) => {
@@ -135,9 +147,9 @@ impl AppCheckpointer {
         }
     }
 
-    fn ask(&self, call: &Call<'_>, url: &Endpoint) -> Result<Reply, Failure> {
+    fn ask(&self, session: &Session<'_>, call: &Call<'_>, url: &Endpoint) -> Result<Reply, Failure> {
         let request = Request { method: Method::GET, endpoint: url, headers: &self.target.headers, body: &[] };
-        self.client.send(&request, left(call))
+        session.send(&request, left(call))
     }
 
     /// A reply's body for the report.

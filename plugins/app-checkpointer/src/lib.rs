@@ -16,7 +16,7 @@ use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
     Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
 };
-use cloudsnooze_plugin_http::{Client, Endpoint, HeaderName, HeaderValue, Method, Reply, Request, header};
+use cloudsnooze_plugin_http::{Client, Endpoint, HeaderName, HeaderValue, Method, Reply, Request, Session, header};
 pub use config::Config;
 use config::Target;
 use evidence::Evidence;
@@ -26,8 +26,6 @@ use std::time::Duration;
 
 /// Kept back from the time left, so that the report is written before the host gives up on the call.
 const RESERVE: Duration = Duration::from_millis(50);
-/// Longest time for the connection opened ahead.
-const WARM_UP_TIME: Duration = Duration::from_secs(2);
 
 /// One instance: one application.
 pub struct AppCheckpointer {
@@ -52,8 +50,11 @@ impl Plugin for AppCheckpointer {
     type Config = Config;
 
     fn new(host: Host, config: Config, _: Instance) -> Result<Self, Error> {
-        let client = config.client().map_err(|error| Error::from(error).code(Code::Config))?;
-        Ok(Self { host, target: Target::new(config)?, client, last: Mutex::new(None) })
+        let settings = config.settings();
+        let target = Target::new(config)?;
+        let made = Client::new(host, &settings, &target.app_endpoint);
+        let client = made.map_err(|error| Error::from(error).code(Code::Config))?;
+        Ok(Self { host, target, client, last: Mutex::new(None) })
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
@@ -62,27 +63,25 @@ impl Plugin for AppCheckpointer {
     }
 
     fn activate(&self) -> Result<(), Error> {
-        if let Err(failure) = self.client.warm_up(&self.target.app_endpoint, WARM_UP_TIME) {
-            let endpoint = &self.target.app_endpoint;
-            self.host.warn(format_args!("{endpoint}: {failure}; the next event will try again"));
-        }
+        self.client.keep_ready();
         Ok(())
     }
 
     fn on_event(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
-        self.begin(call)?;
+        let session = self.begin(call)?;
         if event.is_cancellation() {
             return Ok(Outcome::declined("the notice was withdrawn; there is nothing to save for"));
         }
         let mut evidence = Evidence::new(reason(&self.target, event));
-        let reply = self.start(event, call, &evidence).map_err(|error| error.with_result(evidence.report()))?;
+        let reply =
+            self.start(&session, event, call, &evidence).map_err(|error| error.with_result(evidence.report()))?;
         let mut answer = Answer::read(&reply.body, reply.status == 202);
-        evidence.started(reply.status, &answer, self.shown(&reply));
+        evidence.started(&session, reply.status, &answer, self.shown(&reply));
         self.judge(&reply, &answer).map_err(|error| error.with_result(evidence.report()))?;
 
         let status_url = self.status_url(&reply, &answer);
         if self.target.verify_success {
-            answer = self.confirm(call, answer, status_url.as_ref(), &mut evidence)?;
+            answer = self.confirm(&session, call, answer, status_url.as_ref(), &mut evidence)?;
         } else {
             evidence.skipped("verify", "verify_success is off");
         }
@@ -91,7 +90,7 @@ impl Plugin for AppCheckpointer {
     }
 
     fn verify(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Verification, Error> {
-        self.begin(call)?;
+        let session = self.begin(call)?;
         if !self.target.verify_success {
             return Ok(Verification::Unknown);
         }
@@ -101,7 +100,7 @@ impl Plugin for AppCheckpointer {
             _ => (Answer::default(), self.target.status_url(None)),
         };
         match status_url {
-            Some(url) => self.ask_again(call, &answer, &url),
+            Some(url) => self.ask_again(&session, call, &answer, &url),
             None if answer.is_saved() => Ok(Verification::Verified(answer.confirmed_by("reply"))),
             None if answer.state == State::Done => Err(Error::new("the application says it is not durable")),
             None => Ok(Verification::Unknown),
@@ -111,19 +110,29 @@ impl Plugin for AppCheckpointer {
     fn on_cancel(&self, _: &Call<'_>, _: Cancel) {
         self.client.cancel();
     }
+
+    fn deactivate(&self) {
+        self.client.stop();
+    }
 }
 
 impl AppCheckpointer {
-    fn begin(&self, call: &Call<'_>) -> Result<(), Error> {
-        self.client.begin();
+    fn begin(&self, call: &Call<'_>) -> Result<Session<'_>, Error> {
+        let session = self.client.begin();
         match call.cancelled() {
             Some(_) => Err(Error::new("cancelled").code(Code::Cancelled)),
-            None => Ok(()),
+            None => Ok(session),
         }
     }
 
     /// Sends the request for a checkpoint.
-    fn start(&self, event: &Event<'_>, call: &Call<'_>, evidence: &Evidence) -> Result<Reply, Error> {
+    fn start(
+        &self,
+        session: &Session<'_>,
+        event: &Event<'_>,
+        call: &Call<'_>,
+        evidence: &Evidence,
+    ) -> Result<Reply, Error> {
         let endpoint = &self.target.app_endpoint;
         let key = call.idempotency_key();
         let body = request_body(event, call, evidence.reason(), &key).to_string();
@@ -131,7 +140,7 @@ impl AppCheckpointer {
         headers.push((header::CONTENT_TYPE, HeaderValue::from_static("application/json")));
         headers.push((HeaderName::from_static("idempotency-key"), HeaderValue::from_str(&key)?));
         let request = Request { method: Method::POST, endpoint, headers: &headers, body: body.as_bytes() };
-        self.client
+        session
             .send(&request, left(call))
             .map_err(|failure| failure.into_error(format_args!("ask {endpoint} for a checkpoint")))
     }

@@ -59,6 +59,7 @@ fn the_application_is_told_why_and_how_long_and_its_answer_is_the_evidence() {
     assert_eq!(result["action"], "checkpoint");
     assert_eq!(result["durable"], "yes");
     assert_eq!(result["evidence"]["status"], 200);
+    assert_eq!(result["evidence"]["connection"], "kept");
     assert_eq!(result["evidence"]["checkpoint_id"], "ck-1");
     assert_eq!(result["evidence"]["app_response"]["status"], "saved");
     assert_eq!(result["skipped"][0]["step"], "verify");

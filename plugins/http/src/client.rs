@@ -1,10 +1,13 @@
-//! One request at a time, within a given time, over a kept connection where there is one.
+//! One request at a time, within a given time, over the kept connection where there is one.
 //!
 //! Inputs: a [`Request`] and the time left. Outputs: a [`Reply`] or a [`Failure`]. Must never wait longer
 //! than it was given, nor once [`Client::cancel`] was called.
 
+use crate::connection::{Connection, Server};
 use crate::{BadSettings, Endpoint, Failure, HeaderName, HeaderValue, Method};
-use std::io::Read;
+use cloudsnooze_plugin::Host;
+use cloudsnooze_plugin::keeper::{Keeper, Lease};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,12 +15,10 @@ use ureq::config::Config;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Proxy, ProxyProtocol};
 
-/// Bytes of a reply's body that are read; the rest is left out.
-const MAX_BODY_BYTES: u64 = 64 << 10;
 /// Longest time for the name and for the connection: these two a cancel cannot interrupt.
 const MAX_CONNECT_TIME: Duration = Duration::from_secs(5);
-/// How long an idle connection is kept. Longer, and a router on the way may have forgotten it without a
-/// word, so that a request would wait for a reply that cannot come.
+/// How long an idle connection is kept; the keeper uses it more often. Longer, and a router on the way may have forgotten
+/// it without a word, so that a request would wait for a reply that cannot come.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(60);
 /// How often a pause looks whether the call was cancelled, should nobody call [`Client::cancel`].
 const CANCEL_CHECK_INTERVAL: Duration = Duration::from_millis(50);
@@ -50,7 +51,7 @@ pub struct Request<'a> {
 pub struct Reply {
     /// Status, redirects included.
     pub status: u16,
-    headers: ureq::http::HeaderMap,
+    pub(crate) headers: ureq::http::HeaderMap,
     /// The first 64 KiB of the body.
     pub body: Vec<u8>,
 }
@@ -73,52 +74,58 @@ impl Reply {
     }
 }
 
-/// A client of one plugin instance. Its methods may be called from any thread.
+/// A client of one plugin instance, for one server above all. Its methods may be called from any thread.
 pub struct Client {
-    config: Config,
+    keeper: Keeper<Server>,
     state: Mutex<State>,
     woken: Condvar,
 }
 
+#[derive(Default)]
 struct State {
-    agent: Agent,
+    /// What the call that is on sends with.
+    in_use: Option<Agent>,
     cancelled: bool,
 }
 
 impl Client {
-    /// Makes a client; opens no connection, reads the certificate file.
+    /// Makes a client that keeps a connection to the server of `endpoint`; opens none yet, reads the certificate file.
     ///
     /// # Errors
     /// What is wrong with the settings.
-    pub fn new(settings: &Settings) -> Result<Self, BadSettings> {
-        let roots = match &settings.ca_file {
-            Some(path) => RootCerts::from(certificates(path)?),
-            None => RootCerts::WebPki,
-        };
-        let proxy = settings.proxy.as_deref().map(proxy).transpose()?;
-        let config = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(roots).build())
-            .proxy(proxy)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(settings.user_agent.as_str())
-            .timeout_resolve(Some(MAX_CONNECT_TIME))
-            .timeout_connect(Some(MAX_CONNECT_TIME))
-            .max_idle_age(MAX_IDLE_TIME)
-            // One, so that the attempt after a stale one cannot meet another stale one.
-            .max_idle_connections_per_host(1)
-            .build();
-        let agent = config.new_agent();
-        Ok(Self { config, state: Mutex::new(State { agent, cancelled: false }), woken: Condvar::new() })
+    pub fn new(host: Host, settings: &Settings, endpoint: &Endpoint) -> Result<Self, BadSettings> {
+        let server = Server::new(config(settings)?, endpoint);
+        Ok(Self { keeper: Keeper::new(host, "keep-http", server), state: Mutex::default(), woken: Condvar::new() })
     }
 
-    /// Begins a call: forgets the cancel of an earlier one. Look at the call's own flag afterwards, since
-    /// a cancel that came before this is forgotten too.
-    pub fn begin(&self) {
-        let mut state = self.state();
-        if state.cancelled {
-            *state = State { agent: self.config.new_agent(), cancelled: false };
+    /// Opens a connection ahead of need by asking for the head of the server's root page, and keeps it ready on a thread
+    /// of its own. Waits for the first attempt, at most 2 s; a server that is down is a warning. For `activate`.
+    pub fn keep_ready(&self) {
+        self.keeper.start();
+    }
+
+    /// Closes the connection and ends the thread, and waits for it: for a check that is under way 2 s, and as long as the
+    /// system takes to look up a name. For `deactivate`.
+    pub fn stop(&self) {
+        self.keeper.stop();
+    }
+
+    /// Begins a call, with the kept connection if there is one; forgets the cancel of an earlier call. Look at the call's
+    /// own flag afterwards, since a cancel that came before this is forgotten too. One call at a time. Does not block.
+    pub fn begin(&self) -> Session<'_> {
+        let mut lease = self.keeper.lease();
+        let kept = lease.take();
+        let was_kept = kept.is_some();
+        let connection = kept.unwrap_or_else(|| self.keeper.connector().unopened());
+        *self.state() = State { in_use: Some(connection.agent.clone()), cancelled: false };
+        let opened_before = connection.opened();
+        Session {
+            client: self,
+            lease,
+            connection: Some(connection),
+            was_kept,
+            opened_before,
+            is_sound: Cell::new(was_kept),
         }
     }
 
@@ -128,37 +135,59 @@ impl Client {
         let agent = {
             let mut state = self.state();
             state.cancelled = true;
-            state.agent.clone()
+            state.in_use.clone()
         };
         self.woken.notify_all();
-        agent.shutdown();
+        if let Some(agent) = agent {
+            agent.shutdown();
+        }
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The requests of one call. Dropping it gives the connection back, to be kept for the next one.
+pub struct Session<'c> {
+    client: &'c Client,
+    lease: Lease<'c, Server>,
+    /// None only while it is dropped.
+    connection: Option<Connection>,
+    was_kept: bool,
+    opened_before: u64,
+    /// Whether the last request left the connection in order.
+    is_sound: Cell<bool>,
+}
+
+impl Session<'_> {
     /// Sends a request and reads the reply within `left`. When a connection breaks, the request is sent
     /// once more on a fresh one: a kept connection may have been closed at the far end meanwhile. So the
-    /// server may see it twice.
+    /// server may see it twice. When the addresses known ahead cannot be reached, the name is looked up once more.
     ///
     /// # Errors
     /// Why there is no reply.
     pub fn send(&self, request: &Request<'_>, left: Duration) -> Result<Reply, Failure> {
+        let Some(connection) = &self.connection else { return Err(Failure::NotMade) };
         let started = Instant::now();
-        let result = match self.send_once(request, left) {
-            Err(Failure::Broken(_)) if !self.state().cancelled => {
-                self.send_once(request, left.saturating_sub(started.elapsed()))
-            }
-            result => result,
+        let mut result = connection.send(request, left);
+        let again = match &result {
+            Err(Failure::Broken(_)) => true,
+            Err(Failure::Unreachable(_)) => self.client.keeper.connector().names().forget(),
+            _ => false,
         };
-        result.map_err(|failure| if self.state().cancelled { Failure::Cancelled } else { failure })
+        if again && !self.client.state().cancelled {
+            result = connection.send(request, left.saturating_sub(started.elapsed()));
+        }
+        self.is_sound.set(result.is_ok());
+        result.map_err(|failure| if self.client.state().cancelled { Failure::Cancelled } else { failure })
     }
 
-    /// Opens a connection ahead of need, by asking for the head of the server's root page. Any answer
-    /// will do.
-    ///
-    /// # Errors
-    /// Why the server cannot be reached.
-    pub fn warm_up(&self, endpoint: &Endpoint, left: Duration) -> Result<(), Failure> {
-        let request = Request { method: Method::HEAD, endpoint: &endpoint.root(), headers: &[], body: &[] };
-        self.send(&request, left).map(drop)
+    /// For reports: `"kept"` as long as every request went over the connection that was there before the call, else
+    /// `"fresh"`.
+    pub fn connection(&self) -> &'static str {
+        let opened = self.connection.as_ref().map_or(0, Connection::opened);
+        if self.was_kept && opened == self.opened_before { "kept" } else { "fresh" }
     }
 
     /// Pauses, at most until the call is cancelled.
@@ -167,7 +196,7 @@ impl Client {
     /// [`Failure::Cancelled`], when it was.
     pub fn pause(&self, time: Duration, is_cancelled: impl Fn() -> bool) -> Result<(), Failure> {
         let end = Instant::now() + time;
-        let mut state = self.state();
+        let mut state = self.client.state();
         loop {
             if state.cancelled || is_cancelled() {
                 return Err(Failure::Cancelled);
@@ -176,36 +205,48 @@ impl Client {
             if left.is_zero() {
                 return Ok(());
             }
-            let waited = self.woken.wait_timeout(state, left.min(CANCEL_CHECK_INTERVAL));
+            let waited = self.client.woken.wait_timeout(state, left.min(CANCEL_CHECK_INTERVAL));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
 
-    fn send_once(&self, request: &Request<'_>, left: Duration) -> Result<Reply, Failure> {
-        let agent = self.state().agent.clone();
-        let mut head = ureq::http::Request::builder().method(request.method.clone()).uri(request.endpoint.address());
-        for (name, value) in request.headers {
-            head = head.header(name, value);
-        }
-        let result = if request.method == Method::POST {
-            let whole = head.body(request.body).map_err(|_| Failure::NotMade)?;
-            agent.run(agent.configure_request(whole).timeout_global(Some(left)).build())
-        } else {
-            let whole = head.body(()).map_err(|_| Failure::NotMade)?;
-            agent.run(agent.configure_request(whole).timeout_global(Some(left)).build())
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        let cancelled = {
+            let mut state = self.client.state();
+            // A cancel that comes late must not cut the connection that is kept for the next call.
+            state.in_use = None;
+            state.cancelled
         };
-        let (head, mut body) = result.map_err(|error| Failure::of(&error))?.into_parts();
-        let mut bytes = Vec::new();
-        body.as_reader()
-            .take(MAX_BODY_BYTES)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Failure::of(&ureq::Error::from(error)))?;
-        Ok(Reply { status: head.status.as_u16(), headers: head.headers, body: bytes })
+        if let Some(connection) = self.connection.take()
+            && self.is_sound.get()
+            && !cancelled
+        {
+            self.lease.put(connection);
+        }
     }
+}
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn config(settings: &Settings) -> Result<Config, BadSettings> {
+    let roots = match &settings.ca_file {
+        Some(path) => RootCerts::from(certificates(path)?),
+        None => RootCerts::WebPki,
+    };
+    let proxy = settings.proxy.as_deref().map(proxy).transpose()?;
+    Ok(Agent::config_builder()
+        .tls_config(TlsConfig::builder().root_certs(roots).build())
+        .proxy(proxy)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .user_agent(settings.user_agent.as_str())
+        .timeout_resolve(Some(MAX_CONNECT_TIME))
+        .timeout_connect(Some(MAX_CONNECT_TIME))
+        .max_idle_age(MAX_IDLE_TIME)
+        // One, so that the attempt after a stale one cannot meet another stale one.
+        .max_idle_connections_per_host(1)
+        .build())
 }
 
 fn certificates(path: &Path) -> Result<Vec<ureq::tls::Certificate<'static>>, BadSettings> {

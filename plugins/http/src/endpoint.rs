@@ -4,6 +4,7 @@
 //! Must never show a path, a query or credentials.
 
 use std::fmt;
+use std::net::SocketAddr;
 use thiserror::Error;
 use url::Url;
 
@@ -75,6 +76,24 @@ impl Endpoint {
         &self.0[url::Position::BeforePath..]
     }
 
+    /// `HOST:PORT`; None only for an address that cannot have been checked.
+    pub(crate) fn host_and_port(&self) -> Option<String> {
+        Some(format!("{}:{}", self.0.host_str()?, self.0.port_or_known_default()?))
+    }
+
+    /// Whether the host is a name rather than an IP address.
+    pub(crate) fn is_named(&self) -> bool {
+        self.0.domain().is_some()
+    }
+
+    /// Where the host can be reached. Blocks as long as the system takes to look up a name.
+    ///
+    /// # Errors
+    /// The system's error; a name without an address is one too.
+    pub(crate) fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
+        self.0.socket_addrs(|| None)
+    }
+
     /// The whole address, for the request line only.
     pub(crate) fn address(&self) -> &str {
         self.0.as_str()
@@ -118,7 +137,11 @@ mod tests {
         assert_eq!(format!("{endpoint} {endpoint:?}"), "https://hooks.example.com https://hooks.example.com");
         assert_eq!(endpoint.secret(), "/services/T0/B0/very-secret?x=1");
         assert_eq!(endpoint.root().address(), "https://hooks.example.com/");
-        assert_eq!(Endpoint::parse("http://[::1]:8080/a").unwrap().to_string(), "http://[::1]:8080");
+        let by_address = Endpoint::parse("http://[::1]:8080/a").unwrap();
+        assert_eq!(by_address.to_string(), "http://[::1]:8080");
+        assert_eq!(by_address.host_and_port().as_deref(), Some("[::1]:8080"));
+        assert_eq!(endpoint.host_and_port().as_deref(), Some("hooks.example.com:443"));
+        assert!(endpoint.is_named() && !by_address.is_named());
     }
 
     #[test]

@@ -5,11 +5,13 @@
 
 use crate::changes::{Changes, Restored};
 use crate::config::Config;
-use crate::dsn::{self, Target};
+use crate::dsn;
 use crate::link::{Alarm, Fault, Link};
-use crate::server::{Durable, Identity, Snapshot, identify};
+use crate::server::{Durable, Flavor, Identity, Snapshot};
+use crate::session::{Connected, Server};
 use crate::steps::{Skipped, Work};
 use crate::stop::{Exit, Process, look};
+use cloudsnooze_plugin::keeper::Keeper;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
     Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
@@ -21,9 +23,6 @@ use std::time::{Duration, Instant};
 
 /// How long connecting may take when nothing says otherwise.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Longest wait for one statement on a connection that was opened ahead of the event; within an event
-/// the time left bounds everything.
-const SILENCE: Duration = Duration::from_secs(60);
 /// Kept back for the report and the verification, at most.
 const RESERVE: Duration = Duration::from_millis(500);
 /// An orderly shutdown that has less time than this is not begun: it would end in the middle.
@@ -60,7 +59,6 @@ impl Action {
 /// What an instance keeps between calls.
 #[derive(Default)]
 struct State {
-    link: Option<Link>,
     changes: Changes,
     /// The server was told to shut down; its process, if that can be seen.
     stopped: Option<Option<Process>>,
@@ -71,9 +69,8 @@ struct State {
 pub struct MysqlFlusher {
     host: Host,
     config: Config,
-    target: Target,
-    patience: Duration,
     state_dir: PathBuf,
+    keeper: Keeper<Server>,
     alarm: Alarm,
     state: Mutex<State>,
 }
@@ -82,6 +79,8 @@ pub struct MysqlFlusher {
 struct Findings {
     action: &'static str,
     server: Identity,
+    /// `kept` or `fresh`.
+    connection: &'static str,
     before: Snapshot,
     /// Log sequence number that had to be durable.
     goal: Option<u64>,
@@ -100,7 +99,9 @@ impl Findings {
             "action": self.action,
             "server": self.server,
             "steps": self.done,
-            "evidence": { "before": self.before, "flush_goal_lsn": self.goal, "after": self.after },
+            "evidence": {
+                "connection": self.connection, "before": self.before, "flush_goal_lsn": self.goal, "after": self.after,
+            },
             "durable": self.durable,
             "skipped": self.skipped,
         });
@@ -132,9 +133,8 @@ impl Plugin for MysqlFlusher {
         Ok(Self {
             host,
             config,
-            target,
-            patience,
             state_dir: instance.state_dir,
+            keeper: Keeper::new(host, "keep-mysql", Server { target, patience }),
             alarm: Alarm::default(),
             state: Mutex::default(),
         })
@@ -153,13 +153,9 @@ impl Plugin for MysqlFlusher {
     }
 
     fn activate(&self) -> Result<(), Error> {
-        let mut state = self.state();
-        state.changes = Changes::load(&self.state_dir)
+        self.state().changes = Changes::load(&self.state_dir)
             .map_err(|e| Error::from(e).context("read the record of changed settings").code(Code::State))?;
-        match Link::open(&self.target, self.patience, SILENCE) {
-            Ok(link) => state.link = Some(link),
-            Err(fault) => self.host.warn(format_args!("{fault}; trying again when an event comes")),
-        }
+        self.keeper.start();
         Ok(())
     }
 
@@ -175,23 +171,28 @@ impl Plugin for MysqlFlusher {
         }
         let left = call.left();
         let ends = Instant::now() + left.saturating_sub(RESERVE.min(left / 10));
-        let mut link = self.connect(&mut state, ends).map_err(|fault| failure(&fault, call, ends))?;
+        let mut lease = self.keeper.lease();
+        let connected = self.keeper.connector().connect(&mut lease, ends, &self.alarm);
+        let mut connected = connected.map_err(|fault| failure(&fault, call, ends))?;
         // Work ahead puts the settings back when it is cancelled, for which it needs the connection.
         let deaf = Alarm::default();
         let alarm = if action == Action::Ahead { &deaf } else { &self.alarm };
         let limit = ends.saturating_duration_since(Instant::now());
-        let worked = link.guarded(limit, alarm, |link| self.act(link, &mut state, action, ends, call));
-        let findings = worked.map_err(|fault| failure(&fault, call, ends))??;
+        let Connected { session, origin } = &mut connected;
+        let server = session.server.clone();
+        let worked = session.link.guarded(limit, alarm, |link| self.act(link, server, &mut state, action, ends, call));
+        let mut findings = worked.map_err(|fault| failure(&fault, call, ends))??;
+        findings.connection = origin;
         if findings.exit.is_none() {
-            state.link = Some(link);
+            lease.put(connected.session);
         }
         judge(action, &findings, call)
     }
 
     fn verify(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Verification, Error> {
-        let mut state = self.state();
+        let state = self.state();
         if let Some(process) = &state.stopped {
-            return match look(&self.target, process.as_ref(), self.patience.min(call.left())) {
+            return match self.look(process.as_ref(), call.left()) {
                 Exit::Broken => Err(Error::new("the server ended without removing its pid file").code(Code::State)),
                 Exit::Running => Err(Error::new("the server was shut down and is running again").code(Code::State)),
                 exit => Ok(Verification::Verified(json!({ "server_exit": exit }))),
@@ -202,13 +203,16 @@ impl Plugin for MysqlFlusher {
             return Ok(Verification::Unknown);
         }
         let ends = Instant::now() + call.left();
-        let mut link = self.connect(&mut state, ends).map_err(|fault| failure(&fault, call, ends))?;
-        let checked = link.guarded(call.left(), &self.alarm, |link| match action {
+        let mut lease = self.keeper.lease();
+        let connected = self.keeper.connector().connect(&mut lease, ends, &self.alarm);
+        let mut session = connected.map_err(|fault| failure(&fault, call, ends))?.session;
+        let product = session.server.product;
+        let checked = session.link.guarded(call.left(), &self.alarm, |link| match action {
             Action::Undo => still_restored(link, &state.restored),
-            _ => still_durable(link, &state.changes, ends.min(Instant::now() + SETTLE)),
+            _ => still_durable(link, product, &state.changes, ends.min(Instant::now() + SETTLE)),
         });
         let verified = checked.and_then(|inner| inner).map_err(|fault| failure(&fault, call, ends))?;
-        state.link = Some(link);
+        lease.put(session);
         verified
     }
 
@@ -217,7 +221,7 @@ impl Plugin for MysqlFlusher {
     }
 
     fn deactivate(&self) {
-        self.state().link = None;
+        self.keeper.stop();
     }
 }
 
@@ -226,26 +230,21 @@ impl MysqlFlusher {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The kept connection if it still answers, else a new one.
-    fn connect(&self, state: &mut State, ends: Instant) -> Result<Link, Fault> {
-        let left = || ends.saturating_duration_since(Instant::now());
-        if let Some(mut link) = state.link.take()
-            && link.guarded(self.patience.min(left()), &self.alarm, Link::is_alive).is_ok_and(|alive| alive)
-        {
-            return Ok(link);
-        }
-        Link::open(&self.target, self.patience.min(left()), left())
+    /// Looks whether the server that was told to end is gone.
+    fn look(&self, process: Option<&Process>, left: Duration) -> Exit {
+        let Server { target, patience } = self.keeper.connector();
+        look(target, process, (*patience).min(left))
     }
 
     fn act(
         &self,
         link: &mut Link,
+        server: Identity,
         state: &mut State,
         action: Action,
         ends: Instant,
         call: &Call<'_>,
     ) -> Result<Findings, Error> {
-        let server = identify(link).map_err(|fault| failure(&fault, call, ends))?;
         let State { changes, stopped, restored, .. } = state;
         let mut work = Work {
             link,
@@ -337,7 +336,7 @@ impl MysqlFlusher {
             return Ok(None);
         }
         let exit = loop {
-            let exit = look(&self.target, process.as_ref(), self.patience.min(work.left()));
+            let exit = self.look(process.as_ref(), work.left());
             if exit != Exit::Running || !work.may_go_on() {
                 break exit;
             }
@@ -373,6 +372,7 @@ impl Findings {
         Self {
             action,
             server,
+            connection: "fresh",
             goal: before.lsn,
             before,
             after,
@@ -427,8 +427,12 @@ fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome
 }
 
 /// Asks the server anew: are commits durable, and is everything written so far?
-fn still_durable(link: &mut Link, changes: &Changes, until: Instant) -> Result<Result<Verification, Error>, Fault> {
-    let product = identify(link)?.product;
+fn still_durable(
+    link: &mut Link,
+    product: Flavor,
+    changes: &Changes,
+    until: Instant,
+) -> Result<Result<Verification, Error>, Fault> {
     let start = Snapshot::take(link, product)?;
     let mut now = start.clone();
     // InnoDB's own threads write a little log all the time, and flush it once a second.

@@ -6,7 +6,7 @@
 //! strength of statements that went through, nor show the connection string.
 //!
 //! Reading order: [`flusher`] (which steps for which event, and the verdict), `steps`, `changes`
-//! (undo), `server` (evidence), `stop` (shutdown), `link` and `dsn` (the way there).
+//! (undo), `server` (evidence), `stop` (shutdown), `session`, `link` and `dsn` (the way there).
 
 mod changes;
 mod config;
@@ -14,6 +14,7 @@ mod dsn;
 pub mod flusher;
 mod link;
 mod server;
+mod session;
 mod steps;
 mod stop;
 

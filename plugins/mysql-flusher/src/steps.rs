@@ -64,15 +64,13 @@ impl Work<'_> {
         !(self.stopped)() && !self.left().is_zero()
     }
 
-    /// Stops intake. Waits for sessions that hold table locks, but not for long: new statements queue up
-    /// behind it meanwhile.
+    /// Stops intake. Waits for sessions that hold table locks, but not for long (the session is set so when a call
+    /// begins): new statements queue up behind it meanwhile.
     ///
     /// # Errors
     /// The lost connection.
     pub fn read_only(&mut self) -> Result<(), Fault> {
         let step = "read_only";
-        let wait = (self.left() / 4).as_secs().clamp(1, 10);
-        self.statement(step, "USAGE", &format!("SET SESSION lock_wait_timeout={wait}"))?;
         let mut done = self.set(step, "read_only", "1")?;
         if self.product.has_super_read_only() {
             done &= self.set(step, "super_read_only", "1")?;

@@ -45,6 +45,7 @@ mod error;
 mod event;
 mod export;
 mod host;
+pub mod keeper;
 mod plugin;
 mod raw;
 #[cfg(feature = "testing")]

@@ -107,7 +107,9 @@ pub trait Plugin: Send + Sync + Sized + 'static {
         Vec::new()
     }
 
-    /// Opens what it needs ahead of the event: connections, files. May block for seconds.
+    /// Opens what it needs ahead of the event: files, and connections, ready and logged in, so that the first byte of
+    /// `on_event` is work. They must still be good hours later: [`crate::keeper`] opens one, checks it on a thread of the
+    /// instance and opens it again; start it here. May block for seconds.
     ///
     /// # Errors
     /// Only when it can never work; a server that is down now is for `on_event` to find out.
@@ -136,6 +138,6 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     /// The call was cancelled; may overlap its `on_event`. Must not block.
     fn on_cancel(&self, _call: &Call<'_>, _reason: Cancel) {}
 
-    /// Stops and joins every thread of the instance.
+    /// Stops and joins every thread of the instance, and closes its connections. May block for seconds.
     fn deactivate(&self) {}
 }

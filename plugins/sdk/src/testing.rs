@@ -4,6 +4,7 @@
 //! never be part of a shipped plugin (feature `testing`).
 #![allow(unsafe_code, clippy::missing_panics_doc)]
 
+use crate::Host;
 use crate::plugin::Plugin;
 use crate::private::ClassOf;
 use crate::raw::{lend, text};
@@ -160,6 +161,13 @@ type CallFn = unsafe extern "C" fn(
     *const abi::snooze_event,
     *const abi::snooze_call,
 ) -> abi::snooze_status;
+
+/// A host without an instance, for tests of what plugins are made from; what is logged to it is dropped.
+pub fn host() -> Host {
+    // Leaked, as a host outlives everything that may log to it.
+    let notes = Box::leak(Box::<Notes>::default());
+    Host { table: Box::leak(Box::new(host_table((&raw mut *notes).cast()))) }
+}
 
 /// A usual spot interruption, two minutes ahead, as the daemon would deliver it.
 pub fn spot_interrupt() -> Value {

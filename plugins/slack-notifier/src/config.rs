@@ -4,7 +4,7 @@
 //! Must never repeat the webhook's address or the proxy's in an error.
 
 use cloudsnooze_plugin::{Code, Error};
-use cloudsnooze_plugin_http::{BadSettings, Client, Endpoint, Settings};
+use cloudsnooze_plugin_http::{Endpoint, Settings};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -36,10 +36,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// The client for this configuration.
-    pub(crate) fn client(&self) -> Result<Client, BadSettings> {
+    /// The client's settings.
+    pub(crate) fn settings(&self) -> Settings {
         let user_agent = concat!("cloudsnooze-slack-notifier/", env!("CARGO_PKG_VERSION")).to_owned();
-        Client::new(&Settings { ca_file: self.ca_file.clone(), proxy: self.proxy.clone(), user_agent })
+        Settings { ca_file: self.ca_file.clone(), proxy: self.proxy.clone(), user_agent }
     }
 }
 

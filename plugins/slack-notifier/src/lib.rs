@@ -15,7 +15,7 @@ use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
     Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
 };
-use cloudsnooze_plugin_http::{Client, HeaderValue, Method, Reply, Request, excerpt, header};
+use cloudsnooze_plugin_http::{Client, HeaderValue, Method, Reply, Request, Session, excerpt, header};
 use config::Channel;
 pub use config::Config;
 use notice::Notice;
@@ -25,8 +25,6 @@ use std::time::{Duration, Instant};
 
 /// Kept back from the time left, so that the report is written before the host gives up on the call.
 const RESERVE: Duration = Duration::from_millis(50);
-/// Longest time for the connection opened ahead.
-const WARM_UP_TIME: Duration = Duration::from_secs(2);
 /// Pause when the provider asks for patience without saying how much. Slack's limit is about one message
 /// a second.
 const DEFAULT_PAUSE: Duration = Duration::from_secs(1);
@@ -35,7 +33,6 @@ const MAX_SAID_CHARS: usize = 200;
 
 /// One instance: one webhook.
 pub struct SlackNotifier {
-    host: Host,
     channel: Channel,
     client: Client,
     /// The event whose message the provider acknowledged last.
@@ -50,8 +47,11 @@ impl Plugin for SlackNotifier {
     type Config = Config;
 
     fn new(host: Host, config: Config, _: Instance) -> Result<Self, Error> {
-        let client = config.client().map_err(|error| Error::from(error).code(Code::Config))?;
-        Ok(Self { host, channel: Channel::new(config)?, client, acknowledged: Mutex::new(None) })
+        let settings = config.settings();
+        let channel = Channel::new(config)?;
+        let made = Client::new(host, &settings, &channel.webhook);
+        let client = made.map_err(|error| Error::from(error).code(Code::Config))?;
+        Ok(Self { channel, client, acknowledged: Mutex::new(None) })
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
@@ -60,15 +60,12 @@ impl Plugin for SlackNotifier {
     }
 
     fn activate(&self) -> Result<(), Error> {
-        let webhook = &self.channel.webhook;
-        if let Err(failure) = self.client.warm_up(webhook, WARM_UP_TIME) {
-            self.host.warn(format_args!("{webhook}: {failure}; the next event will try again"));
-        }
+        self.client.keep_ready();
         Ok(())
     }
 
     fn on_event(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
-        self.client.begin();
+        let session = self.client.begin();
         if call.cancelled().is_some() {
             return Err(Error::new("cancelled").code(Code::Cancelled));
         }
@@ -78,7 +75,7 @@ impl Plugin for SlackNotifier {
             attempts += 1;
             // Made anew each time: it tells the time that is left.
             let notice = Notice::of(event);
-            let reply = self.post(&message::message(&notice, &self.channel), call)?;
+            let reply = self.post(&session, &message::message(&notice, &self.channel), call)?;
             let said = excerpt(&reply.text(), MAX_SAID_CHARS, &self.channel.secrets());
             let report = |is_acknowledged: bool| {
                 json!({
@@ -86,6 +83,7 @@ impl Plugin for SlackNotifier {
                     "evidence": {
                         "message": notice.headline(), "channel": self.channel.channel, "status": reply.status,
                         "reply": said, "acknowledged": is_acknowledged, "attempts": attempts,
+                        "connection": session.connection(),
                         "duration_ms": u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
                     },
                     "durable": if is_acknowledged { "yes" } else { "unknown" },
@@ -99,7 +97,9 @@ impl Plugin for SlackNotifier {
                     *self.acknowledged() = is_acknowledged.then(|| event.id().to_owned());
                     return Ok(Outcome::handled(report(is_acknowledged)));
                 }
-                Verdict::RateLimited => self.wait_as_asked(&reply, call).map_err(|e| e.with_result(report(false)))?,
+                Verdict::RateLimited => {
+                    self.wait_as_asked(&session, &reply, call).map_err(|e| e.with_result(report(false)))?;
+                }
                 Verdict::Retry => {
                     return Err(self.failed(&reply, &said, "").code(Code::Retry).with_result(report(false)));
                 }
@@ -123,25 +123,29 @@ impl Plugin for SlackNotifier {
     fn on_cancel(&self, _: &Call<'_>, _: Cancel) {
         self.client.cancel();
     }
+
+    fn deactivate(&self) {
+        self.client.stop();
+    }
 }
 
 impl SlackNotifier {
-    fn post(&self, message: &Value, call: &Call<'_>) -> Result<Reply, Error> {
+    fn post(&self, session: &Session<'_>, message: &Value, call: &Call<'_>) -> Result<Reply, Error> {
         let headers = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"))];
         let body = message.to_string();
         let endpoint = &self.channel.webhook;
         let request = Request { method: Method::POST, endpoint, headers: &headers, body: body.as_bytes() };
-        self.client.send(&request, left(call)).map_err(|failure| failure.into_error(format_args!("post to {endpoint}")))
+        session.send(&request, left(call)).map_err(|failure| failure.into_error(format_args!("post to {endpoint}")))
     }
 
     /// Waits as long as the provider asks, if there is time for that and for another attempt.
-    fn wait_as_asked(&self, reply: &Reply, call: &Call<'_>) -> Result<(), Error> {
+    fn wait_as_asked(&self, session: &Session<'_>, reply: &Reply, call: &Call<'_>) -> Result<(), Error> {
         let pause = reply.retry_after().unwrap_or(DEFAULT_PAUSE).max(Duration::from_millis(100));
         if pause >= left(call) {
             let (webhook, seconds) = (&self.channel.webhook, pause.as_secs());
             return Err(Error::retry(format!("{webhook} asks to wait {seconds} s, longer than the time left")));
         }
-        self.client.pause(pause, || call.cancelled().is_some()).map_err(|failure| failure.into_error("wait"))
+        session.pause(pause, || call.cancelled().is_some()).map_err(|failure| failure.into_error("wait"))
     }
 
     fn failed(&self, reply: &Reply, said: &str, advice: &str) -> Error {

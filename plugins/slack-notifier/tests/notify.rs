@@ -61,6 +61,7 @@ fn the_message_reaches_the_webhook_over_the_connection_opened_ahead() {
     assert_eq!(server.connections(), 1);
 
     let result = delivered.result.unwrap();
+    assert_eq!(result["evidence"]["connection"], "kept");
     assert_eq!(result["evidence"]["message"], headline);
     assert_eq!(result["evidence"]["acknowledged"], true);
     assert_eq!(result["durable"], "yes");
@@ -223,6 +224,8 @@ fn https_needs_the_authority_of_the_server() {
     let delivered = deliver(&distrusting);
     assert_eq!(delivered.status, abi::SNOOZE_E_IO, "{delivered:?}");
     assert!(delivered.error.as_ref().unwrap().contains("TLS"), "{delivered:?}");
+    // It tries to connect again, as long as it lives.
+    drop(distrusting);
     assert_eq!(server.requests().len(), 0, "nothing is told to a server that cannot prove who it is");
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(pem.as_bytes()).unwrap();

@@ -101,7 +101,12 @@ pub struct Server {
 
 impl Server {
     pub fn start(script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
-        Self::start_with(Box::new(script), None)
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], 0)), script)
+    }
+
+    /// On this address, where another one may have listened before.
+    pub fn start_at(address: SocketAddr, script: impl Fn(&Received) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start_with(address, Box::new(script), None)
     }
 
     /// With TLS, for `localhost`; also gives the PEM of the authority that vouches for it.
@@ -122,11 +127,11 @@ impl Server {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
-        (Self::start_with(Box::new(script), Some(Arc::new(config))), pem)
+        (Self::start_with(SocketAddr::from(([127, 0, 0, 1], 0)), Box::new(script), Some(Arc::new(config))), pem)
     }
 
-    fn start_with(script: Script, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn start_with(address: SocketAddr, script: Script, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script,
@@ -163,6 +168,16 @@ impl Server {
     /// Waits until so many requests other than HEAD have come.
     pub fn wait_for_calls(&self, count: usize) {
         self.wait(|seen| seen.requests.iter().filter(|r| r.method != "HEAD").count() >= count);
+    }
+
+    /// Waits until so many questions for the root page have come, which keep a connection ready.
+    pub fn wait_for_checks(&self, count: usize) {
+        self.wait(|seen| seen.requests.iter().filter(|r| r.method == "HEAD").count() >= count);
+    }
+
+    /// How many clients have gone away from a request that was held.
+    pub fn abandoned(&self) -> usize {
+        self.shared.seen.lock().unwrap().abandoned
     }
 
     /// Waits until a client has gone away from a request that was held.

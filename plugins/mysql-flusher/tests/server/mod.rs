@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a start, or an end, may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A server. Dropping it kills it and removes its files.
 pub struct MariaDb {
@@ -84,9 +84,16 @@ impl MariaDb {
         }
     }
 
-    /// Stops it in its tracks; its sockets stay open.
+    /// Stops it in its tracks; its sockets stay open. Returns when every thread has stopped.
     pub fn freeze(&self) {
         kill(self.pid(), Signal::SIGSTOP).unwrap();
+        let until = Instant::now() + PATIENCE;
+        let runs = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('T'));
+        let task_runs = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).is_ok_and(runs);
+        while fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().any(|task| task_runs(task.unwrap())) {
+            assert!(Instant::now() < until, "the server does not stop");
+            thread::yield_now();
+        }
     }
 
     /// Lets it go on.
@@ -255,6 +262,8 @@ fn spawn(dir: &Path, port: u16, options: &[String]) -> Result<Child, String> {
     command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-log-file-size=16M"]);
     command.args(["--innodb-buffer-pool-size=64M", "--innodb-max-dirty-pages-pct=90"]);
     command.args([path("datadir", "data"), path("socket", "s"), path("pid-file", "pid"), format!("--port={port}")]);
+    // Servers name temporary tables by process id: in a shared directory, those of containers get in each other's way.
+    command.arg(format!("--tmpdir={}", dir.display()));
     as_root(&mut command).args(options).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.spawn().map_err(|e| e.to_string())
 }
