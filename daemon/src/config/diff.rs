@@ -19,7 +19,7 @@ const AT_START: [&str; 13] = [
     "dispatch.rt_priority",
     "dispatch.cpu",
     "dispatch.one_cpu",
-    "dispatch.self_test_seconds",
+    "dispatch.self_test",
     "dispatch.lock_memory",
     "log",
     "sources.aws.enabled",

@@ -296,10 +296,9 @@ pub struct Dispatch {
     /// Whether there is such a CPU. Without one the kernel puts the threads where it likes, which takes ten times as
     /// long.
     pub one_cpu: bool,
-    /// Seconds between two self-tests: an event that no handler sees goes the whole way, which keeps the way warm and
-    /// measures it. 0: none.
-    #[schemars(range(min = 0, max = 3600))]
-    pub self_test_seconds: f64,
+    /// Whether every round of polls sends an event that no handler sees the whole way, while the answer is waited for:
+    /// it keeps the way warm and measures it.
+    pub self_test: bool,
     /// Whether the daemon's memory is kept from being swapped out.
     pub lock_memory: bool,
     /// Seconds before the deadline at which everything must have ended.
@@ -317,7 +316,7 @@ impl Default for Dispatch {
             rt_priority: 10,
             cpu: None,
             one_cpu: true,
-            self_test_seconds: 2.0,
+            self_test: true,
             lock_memory: true,
             finish_before_seconds: 1.0,
             cancel_grace_ms: 250,

@@ -146,10 +146,12 @@ impl<I> Plan<I> {
 }
 
 impl Plan {
-    /// The plan of the self-test: one handler, called like any other.
-    pub fn self_test(instance: Arc<Instance>) -> Self {
-        let name = instance.name.clone();
-        let handler = Handler {
+    /// The plan of the self-test: one handler that is called like any other, whose start is what is measured, and
+    /// after it the same inline, to keep that way warm too.
+    pub fn self_test(instance: &Arc<Instance>) -> Self {
+        let handler = |inline: bool| Handler {
+            name: instance.name.clone(),
+            instance_name: instance.name.clone(),
             pattern: Pattern::any(),
             priority: 0,
             timeout_ns: SELF_TEST_NS,
@@ -157,16 +159,14 @@ impl Plan {
             start: Start::InOrder,
             retries: 0,
             verify: false,
-            key: instance_key(&name),
+            key: instance_key(&instance.name),
             token: 0,
             reentrant: false,
-            inline: Arc::default(),
-            instance_name: name.clone(),
-            name,
-            instance,
+            inline: Inline::new(inline),
+            instance: Arc::clone(instance),
         };
-        let tiers = vec![Tier { priority: 0, handlers: vec![Arc::new(handler)] }];
-        Self::new(tiers, Vec::new(), SELF_TEST_NS)
+        let tier = |inline: bool| Tier { priority: 0, handlers: vec![Arc::new(handler(inline))] };
+        Self::new(vec![tier(false), tier(true)], Vec::new(), SELF_TEST_NS)
     }
 }
 

@@ -20,7 +20,6 @@ use crate::log::ring::LogRing;
 use crate::normalise::aws as parse;
 use crate::normalise::revise::Reviser;
 use crate::normalise::{ParseError, Reading};
-use crate::sys::bell::Woken;
 use crate::sys::clock;
 use cloudsnooze_abi::{SNOOZE_LOG_DEBUG, SNOOZE_LOG_INFO, SNOOZE_LOG_WARNING};
 use std::sync::Arc;
@@ -87,8 +86,8 @@ pub struct AwsConfig {
     pub request_timeout_ms: u64,
     /// How often each path is read, to begin with.
     pub intervals: AwsIntervals,
-    /// Seconds between self-tests; 0 = none.
-    pub self_test_seconds: f64,
+    /// Whether every round of polls makes a self-test.
+    pub self_test: bool,
 }
 
 impl Default for AwsConfig {
@@ -98,7 +97,7 @@ impl Default for AwsConfig {
             allow_imds_v1: false,
             request_timeout_ms: 2_000,
             intervals: AwsIntervals::default(),
-            self_test_seconds: 0.0,
+            self_test: true,
         }
     }
 }
@@ -174,7 +173,7 @@ pub struct AwsSource {
     control: Arc<Control<AwsIntervals>>,
     /// The intervals that the rota goes by, and whether it is in a hurry.
     intervals: (AwsIntervals, bool),
-    self_test_ns: i64,
+    self_test: bool,
     watch: Watch,
 }
 
@@ -205,7 +204,7 @@ impl AwsSource {
             rota: Rota::new(&intervals, clock::wall_ns().unsigned_abs()),
             control,
             intervals: (config.intervals, false),
-            self_test_ns: nanoseconds(config.self_test_seconds),
+            self_test: config.self_test,
             watch: Watch::new(reviser),
         })
     }
@@ -221,25 +220,35 @@ impl AwsSource {
         // Who this machine is comes first, once, because it is part of every event. If there is no answer
         // the notices are read all the same.
         self.poll(Item::Identity, sink, told);
-        let mut self_test_boot_ns = if self.self_test_ns > 0 { clock::boot_ns() } else { i64::MAX };
+        let mut has_slept = true;
         while !self.control.bell.is_stopped() {
             let now_boot_ns = clock::boot_ns();
             self.adapt(now_boot_ns, told);
             let (number, due_boot_ns) = self.rota.next(now_boot_ns);
             if due_boot_ns <= now_boot_ns {
+                if std::mem::take(&mut has_slept) {
+                    self.wake_the_way(sink);
+                }
                 self.poll(Item::ALL[number], sink, told);
-            } else if self_test_boot_ns <= now_boot_ns {
-                // Between two rounds, when it delays nothing.
-                self.watch.self_test(sink);
-                self_test_boot_ns = now_boot_ns.saturating_add(self.self_test_ns);
-            } else if self.control.bell.wait(due_boot_ns.min(self_test_boot_ns)) == Woken::Stopped {
-                return;
+            } else {
+                self.control.bell.wait(due_boot_ns);
+                has_slept = true;
             }
+        }
+    }
+
+    /// After a sleep, before the first request of a round: the self-test. What a notice needs has been pushed out of
+    /// the caches meanwhile; it is cheaper to fetch it now, some microseconds before the question, than after the
+    /// answer.
+    fn wake_the_way(&self, sink: &mut impl Sink) {
+        if self.self_test {
+            self.watch.self_test(sink);
         }
     }
 
     /// Looks for the spot notice once, whatever the rota says.
     pub fn look_for_spot_notice(&mut self, sink: &mut impl Sink, told: Told<'_>) {
+        self.wake_the_way(sink);
         self.poll(Item::InstanceAction, sink, told);
     }
 
@@ -363,10 +372,4 @@ impl AwsSource {
         let header = self.token.header(&mut self.client, clock::boot_ns())?;
         Ok(self.client.get(path, header.as_slice())?)
     }
-}
-
-/// Seconds as nanoseconds; settings are at most an hour.
-#[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
-fn nanoseconds(seconds: f64) -> i64 {
-    (seconds * 1e9) as i64
 }

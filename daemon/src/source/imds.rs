@@ -16,6 +16,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 use thiserror::Error;
 use url::Url;
 
@@ -23,6 +24,9 @@ pub use reply::{BODY_BYTES_MAX, Found};
 
 /// Longest that making a connection may take, nanoseconds: the service is on the same host.
 pub const CONNECT_TIMEOUT_NS: i64 = 1_000_000_000;
+
+/// Longest that the kernel waits for bytes before the thread looks whether it was told to stop.
+const PIECE_MAX: Duration = Duration::from_millis(500);
 
 /// A header of a request: name and value, without line breaks.
 pub type Header<'a> = (&'a str, &'a str);
@@ -187,15 +191,42 @@ impl MetadataClient {
         Err(last)
     }
 
+    /// The connection blocks, in pieces of [`Self::piece`]: a poll costs two system calls and no more.
     fn connect_to(&self, address: SocketAddr, until_boot_ns: i64) -> Result<TcpStream, FetchError> {
         let connection = TcpStream::from(mio::net::TcpStream::connect(address).map_err(|e| unreachable(&e))?);
-        self.wait(&connection, For::Writing, until_boot_ns)?;
+        match self.bell.wait_for(connection.as_fd(), For::Writing, until_boot_ns) {
+            Woken::Ready => {}
+            Woken::Stopped => return Err(FetchError::Stopped),
+            Woken::Rung | Woken::Time => return Err(FetchError::Timeout),
+        }
         match connection.take_error() {
             Ok(None) => {}
             Ok(Some(error)) | Err(error) => return Err(unreachable(&error)),
         }
-        connection.set_nodelay(true).map_err(|e| broken(&e))?;
-        Ok(connection)
+        let piece = Some(self.piece());
+        let prepared = connection
+            .set_nonblocking(false)
+            .and_then(|()| connection.set_nodelay(true))
+            .and_then(|()| connection.set_read_timeout(piece))
+            .and_then(|()| connection.set_write_timeout(piece));
+        prepared.map_err(|e| broken(&e)).map(|()| connection)
+    }
+
+    /// How long the kernel waits before the thread looks whether it was told to stop.
+    fn piece(&self) -> Duration {
+        Duration::from_nanos(self.request_timeout_ns.unsigned_abs()).clamp(Duration::from_millis(1), PIECE_MAX)
+    }
+
+    /// Whether a call on the connection is to be made again.
+    fn goes_on(&self, error: &io::Error, until_boot_ns: i64) -> Result<(), FetchError> {
+        match error.kind() {
+            _ if self.bell.is_stopped() => Err(FetchError::Stopped),
+            ErrorKind::WouldBlock | ErrorKind::TimedOut if clock::boot_ns() >= until_boot_ns => {
+                Err(FetchError::Timeout)
+            }
+            ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(()),
+            _ => Err(broken(error)),
+        }
     }
 
     fn send(&self, connection: &mut TcpStream, until_boot_ns: i64) -> Result<(), FetchError> {
@@ -204,11 +235,7 @@ impl MetadataClient {
             match connection.write(rest) {
                 Ok(0) => return Err(FetchError::Closed),
                 Ok(n) => rest = &rest[n..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.wait(connection, For::Writing, until_boot_ns)?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(broken(&error)),
+                Err(error) => self.goes_on(&error, until_boot_ns)?,
             }
         }
         Ok(())
@@ -219,28 +246,23 @@ impl MetadataClient {
         self.answer.clear();
         let mut chunk = [0u8; 4096];
         loop {
-            self.wait(connection, For::Reading, until_boot_ns)?;
             let is_end = match connection.read(&mut chunk) {
                 Ok(n) => {
                     self.answer.extend_from_slice(&chunk[..n]);
                     n == 0
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
-                Err(error) => return Err(broken(&error)),
+                Err(error) => {
+                    self.goes_on(&error, until_boot_ns)?;
+                    continue;
+                }
             };
             match reply::parse(&self.answer, is_end)? {
                 Parsed::Whole { found, can_be_kept } => return Ok((found, can_be_kept && !is_end)),
                 Parsed::Part if is_end => return Err(FetchError::Closed),
+                // A drop at a time is no answer either.
+                Parsed::Part if clock::boot_ns() >= until_boot_ns => return Err(FetchError::Timeout),
                 Parsed::Part => {}
             }
-        }
-    }
-
-    fn wait(&self, connection: &TcpStream, what: For, until_boot_ns: i64) -> Result<(), FetchError> {
-        match self.bell.wait_for(connection.as_fd(), what, until_boot_ns) {
-            Woken::Ready => Ok(()),
-            Woken::Stopped => Err(FetchError::Stopped),
-            Woken::Rung | Woken::Time => Err(FetchError::Timeout),
         }
     }
 }

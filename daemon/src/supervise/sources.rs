@@ -107,13 +107,13 @@ pub(super) fn start(
         allow_imds_v1: config.sources.aws.allow_imds_v1,
         request_timeout_ms: config.sources.aws.request_timeout_ms.into(),
         intervals,
-        self_test_seconds: config.dispatch.self_test_seconds,
+        self_test: config.dispatch.self_test,
     };
     let source = AwsSource::new(&settings, remembering(seen), Arc::clone(&control));
     let source = source.map_err(|e| format!("sources.aws.endpoint: {e}"))?;
     let health = AwsSource::health();
     let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
-    let self_test = Arc::new(Plan::self_test(probe));
+    let self_test = Arc::new(Plan::self_test(&probe));
     let mut sink = ToPool { pool: pool.clone(), plans: Arc::clone(plans), self_test };
     let (publisher, seen_by, log) = (pool.clone(), Arc::clone(&health), Arc::clone(log));
     let body = move || {

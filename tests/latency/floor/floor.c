@@ -4,7 +4,8 @@
  * hand-over gets. The publisher writes one word and wakes the worker with futex(2); the worker calls the handler. No
  * queue, no allocation, no lock, and no spinning: spinning would measure a CPU that no daemon may have to itself.
  *
- * Usage: floor DIRECTORY, with handler.so in it. Speaks the protocol of src/protocol.rs. Apache-2.0. */
+ * Usage: floor DIRECTORY [in-round], with handler.so in it; in-round: an unmeasured hand-over a moment before each measured
+ * one, as a daemon's self-test is. Speaks the protocol of src/protocol.rs. Apache-2.0. */
 
 #define _GNU_SOURCE
 
@@ -23,6 +24,7 @@
 
 static void (*handler)(struct latency_slot *);
 static struct latency_slot slot;
+static int is_in_round; /* Hands over once beforehand, as `ours` does. */
 static uint32_t published; /* Counts events: the word that the worker sleeps on. */
 
 static void *work(void *unused)
@@ -58,18 +60,27 @@ static int settle(void)
   return sched_setscheduler(0, SCHED_FIFO, &parameter) == 0;
 }
 
+static void hand_over(void)
+{
+  __atomic_store_n(&published, published + 1, __ATOMIC_RELEASE);
+  syscall(SYS_futex, &published, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+  latency_wait(&slot);
+}
+
 static int64_t one_event(long gap_us, unsigned char *ballast, size_t ballast_bytes)
 {
-  struct timespec gap = {gap_us / 1000000, gap_us % 1000000 * 1000};
+  const struct timespec gap = {gap_us / 1000000, gap_us % 1000000 * 1000}, round_trip = {0, 250000};
   int64_t published_ns;
   nanosleep(&gap, NULL);
+  if (is_in_round && ballast_bytes == 0) {
+    hand_over();
+    nanosleep(&round_trip, NULL);
+  }
   for (size_t at = 0; at < ballast_bytes; at += 64) {
     ((volatile unsigned char *)ballast)[at]++;
   }
   published_ns = latency_now_ns();
-  __atomic_store_n(&published, published + 1, __ATOMIC_RELEASE);
-  syscall(SYS_futex, &published, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-  latency_wait(&slot);
+  hand_over();
   return slot.started_ns - published_ns;
 }
 
@@ -112,12 +123,13 @@ int main(int argc, char **argv)
     fprintf(stderr, "floor: %s\n", dlerror());
     return 1;
   }
+  is_in_round = argc > 2 && strcmp(argv[2], "in-round") == 0;
   granted = settle();
   if (pthread_create(&worker, NULL, work, NULL) != 0) {
     return 1;
   }
-  printf("ready {\"name\":\"floor\",\"granted\":\"%s\",\"note\":\"two threads, one futex, one CPU\"}\n",
-         granted ? "SCHED_FIFO 10" : "normal");
+  printf("ready {\"name\":\"%s\",\"granted\":\"%s\",\"note\":\"two threads, one futex, one CPU\"}\n",
+         is_in_round ? "floor-in-round" : "floor", granted ? "SCHED_FIFO 10" : "normal");
   fflush(stdout);
   while (fgets(line, sizeof line, stdin) != NULL && strcmp(line, "quit\n") != 0) {
     if (sscanf(line, "run %ld %ld %ld", &count, &gap_us, &thrash_kib) != 3 || count < 1 || count > COUNT_MAX ||

@@ -1,11 +1,11 @@
-//! A metadata service for the designs that are measured from the network on: AWS paths on loopback, at normal priority.
+//! A metadata service for the designs that are measured from the network on: AWS paths on loopback, at normal priority, on a given CPU.
 //!
 //! Inputs: [`Service::announce`]. Outputs: 404 until a notice was announced; then, once, a notice with a new time, and the
 //! reading of the clock right before it was written. One thread a connection, blocking, keep-alive, each reply one
 //! write(2). Must never do anything between reading the clock and that write.
 
 use crate::slot::now_ns;
-use cloudsnooze::sys::clock;
+use cloudsnooze::sys::{clock, sched};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -40,11 +40,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Listens on a free port of 127.0.0.1.
+    /// Listens on a free port of 127.0.0.1, and answers from this CPU: where an answer comes from decides more than what
+    /// a client does with it, and must not be left to chance.
     ///
     /// # Errors
     /// What the system says.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(cpu: u32) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let service = Self { address: listener.local_addr()?, shared: Arc::default() };
         let shared = Arc::clone(&service.shared);
@@ -52,7 +53,10 @@ impl Service {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
                 // A client that went away ends its thread.
-                thread::spawn(move || drop(converse(stream, &shared)));
+                thread::spawn(move || {
+                    sched::place(0, &[cpu]);
+                    drop(converse(stream, &shared));
+                });
             }
         })?;
         Ok(service)
@@ -127,6 +131,7 @@ fn seconds_only(time: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stage;
 
     fn ask(stream: &mut TcpStream, request: &str) -> String {
         stream.write_all(format!("{request} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).expect("sent");
@@ -137,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_notice_is_there_once_and_only_when_announced() {
-        let service = Service::start().expect("it starts");
+        let service = Service::start(stage::home_cpu()).expect("it starts");
         let mut stream = TcpStream::connect(service.address()).expect("it listens");
         let get = format!("GET {INSTANCE_ACTION}");
         assert!(ask(&mut stream, &get).starts_with("HTTP/1.1 404"));
@@ -153,7 +158,7 @@ mod tests {
 
     #[test]
     fn tokens_and_the_identity_are_served() {
-        let service = Service::start().expect("it starts");
+        let service = Service::start(stage::home_cpu()).expect("it starts");
         let mut stream = TcpStream::connect(service.address()).expect("it listens");
         assert!(ask(&mut stream, &format!("PUT {TOKEN}")).ends_with("\r\n\r\nTOKEN"));
         assert!(ask(&mut stream, &format!("GET {IDENTITY}")).contains("i-0123456789abcdef0"));

@@ -8,10 +8,10 @@ use crate::slot::Slots;
 use crate::stage::{self, RT_PRIORITY};
 use cloudsnooze::dispatch::engine::Settings;
 use cloudsnooze::dispatch::outbox::Outbox;
-use cloudsnooze::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
+use cloudsnooze::dispatch::plan::{Handler, Inline, Plan, Plans, Start, instance_key};
 use cloudsnooze::dispatch::pool::{Order, Pool, PoolConfig};
 use cloudsnooze::event::{Event, EventType, Machine, Pattern};
-use cloudsnooze::host::{Instance, InstanceSpec, discover};
+use cloudsnooze::host::{Instance, InstanceSpec, discover, probe};
 use cloudsnooze::log::ring::LogRing;
 use cloudsnooze::normalise::revise::{Reviser, Verdict};
 use cloudsnooze::normalise::{Reading, aws};
@@ -46,6 +46,7 @@ pub struct Wish {
 pub struct Ours {
     pool: Pool,
     plans: Plans,
+    self_test: Arc<Plan>,
     slots: Slots,
     machine: Arc<Machine>,
 }
@@ -80,7 +81,8 @@ impl Ours {
             zone: "eu-west-1a".into(),
             region: "eu-west-1".into(),
         };
-        Ok(Self { pool, plans, slots, machine: Arc::new(machine) })
+        let self_test = Arc::new(Plan::self_test(&probe::instance(&log).map_err(io::Error::other)?));
+        Ok(Self { pool, plans, self_test, slots, machine: Arc::new(machine) })
     }
 
     /// The slots of the handlers.
@@ -118,6 +120,20 @@ impl Ours {
     pub fn publish(&self, event: Event) {
         let plan = self.plans.of(&event.event_type);
         self.pool.publish(Arc::new(event), plan);
+    }
+
+    /// A self-test, as the daemon's sources make one while they wait for an answer.
+    pub fn self_test(&self, event: Event) {
+        if self.pool.events_busy() == 0 {
+            self.pool.publish(Arc::new(event), Arc::clone(&self.self_test));
+        }
+    }
+
+    /// What a source of the daemon does at the beginning of a round of polls: the self-test, which wakes the way; then the
+    /// time until an answer comes.
+    pub fn begin_round(&self) {
+        self.self_test(Event { event_type: EventType::SELF_TEST, ..self.interruption() });
+        thread::sleep(stage::ROUND_TRIP);
     }
 
     /// Waits until no event is in progress.

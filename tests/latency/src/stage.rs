@@ -12,6 +12,10 @@ use std::time::Duration;
 /// Priority of every real-time thread of the benchmark.
 pub const RT_PRIORITY: u8 = 10;
 
+/// From a question to the answer of a metadata service, about: what lies between the beginning of a round of polls and a
+/// notice. Other work has the CPU meanwhile.
+pub const ROUND_TRIP: Duration = Duration::from_micros(250);
+
 /// Asks for real time for the calling thread, on the CPU where all that is measured runs.
 pub fn raise() -> Grant {
     let grant = sched::raise_current_thread(Class::Fifo, RT_PRIORITY);
@@ -24,6 +28,11 @@ pub fn raise() -> Grant {
 /// The CPU that a daemon would choose for sources and workers: the last one allowed.
 pub fn home_cpu() -> u32 {
     sched::allowed_cpus().last().copied().unwrap_or(0)
+}
+
+/// Another CPU than [`home_cpu`]; the same where there is only one.
+pub fn far_cpu() -> u32 {
+    sched::allowed_cpus().first().copied().unwrap_or(0)
 }
 
 /// What was granted, in the protocol's words.

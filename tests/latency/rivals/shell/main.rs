@@ -29,7 +29,7 @@ impl Drop for Script {
 fn main() -> io::Result<()> {
     let parts = parts_directory()?;
     let polled = std::env::args().nth(2).is_some_and(|argument| argument == "--polled");
-    let service = Service::start()?;
+    let service = Service::start(latency::stage::far_cpu())?;
     let directory = tempfile::tempdir()?;
     let pipe = directory.path().join("started");
     nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR)?;

@@ -7,7 +7,7 @@
 //! `src/bin/latency-bench/designs.rs`; table, chart and `end_to_end_ratio_p99` already know it.
 
 use cloudsnooze::sys::memory;
-use latency::e2e::{Client, participate};
+use latency::e2e::{Client, participate, service_cpu};
 use latency::handler::{Handler, parts_directory};
 use latency::metadata::{INSTANCE_ACTION, Service};
 use latency::slot::{Slot, Slots};
@@ -52,7 +52,7 @@ fn main() -> io::Result<()> {
     let handler = Handler::load(&parts_directory()?)?;
     let slots = Slots::new(1)?;
     let _locked = memory::lock_all();
-    let service = Service::start()?;
+    let service = Service::start(service_cpu())?;
     let stream = TcpStream::connect(service.address())?;
     stream.set_nodelay(true)?;
     let request = format!(

@@ -8,7 +8,7 @@ use cloudsnooze::log::ring::LogRing;
 use cloudsnooze::normalise::revise::Reviser;
 use cloudsnooze::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
 use cloudsnooze::source::{Control, Health, Sink};
-use latency::e2e::{Client, participate};
+use latency::e2e::{Client, participate, service_cpu};
 use latency::handler::parts_directory;
 use latency::metadata::Service;
 use latency::ours::{Ours, Wish};
@@ -27,6 +27,10 @@ impl Sink for ToPool {
     }
 
     fn moved(&mut self, _: EventId, _: Moment) {}
+
+    fn self_test(&mut self, event: Event) {
+        self.0.self_test(event);
+    }
 }
 
 struct OurClient {
@@ -44,14 +48,12 @@ impl Client for OurClient {
 }
 
 fn main() -> io::Result<()> {
-    let (plugin, name) = match std::env::args().nth(2).as_deref() {
-        Some("stopwatch-inline") => ("stopwatch-inline", "e2e-ours-inline"),
-        _ => ("stopwatch", "e2e-ours"),
-    };
+    let is_inline = std::env::args().any(|arg| arg == "stopwatch-inline");
+    let (plugin, name) = if is_inline { ("stopwatch-inline", "e2e-ours-inline") } else { ("stopwatch", "e2e-ours") };
     let wish = Wish { plugin, event_type: EventType::SPOT_INTERRUPT, priority: 100 };
     let ours = Ours::start(&parts_directory()?, &[wish], THREADS)?;
     let slot = ours.slots().at(0);
-    let service = Service::start()?;
+    let service = Service::start(service_cpu())?;
     ours.join_publishers();
     let control = Control::new(AwsIntervals::default())?;
     let config = AwsConfig { endpoint: format!("http://{}", service.address()), ..AwsConfig::default() };

@@ -1,4 +1,6 @@
-//! `ours` and `ours-inline`: the daemon's dispatch with one native plugin, from a source thread's publishing on.
+//! `ours` and `ours-inline`: the daemon's dispatch with one native plugin, from a source thread's publishing on. A source
+//! begins each round of polls with a self-test, which wakes the way, and so does this; with the argument `from-sleep` it
+//! does not, and the event meets the pool as it slept.
 //!
 //! The second argument names the plugin: `stopwatch` goes to a worker, `stopwatch-inline` promises never to block
 //! (SNOOZE_CAP_REALTIME) and may be called on the thread that publishes. The event is a real one, made from an AWS
@@ -14,9 +16,14 @@ use latency::stage;
 const THREADS: usize = 5;
 
 fn main() -> std::io::Result<()> {
-    let (plugin, name) = match std::env::args().nth(2).as_deref() {
-        Some("stopwatch-inline") => ("stopwatch-inline", "ours-inline"),
-        _ => ("stopwatch", "ours"),
+    let has = |word: &str| std::env::args().any(|arg| arg == word);
+    let is_in_round = !has("from-sleep");
+    let plugin = if has("stopwatch-inline") { "stopwatch-inline" } else { "stopwatch" };
+    let name = match (plugin, is_in_round) {
+        ("stopwatch", true) => "ours",
+        ("stopwatch", false) => "ours-from-sleep",
+        (_, true) => "ours-inline",
+        (_, false) => "ours-inline-from-sleep",
     };
     let wish = Wish { plugin, event_type: EventType::SPOT_INTERRUPT, priority: 100 };
     let ours = Ours::start(&parts_directory()?, &[wish], THREADS)?;
@@ -29,6 +36,12 @@ fn main() -> std::io::Result<()> {
     };
     let slot = ours.slots().at(0);
     serve(&ready, |request| {
-        Ok(stage::run(request, slot, || ours.interruption(), |event| ours.publish(event), || ours.settle()))
+        let prepare = || {
+            if is_in_round {
+                ours.begin_round();
+            }
+            ours.interruption()
+        };
+        Ok(stage::run(request, slot, prepare, |event| ours.publish(event), || ours.settle()))
     })
 }

@@ -8,8 +8,8 @@ use cloudsnooze::dispatch::plan::{Handler, Plans, Start};
 use cloudsnooze::event::{EventType, Pattern, Severity};
 use cloudsnooze::queue::Queue;
 use latency::slot::now_ns;
-use std::sync::Arc;
 use std::hint::black_box;
+use std::sync::Arc;
 
 /// Events that wait together before they are taken out.
 const BATCH: u64 = 64;

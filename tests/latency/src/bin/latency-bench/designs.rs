@@ -34,14 +34,36 @@ const fn design(name: &'static str, program: Program, source: &'static str) -> D
     Design { name, program, args: &[], source, over: "floor", is_slow: false }
 }
 
+const BARE: (&str, &str) = ("latency-e2e-bare", "tests/latency/src/bin/e2e-bare.rs");
+const OURS: (&str, &str) = ("latency-e2e-ours", "tests/latency/src/bin/e2e-ours.rs");
+
+/// A design from the network on; the service answers from another CPU (`far`), or from that of the client (`near`).
+const fn end_to_end(
+    name: &'static str,
+    (program, source): (&'static str, &'static str),
+    args: &'static [&'static str],
+    over: &'static str,
+) -> Design {
+    Design { name, program: Program::Cargo(program), args, source, over, is_slow: false }
+}
+
 /// Every design.
 pub(crate) const DESIGNS: &[Design] = &[
     design("floor", Program::Part("floor"), "tests/latency/floor/floor.c"),
+    Design { args: &["in-round"], ..design("floor-in-round", Program::Part("floor"), "tests/latency/floor/floor.c") },
     design("direct", Program::Cargo("latency-direct"), "tests/latency/src/bin/direct.rs"),
     design("ours", Program::Cargo("latency-ours"), "tests/latency/src/bin/ours.rs"),
     Design {
         args: &["stopwatch-inline"],
         ..design("ours-inline", Program::Cargo("latency-ours"), "tests/latency/src/bin/ours.rs")
+    },
+    Design {
+        args: &["from-sleep"],
+        ..design("ours-from-sleep", Program::Cargo("latency-ours"), "tests/latency/src/bin/ours.rs")
+    },
+    Design {
+        args: &["stopwatch-inline", "from-sleep"],
+        ..design("ours-inline-from-sleep", Program::Cargo("latency-ours"), "tests/latency/src/bin/ours.rs")
     },
     design("rival-tokio", Program::Cargo("latency-rival-tokio"), "tests/latency/rivals/tokio.rs"),
     design("rival-channel", Program::Cargo("latency-rival-channel"), "tests/latency/rivals/channel.rs"),
@@ -55,17 +77,10 @@ pub(crate) const DESIGNS: &[Design] = &[
         args: &["--polled"],
         ..design("rival-shell-polled", Program::Cargo("latency-rival-shell"), "tests/latency/rivals/shell/poll.sh")
     },
-    Design {
-        over: "e2e-bare",
-        ..design("e2e-bare", Program::Cargo("latency-e2e-bare"), "tests/latency/src/bin/e2e-bare.rs")
-    },
-    Design {
-        over: "e2e-bare",
-        ..design("e2e-ours", Program::Cargo("latency-e2e-ours"), "tests/latency/src/bin/e2e-ours.rs")
-    },
-    Design {
-        over: "e2e-bare",
-        args: &["stopwatch-inline"],
-        ..design("e2e-ours-inline", Program::Cargo("latency-e2e-ours"), "tests/latency/src/bin/e2e-ours.rs")
-    },
+    end_to_end("e2e-bare", BARE, &["far"], "e2e-bare"),
+    end_to_end("e2e-ours", OURS, &["stopwatch", "far"], "e2e-bare"),
+    end_to_end("e2e-ours-inline", OURS, &["stopwatch-inline", "far"], "e2e-bare"),
+    end_to_end("e2e-bare-near", BARE, &["near"], "e2e-bare-near"),
+    end_to_end("e2e-ours-near", OURS, &["stopwatch", "near"], "e2e-bare-near"),
+    end_to_end("e2e-ours-inline-near", OURS, &["stopwatch-inline", "near"], "e2e-bare-near"),
 ];
