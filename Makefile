@@ -39,7 +39,7 @@ test: setup
 	cd plugins/python && python3 -m unittest discover -s tests
 
 bench: setup-bench
-	$(CARGO) build --locked --release -p latency
+	$(CARGO) build --locked --release -p latency -p cloudsnooze -p first-byte
 	$(TARGET)/release/latency-bench $(BENCH)
 
 check: setup

@@ -37,6 +37,11 @@ impl<T> Queue<T> {
         Ok(())
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.lanes.iter().all(VecDeque::is_empty)
+    }
+
     /// Takes the oldest value of the most severe lane that is not empty, of at least this severity.
     pub fn pop(&mut self, at_least: Severity) -> Option<T> {
         self.lanes[at_least as usize - 1..].iter_mut().rev().find_map(VecDeque::pop_front)

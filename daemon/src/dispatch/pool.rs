@@ -208,14 +208,23 @@ impl Pool {
     /// run on the calling thread before this returns.
     pub fn publish(&self, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
         let mut state = self.lock();
-        if state.queue.push(event.severity, (Arc::clone(&event), plan)).is_err() {
+        // The queue is for when there is a crowd.
+        let goes_first = state.queue.is_empty() && state.engine.events_running() < RUNS_MAX;
+        let mut entry = Some((Arc::clone(&event), plan));
+        if !goes_first
+            && let Some(entry) = entry.take()
+            && state.queue.push(event.severity, entry).is_err()
+        {
             drop(state);
             self.0.outbox.push(Note::Refused(event));
             return;
         }
         // Told of first, written down last: nothing that can wait stands before the handler.
         let first_note = state.notes.len();
-        self.admit(&mut state);
+        match entry {
+            Some((event, plan)) => self.take_in(&mut state, event, plan),
+            None => self.admit(&mut state),
+        }
         state.notes.insert(first_note, Note::Published(event));
         self.let_go(state, Role::Publisher);
     }
@@ -308,10 +317,14 @@ impl Pool {
             let full = state.engine.events_running() >= RUNS_MAX;
             let at_least = if full { Severity::Urgent } else { Severity::Info };
             let Some((event, plan)) = state.queue.pop(at_least) else { break };
-            let State { engine, acts, .. } = state;
-            engine.publish(event, plan, clock::now(), acts);
-            self.carry_out(state);
+            self.take_in(state, event, plan);
         }
+    }
+
+    fn take_in(&self, state: &mut State, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
+        let State { engine, acts, .. } = state;
+        engine.publish(event, plan, clock::now(), acts);
+        self.carry_out(state);
     }
 
     /// Does what the engine decided.

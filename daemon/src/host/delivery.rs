@@ -63,6 +63,13 @@ pub struct Delivery {
     /// The event itself.
     pub event: Arc<Event>,
     made: Moment,
+    /// Made when a text is first asked for.
+    texts: OnceLock<Box<Texts>>,
+}
+
+/// What a handler may ask for, each made once.
+#[derive(Default)]
+struct Texts {
     id: OnceLock<String>,
     time: OnceLock<String>,
     deadline: OnceLock<Option<String>>,
@@ -97,18 +104,7 @@ impl Delivery {
             detected_wall_ns: event.detected.wall_ns,
             effective_boot_ns: event.effective.map_or(0, |e| e.boot_ns),
         };
-        Arc::new(Self {
-            head,
-            magic: DELIVERY_MAGIC,
-            event,
-            made: now,
-            id: OnceLock::new(),
-            time: OnceLock::new(),
-            deadline: OnceLock::new(),
-            raw: OnceLock::new(),
-            value: OnceLock::new(),
-            json: OnceLock::new(),
-        })
+        Arc::new(Self { head, magic: DELIVERY_MAGIC, event, made: now, texts: OnceLock::new() })
     }
 
     /// The pointer a plugin gets.
@@ -127,14 +123,18 @@ impl Delivery {
         unsafe { (!raw.is_null() && (*delivery).magic == DELIVERY_MAGIC).then(|| &*delivery) }
     }
 
+    fn texts(&self) -> &Texts {
+        self.texts.get_or_init(Box::default)
+    }
+
     /// The whole event as JSON text, made once.
     pub fn json(&self) -> &str {
-        self.json.get_or_init(|| self.value().to_string())
+        self.texts().json.get_or_init(|| self.value().to_string())
     }
 
     /// The whole event as a JSON value, made once.
     pub fn value(&self) -> &Value {
-        self.value.get_or_init(|| self.event.to_json(self.made))
+        self.texts().value.get_or_init(|| self.event.to_json(self.made))
     }
 
     /// Text of a field by its number; None when absent or not text.
@@ -143,15 +143,17 @@ impl Delivery {
         let given = |text| Some(text).filter(|t: &&str| !t.is_empty());
         match field {
             abi::SNOOZE_FIELD_TYPE => Some(event.event_type.as_str()),
-            abi::SNOOZE_FIELD_ID => Some(self.id.get_or_init(|| event.id.to_string())),
+            abi::SNOOZE_FIELD_ID => Some(self.texts().id.get_or_init(|| event.id.to_string())),
             abi::SNOOZE_FIELD_SOURCE => Some(&event.source),
-            abi::SNOOZE_FIELD_TIME => Some(self.time.get_or_init(|| event.detected.rfc3339())),
+            abi::SNOOZE_FIELD_TIME => Some(self.texts().time.get_or_init(|| event.detected.rfc3339())),
             abi::SNOOZE_FIELD_SUBJECT | abi::SNOOZE_FIELD_INSTANCE_ID => given(&event.machine.instance_id),
             abi::SNOOZE_FIELD_SEVERITY => Some(event.severity.as_str()),
             abi::SNOOZE_FIELD_PROVIDER => given(&event.provider),
             abi::SNOOZE_FIELD_ACTION => Some(event.action.as_str()),
-            abi::SNOOZE_FIELD_DEADLINE => self.deadline.get_or_init(|| event.effective.map(Moment::rfc3339)).as_deref(),
-            abi::SNOOZE_FIELD_RAW => self.raw.get_or_init(|| event.raw.as_ref().map(document)).as_deref(),
+            abi::SNOOZE_FIELD_DEADLINE => {
+                self.texts().deadline.get_or_init(|| event.effective.map(Moment::rfc3339)).as_deref()
+            }
+            abi::SNOOZE_FIELD_RAW => self.texts().raw.get_or_init(|| event.raw.as_ref().map(document)).as_deref(),
             abi::SNOOZE_FIELD_INSTANCE_TYPE => given(&event.machine.instance_type),
             abi::SNOOZE_FIELD_ZONE => given(&event.machine.zone),
             abi::SNOOZE_FIELD_REGION => given(&event.machine.region),
@@ -181,7 +183,8 @@ pub struct CallCell {
     magic: u64,
     cancelled: AtomicU32,
     cancel_fd: OnceLock<Option<EventFd>>,
-    notes: Mutex<Notes>,
+    /// None until there is something to note.
+    notes: Mutex<Option<Box<Notes>>>,
     changed: Condvar,
 }
 
@@ -216,7 +219,7 @@ impl CallCell {
             magic: CALL_MAGIC,
             cancelled: AtomicU32::new(abi::SNOOZE_CANCEL_NONE),
             cancel_fd: OnceLock::new(),
-            notes: Mutex::default(),
+            notes: Mutex::new(None),
             changed: Condvar::new(),
         });
         if let Some(fresh) = Arc::get_mut(&mut cell) {
@@ -299,31 +302,32 @@ impl CallCell {
     /// Attaches evidence; later keys overwrite earlier ones of the same name.
     pub fn set_result(&self, result: Map<String, Value>) {
         let mut notes = self.notes();
-        notes.result.get_or_insert_default().extend(result);
+        notes.get_or_insert_default().result.get_or_insert_default().extend(result);
     }
 
     /// Takes the evidence out.
     pub fn take_result(&self) -> Option<Map<String, Value>> {
-        self.notes().result.take()
+        self.notes().as_mut()?.result.take()
     }
 
     /// Notes how far the work is.
     pub fn set_progress(&self, permille: u32, text: &str) {
-        self.notes().progress = Some((permille.min(1000), text.chars().take(200).collect()));
+        self.notes().get_or_insert_default().progress = Some((permille.min(1000), text.chars().take(200).collect()));
     }
 
     /// How far the work was at the last word, 0 to 1000, with its text.
     pub fn progress(&self) -> Option<(u32, String)> {
-        self.notes().progress.clone()
+        self.notes().as_ref()?.progress.clone()
     }
 
     /// Ends an asynchronous call; false when it is over already.
     pub fn complete(&self, status: abi::snooze_status, text: &str) -> bool {
         let mut notes = self.notes();
-        if notes.completed.is_some() {
+        let completed = &mut notes.get_or_insert_default().completed;
+        if completed.is_some() {
             return false;
         }
-        notes.completed = Some((status, text.to_owned()));
+        *completed = Some((status, text.to_owned()));
         drop(notes);
         self.changed.notify_all();
         true
@@ -333,7 +337,7 @@ impl CallCell {
     pub fn wait_completed(&self, grace: Duration) -> Option<(abi::snooze_status, String)> {
         let mut notes = self.notes();
         loop {
-            if let Some(done) = notes.completed.clone() {
+            if let Some(done) = notes.as_ref().and_then(|notes| notes.completed.clone()) {
                 return Some(done);
             }
             let left_ns = self.raw.deadline_boot_ns.saturating_sub(clock::boot_ns());
@@ -357,7 +361,7 @@ impl CallCell {
         }
     }
 
-    fn notes(&self) -> MutexGuard<'_, Notes> {
+    fn notes(&self) -> MutexGuard<'_, Option<Box<Notes>>> {
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

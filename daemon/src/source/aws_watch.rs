@@ -14,8 +14,9 @@ use crate::normalise::{Notice, NoticeKey, ParseError, Reading};
 use crate::sys::clock;
 use std::sync::Arc;
 
-/// A notice as the service writes it, for the self-test: its time is long past, which nothing depends on.
-const SPECIMEN: &[u8] = br#"{"action": "terminate", "time": "2017-09-18T08:22:00Z"}"#;
+/// A notice as the service writes it, for the self-test. Its time lies ahead for as long as this program lives: one
+/// that is past would be passed over.
+const SPECIMEN: &[u8] = br#"{"action": "terminate", "time": "2199-12-31T23:59:59Z"}"#;
 
 /// What was seen so far: the part that needs no service.
 #[derive(Debug)]
@@ -129,4 +130,35 @@ impl Watch {
 
 fn reading<'a>(machine: &'a Machine, found: &Found, local: Moment) -> Reading<'a> {
     Reading { machine, now: cloud_now(local, found.date_ns()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Event, EventId};
+
+    #[derive(Default)]
+    struct Caught(Vec<Event>);
+
+    impl Sink for Caught {
+        fn publish(&mut self, event: Event) {
+            panic!("the self-test published {}", event.event_type);
+        }
+
+        fn moved(&mut self, id: EventId, _: Moment) {
+            panic!("the self-test moved {id}");
+        }
+
+        fn self_test(&mut self, event: Event) {
+            self.0.push(event);
+        }
+    }
+
+    #[test]
+    fn every_self_test_makes_an_event_of_its_own_kind_and_nothing_else() {
+        let (watch, mut caught) = (Watch::new(Reviser::new("test")), Caught::default());
+        (0..3).for_each(|_| watch.self_test(&mut caught));
+        assert_eq!(caught.0.len(), 3);
+        assert!(caught.0.iter().all(Event::is_self_test));
+    }
 }

@@ -15,8 +15,16 @@ use std::time::Duration;
 /// Where the service answers from, by the last argument of the program: `near`, on the CPU of the client, or `far`, on
 /// another, which is where the interrupts of a network usually arrive.
 pub fn service_cpu() -> u32 {
-    let is_near = std::env::args().next_back().as_deref() == Some("near");
-    if is_near { stage::home_cpu() } else { stage::far_cpu() }
+    if is_near() { stage::home_cpu() } else { stage::far_cpu() }
+}
+
+/// The participant's name, with where the service is.
+pub fn named(name: &str) -> String {
+    if is_near() { format!("{name}-near") } else { name.to_owned() }
+}
+
+fn is_near() -> bool {
+    std::env::args().next_back().as_deref() == Some("near")
 }
 
 /// A design under test: one round of polling; when the round finds a notice, its handler marks the slot, in this thread

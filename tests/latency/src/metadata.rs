@@ -30,6 +30,7 @@ struct Shared {
     announced: AtomicBool,
     written_ns: AtomicI64,
     notices: AtomicU64,
+    requests: AtomicU64,
 }
 
 /// The running service; it ends with the process.
@@ -72,6 +73,11 @@ impl Service {
         self.shared.announced.store(true, Ordering::Release);
     }
 
+    /// Requests answered so far, those for tokens aside.
+    pub fn requests(&self) -> u64 {
+        self.shared.requests.load(Ordering::Relaxed)
+    }
+
     /// CLOCK_MONOTONIC right before the last notice was written, nanoseconds.
     pub fn written_ns(&self) -> i64 {
         self.shared.written_ns.load(Ordering::Acquire)
@@ -100,6 +106,9 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
 fn answer(stream: &mut TcpStream, head: &[u8], shared: &Shared) -> io::Result<()> {
     let text = String::from_utf8_lossy(head);
     let mut words = text.split_ascii_whitespace();
+    if head.starts_with(b"GET") {
+        shared.requests.fetch_add(1, Ordering::Relaxed);
+    }
     let reply = match (words.next(), words.next()) {
         (Some("PUT"), Some(TOKEN)) => ok("text/plain", "X-aws-ec2-metadata-token-ttl-seconds: 21600\r\n", "TOKEN"),
         (Some("GET"), Some(IDENTITY)) => ok("text/plain", "", IDENTITY_BODY),

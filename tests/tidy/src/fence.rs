@@ -12,6 +12,7 @@ const FENCED: &[&str] = &[
     "daemon/src/sys/",
     "daemon/src/host/load.rs",
     "daemon/src/host/native.rs",
+    "daemon/src/host/probe.rs",
     "daemon/src/host/services.rs",
     "daemon/src/host/delivery.rs",
     "plugins/sdk/src/export.rs",

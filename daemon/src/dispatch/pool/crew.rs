@@ -173,9 +173,9 @@ impl Pool {
 
     /// One call with its attempts; a panic of our own code around it is an outcome like any other.
     pub(super) fn attempt(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> Finished {
-        let started = clock::boot_ns();
         let grace = duration(self.0.grace_ns.load(Ordering::Relaxed));
-        catch_unwind(AssertUnwindSafe(|| run::run(job, cell, self, grace))).unwrap_or_else(|_| run::broken(started))
+        catch_unwind(AssertUnwindSafe(|| run::run(job, cell, self, grace)))
+            .unwrap_or_else(|_| run::broken(clock::boot_ns()))
     }
 
     /// Makes one call and brings its outcome home. Returns whether it had been given up.

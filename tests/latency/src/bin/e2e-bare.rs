@@ -7,7 +7,7 @@
 //! `src/bin/latency-bench/designs.rs`; table, chart and `end_to_end_ratio_p99` already know it.
 
 use cloudsnooze::sys::memory;
-use latency::e2e::{Client, participate, service_cpu};
+use latency::e2e::{Client, named, participate, service_cpu};
 use latency::handler::{Handler, parts_directory};
 use latency::metadata::{INSTANCE_ACTION, Service};
 use latency::slot::{Slot, Slots};
@@ -60,5 +60,5 @@ fn main() -> io::Result<()> {
         service.address()
     );
     let mut client = Bare { stream, request, handler, slot: slots.at(0) };
-    participate("e2e-bare", "blocking socket, handler in place", &service, &mut client, slots.at(0))
+    participate(&named("e2e-bare"), "blocking socket, handler in place", &service, &mut client, slots.at(0))
 }

@@ -8,7 +8,7 @@ use cloudsnooze::log::ring::LogRing;
 use cloudsnooze::normalise::revise::Reviser;
 use cloudsnooze::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
 use cloudsnooze::source::{Control, Health, Sink};
-use latency::e2e::{Client, participate, service_cpu};
+use latency::e2e::{Client, named, participate, service_cpu};
 use latency::handler::parts_directory;
 use latency::metadata::Service;
 use latency::ours::{Ours, Wish};
@@ -60,5 +60,5 @@ fn main() -> io::Result<()> {
     let source = AwsSource::new(&config, Reviser::new(aws::SOURCE), control).map_err(io::Error::other)?;
     let (sink, health, log) = (ToPool(ours), AwsSource::health(), LogRing::new(0));
     let note = format!("the daemon's AWS source and pool, plugin {plugin}");
-    participate(name, &note, &service, &mut OurClient { source, sink, health, log }, slot)
+    participate(&named(name), &note, &service, &mut OurClient { source, sink, health, log }, slot)
 }
