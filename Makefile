@@ -3,6 +3,7 @@
 #   make test      everything, on real servers; installs what is missing when run as root on Debian
 #   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
 #                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
+#   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
 #   make check     formatting, lints, generated files
 #   make install   DESTDIR= PREFIX=/usr LIBDIR=$(PREFIX)/lib
 
@@ -13,7 +14,7 @@ DESTDIR ?=
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
-.PHONY: all demo test bench check generate build setup setup-demo setup-bench install clean
+.PHONY: all demo test bench bench-hardened check generate build setup setup-demo setup-bench install clean
 
 all: build
 
@@ -41,6 +42,10 @@ test: setup
 bench: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze -p first-byte
 	$(TARGET)/release/latency-bench $(BENCH)
+
+bench-hardened: setup-bench
+	$(CARGO) build --locked --release -p latency
+	tests/latency/hardened.sh $(TARGET)/release/latency-bench
 
 check: setup
 	$(CARGO) fmt --all --check

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 #include "../handler/slot.h"
 
@@ -43,13 +44,17 @@ static void *work(void *unused)
 
 /* Puts the calling thread, and the threads it starts, on one CPU and asks for real time. Whether it was granted. The
  * last CPU allowed, as the daemon chooses it: the others have more interrupts.
- * Pages are locked as those of the daemon are: a floor that is paged out would be none. */
+ * Pages are locked when those of the daemon would be: a floor that is paged out would be none, and under a limit the
+ * worker's stack would be refused. */
 static int settle(void)
 {
   struct sched_param parameter = {.sched_priority = PRIORITY};
+  struct rlimit limit;
   cpu_set_t all, one;
   int last = CPU_SETSIZE - 1;
-  mlockall(MCL_CURRENT | MCL_FUTURE);
+  if (geteuid() == 0 || (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY)) {
+    mlockall(MCL_CURRENT | MCL_FUTURE);
+  }
   sched_getaffinity(0, sizeof all, &all);
   while (last > 0 && !CPU_ISSET(last, &all)) {
     last--;
