@@ -16,8 +16,9 @@ const TICK_NS: i64 = 50_000_000;
 /// Longest that notes wait for the timer, nanoseconds; in a flood, also the pause between two rounds.
 const NOTES_NS: i64 = 2_000_000;
 /// How long a worker may wait for the home CPU before it is let go to the others, and how soon the timer looks
-/// again at one that waits, nanoseconds: a few wake-ups of another CPU, which is what going there costs.
-const CROWD_NS: i64 = 100_000;
+/// again at one that waits, nanoseconds. Going there costs wake-ups of another CPU, so that many short handlers are
+/// sooner done one after the other at home.
+const CROWD_NS: i64 = 1_000_000;
 
 impl Pool {
     /// Whether the timer must be woken to look at what has come. Notes that it looks in time.
@@ -29,7 +30,8 @@ impl Pool {
         let now = clock::boot_ns();
         let notes = if state.notes.is_empty() { i64::MAX } else { now + NOTES_NS };
         let calls = if state.calls.is_empty() { i64::MAX } else { now + TICK_NS };
-        let crowd = if crowded { now } else { i64::MAX };
+        // Once it is awake it keeps looking: not every hand-over of a crowd has to wake it.
+        let crowd = if crowded { now + CROWD_NS } else { i64::MAX };
         let wanted = state.engine.next_wake().unwrap_or(i64::MAX).min(notes).min(calls).min(crowd);
         let is_late = wanted < state.timer_looks_at;
         if is_late {
