@@ -83,15 +83,8 @@ fn threads(dispatch: &DispatchStatus, locked: &str) -> String {
 }
 
 fn self_test(test: &SelfTest) -> String {
-    let us = |value: f64| human(value / 1e6);
-    #[allow(clippy::cast_possible_truncation, reason = "at most one a second for an hour")]
-    let over = count(test.count as usize, "time");
-    format!(
-        "half within {}, 99 of 100 within {}, 999 of 1000 within {} ({over} in the last hour)",
-        us(test.p50),
-        us(test.p99),
-        us(test.p999)
-    )
+    let over = counted(test.count, "time");
+    format!("{}, 999 of 1000 within {} ({over} in the last hour)", most(test.p50, test.p99), micros(test.p999))
 }
 
 fn machine(status: &Status) -> String {
@@ -105,15 +98,21 @@ fn machine(status: &Status) -> String {
 }
 
 fn latency(first: &Percentiles) -> String {
-    let us = |value: f64| human(value / 1e6);
-    #[allow(clippy::cast_possible_truncation, reason = "counts of events")]
-    let over = count(first.count as usize, "event");
-    format!(
-        "after detection: half within {}, 99 of 100 within {}, worst {} ({over})",
-        us(first.p50),
-        us(first.p99),
-        us(first.max)
-    )
+    let over = counted(first.count, "event");
+    format!("after detection: {}, worst {} ({over})", most(first.p50, first.p99), micros(first.max))
+}
+
+fn most(p50_us: f64, p99_us: f64) -> String {
+    format!("half within {}, 99 of 100 within {}", micros(p50_us), micros(p99_us))
+}
+
+fn micros(us: f64) -> String {
+    human(us / 1e6)
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "counts of events")]
+fn counted(number: u64, what: &str) -> String {
+    count(number as usize, what)
 }
 
 fn sources(sources: &[SourceStatus], paint: Paint, width: u16) -> String {

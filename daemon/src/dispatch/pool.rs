@@ -208,22 +208,17 @@ impl Pool {
     /// run on the calling thread before this returns.
     pub fn publish(&self, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
         let mut state = self.lock();
+        // Told of first, written down last: nothing that can wait stands before the handler.
+        let first_note = state.notes.len();
         // The queue is for when there is a crowd.
-        let goes_first = state.queue.is_empty() && state.engine.events_running() < RUNS_MAX;
-        let mut entry = Some((Arc::clone(&event), plan));
-        if !goes_first
-            && let Some(entry) = entry.take()
-            && state.queue.push(event.severity, entry).is_err()
-        {
+        if state.queue.is_empty() && state.engine.events_running() < RUNS_MAX {
+            self.take_in(&mut state, Arc::clone(&event), plan);
+        } else if state.queue.push(event.severity, (Arc::clone(&event), plan)).is_ok() {
+            self.admit(&mut state);
+        } else {
             drop(state);
             self.0.outbox.push(Note::Refused(event));
             return;
-        }
-        // Told of first, written down last: nothing that can wait stands before the handler.
-        let first_note = state.notes.len();
-        match entry {
-            Some((event, plan)) => self.take_in(&mut state, event, plan),
-            None => self.admit(&mut state),
         }
         state.notes.insert(first_note, Note::Published(event));
         self.let_go(state, Role::Publisher);
@@ -396,7 +391,6 @@ impl Pool {
             // An inline call is not worth a wake-up before it; should it hang, `look_after` sees to it.
             let timer_is_late = (crowded || inline.is_none()) && Self::timer_is_late(&mut state, crowded);
             drop(state);
-            let timer_waits = timer_is_late && !crowded;
             if timer_is_late && crowded {
                 self.wake_timer();
             }
@@ -407,7 +401,7 @@ impl Pool {
             if handed > 0 && role == Role::Publisher {
                 sched::give_way();
             }
-            if timer_waits {
+            if timer_is_late && !crowded {
                 self.wake_timer();
             }
             return;

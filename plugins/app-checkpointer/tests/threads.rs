@@ -5,14 +5,12 @@
 mod server;
 
 use app_checkpointer::AppCheckpointer;
-use cloudsnooze_plugin::testing::TestInstance;
+use cloudsnooze_plugin::testing::{TestInstance, thread_names};
 use serde_json::json;
 use server::{Answer, Server};
 
 fn keepers() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    names.filter(|name| name.starts_with("keep-")).count()
+    thread_names().iter().filter(|name| name.starts_with("keep-")).count()
 }
 
 #[test]

@@ -2,15 +2,14 @@
 
 mod server;
 
+use cloudsnooze_plugin::testing::thread_names;
 use mysql::prelude::Queryable;
 use serde_json::json;
 use server::{PATIENCE, plugin, start_or_say};
 use std::time::Instant;
 
 fn keepers() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    names.filter(|name| name.starts_with("keep-")).count()
+    thread_names().iter().filter(|name| name.starts_with("keep-")).count()
 }
 
 #[test]

@@ -119,9 +119,7 @@ fn keeper(address: SocketAddr, thread_name: &'static str) -> Keeper<Client> {
 }
 
 fn has_thread(name: &str) -> bool {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    names.into_iter().any(|comm| comm.trim_end() == name)
+    testing::thread_names().iter().any(|thread| thread == name)
 }
 
 /// The kept connection; asked for again when it is being checked just then.

@@ -4,15 +4,13 @@
 #[path = "../../http/tests/server/mod.rs"]
 mod server;
 
-use cloudsnooze_plugin::testing::TestInstance;
+use cloudsnooze_plugin::testing::{TestInstance, thread_names};
 use serde_json::json;
 use server::{Answer, Server};
 use slack_notifier::SlackNotifier;
 
 fn keepers() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-    names.filter(|name| name.starts_with("keep-")).count()
+    thread_names().iter().filter(|name| name.starts_with("keep-")).count()
 }
 
 #[test]

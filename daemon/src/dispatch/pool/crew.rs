@@ -146,7 +146,10 @@ impl Pool {
         let mut state = self.lock();
         let me = state.workers.len();
         state.workers.push(Arc::clone(&worker));
-        self.rejoin(&mut state, me);
+        state.idle.push(me);
+        let super::State { engine, acts, .. } = &mut *state;
+        engine.worker_free(clock::now(), acts);
+        self.carry_out(&mut state);
         self.let_go(state, Role::Worker);
         let _ = ready.send(());
         loop {
@@ -168,13 +171,6 @@ impl Pool {
         }
     }
 
-    fn rejoin(&self, state: &mut super::State, me: usize) {
-        state.idle.push(me);
-        let super::State { engine, acts, .. } = state;
-        engine.worker_free(clock::now(), acts);
-        self.carry_out(state);
-    }
-
     /// One call with its attempts; a panic of our own code around it is an outcome like any other.
     pub(super) fn attempt(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> Finished {
         let grace = duration(self.0.grace_ns.load(Ordering::Relaxed));
@@ -185,7 +181,9 @@ impl Pool {
     /// Makes one call and brings its outcome home. Returns whether it had been given up.
     fn call(&self, me: usize, worker: &Worker, job: &Job<Shared>, cell: Arc<CallCell>) -> bool {
         let finished = self.attempt(job, cell);
-        // Before the lock: a thread of normal priority must not hold up the others while it has it.
+        worker.cpu_before_ns.store(sched::thread_cpu_ns(worker.tid).unwrap_or(0), Ordering::Relaxed);
+        // Before the lock: a thread of normal priority must not hold up the others while it has it. And in it again:
+        // until now the timer could take the priority away.
         self.restore(worker);
         let mut state = self.lock();
         let Some(at) = state.calls.iter().position(|c| c.call == job.call) else {
@@ -210,7 +208,6 @@ impl Pool {
         if worker.is_away.swap(false, Ordering::AcqRel) {
             self.go_home();
         }
-        worker.cpu_before_ns.store(sched::thread_cpu_ns(worker.tid).unwrap_or(0), Ordering::Relaxed);
     }
 }
 

@@ -2,7 +2,8 @@
 //! notes to the outbox, outside the workers' lock.
 //!
 //! Inputs: the pool's state, the clock. Outputs: acts of the engine, notes in the outbox. Runs one priority
-//! above the workers, on any CPU but theirs where there is another. Must never run foreign code, nor look when there is nothing to see.
+//! above the workers, on any CPU but theirs where there is another. Must never run foreign code, nor look
+//! when there is nothing to see.
 
 use super::crew::{Task, Worker};
 use super::{Ongoing, Pool, State, duration};
@@ -27,12 +28,8 @@ impl Pool {
             // Awake: it looks at everything before it sleeps.
             return false;
         }
-        let now = clock::boot_ns();
-        let notes = if state.notes.is_empty() { i64::MAX } else { now + NOTES_NS };
-        let calls = if state.calls.is_empty() { i64::MAX } else { now + TICK_NS };
         // Once it is awake it keeps looking: not every hand-over of a crowd has to wake it.
-        let crowd = if crowded { now + CROWD_NS } else { i64::MAX };
-        let wanted = state.engine.next_wake().unwrap_or(i64::MAX).min(notes).min(calls).min(crowd);
+        let wanted = state.next_look(!state.notes.is_empty(), crowded);
         let is_late = wanted < state.timer_looks_at;
         if is_late {
             state.timer_looks_at = i64::MIN;
@@ -76,12 +73,8 @@ impl Pool {
                 notes.drain(..).for_each(|note| self.0.outbox.push(note));
                 state = self.lock();
             }
-            let now = clock::boot_ns();
-            let calls = if state.calls.is_empty() { i64::MAX } else { now + TICK_NS };
             // After notes come more notes: a flood must not wake the timer for each.
-            let more = if had_notes || !state.notes.is_empty() { now + NOTES_NS } else { i64::MAX };
-            let crowd = if state.anyone_waits() { now + CROWD_NS } else { i64::MAX };
-            let next = state.engine.next_wake().unwrap_or(i64::MAX).min(calls).min(more).min(crowd);
+            let next = state.next_look(had_notes || !state.notes.is_empty(), state.anyone_waits());
             state.timer_looks_at = next;
             drop(state);
             match next {
@@ -122,6 +115,16 @@ impl Pool {
 }
 
 impl State {
+    /// When there is something to see, CLOCK_BOOTTIME nanoseconds: what the engine waits for, calls that may burn,
+    /// notes to be taken out, a crowd at the home CPU.
+    fn next_look(&self, has_notes: bool, is_crowded: bool) -> i64 {
+        let now = clock::boot_ns();
+        let within = |is_so: bool, ns: i64| if is_so { now + ns } else { i64::MAX };
+        let calls = within(!self.calls.is_empty(), TICK_NS);
+        let here = calls.min(within(has_notes, NOTES_NS)).min(within(is_crowded, CROWD_NS));
+        self.engine.next_wake().map_or(here, |at| at.min(here))
+    }
+
     fn worker_of(&self, ongoing: &Ongoing) -> Option<&Worker> {
         self.workers.get(ongoing.worker?).map(|worker| &**worker)
     }

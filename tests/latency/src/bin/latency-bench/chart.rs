@@ -54,8 +54,10 @@ pub(crate) fn draw(measured: &Measured, path: &Path) -> Result<(), Box<dyn Error
         .draw()?;
     for (index, (name, points)) in lines.into_iter().enumerate() {
         let colour = COLOURS[index % COLOURS.len()];
-        let line = chart.draw_series(LineSeries::new(points, colour.stroke_width(2)))?;
-        line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
+        // Where the colours begin again, lines are thin.
+        let style = colour.stroke_width(if index < COLOURS.len() { 3 } else { 1 });
+        let line = chart.draw_series(LineSeries::new(points, style))?;
+        line.label(name).legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], style));
     }
     chart
         .configure_series_labels()
