@@ -162,12 +162,21 @@ type CallFn = unsafe extern "C" fn(
     *const abi::snooze_call,
 ) -> abi::snooze_status;
 
-/// The names of this process's threads, as the kernel has them (at most 15 bytes): for seeing that an instance leaves none
-/// behind. Threads that end meanwhile are left out.
-pub fn thread_names() -> Vec<String> {
+/// Threads of this process whose names begin like this, as the kernel has them (15 bytes at most).
+pub fn threads(prefix: &str) -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    names.map(|name| name.trim_end().to_owned()).collect()
+    names.filter(|name| name.starts_with(prefix)).count()
+}
+
+/// Waits until no such thread is left, at most `patience`; gives how many still are. Waiting is needed because the kernel
+/// lists a thread for a moment after its end was waited for.
+pub fn threads_left(prefix: &str, patience: Duration) -> usize {
+    let ends = std::time::Instant::now() + patience;
+    while threads(prefix) > 0 && std::time::Instant::now() < ends {
+        std::thread::yield_now();
+    }
+    threads(prefix)
 }
 
 /// A host without an instance, for tests of what plugins are made from; what is logged to it is dropped.

@@ -118,10 +118,6 @@ fn keeper(address: SocketAddr, thread_name: &'static str) -> Keeper<Client> {
     keeper
 }
 
-fn has_thread(name: &str) -> bool {
-    testing::thread_names().iter().any(|thread| thread == name)
-}
-
 /// The kept connection; asked for again when it is being checked just then.
 fn taken(keeper: &Keeper<Client>) -> (Lease<'_, Client>, TcpStream) {
     let ends = std::time::Instant::now() + PATIENCE;
@@ -197,9 +193,9 @@ fn while_a_call_is_on_its_connection_is_the_only_one() {
 fn after_stop_there_is_no_thread_and_no_connection_and_it_can_start_again() {
     let server = Echo::start(None);
     let keeper = keeper(server.address, "keep-stop");
-    assert!(has_thread("keep-stop"));
+    assert_eq!(testing::threads("keep-stop"), 1);
     keeper.stop();
-    assert!(!has_thread("keep-stop"));
+    assert_eq!(testing::threads_left("keep-stop", PATIENCE), 0);
     server.wait("the end of the connection", |seen| seen.ended == 1);
     assert!(keeper.lease().take().is_none());
     let mut late = keeper.lease();
@@ -209,5 +205,5 @@ fn after_stop_there_is_no_thread_and_no_connection_and_it_can_start_again() {
     keeper.start();
     ask(&mut taken(&keeper).1).unwrap();
     drop(keeper);
-    assert!(!has_thread("keep-stop"));
+    assert_eq!(testing::threads_left("keep-stop", PATIENCE), 0);
 }

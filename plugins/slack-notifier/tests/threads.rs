@@ -4,14 +4,12 @@
 #[path = "../../http/tests/server/mod.rs"]
 mod server;
 
-use cloudsnooze_plugin::testing::{TestInstance, thread_names};
+use cloudsnooze_plugin::testing::{TestInstance, threads, threads_left};
 use serde_json::json;
 use server::{Answer, Server};
 use slack_notifier::SlackNotifier;
 
-fn keepers() -> usize {
-    thread_names().iter().filter(|name| name.starts_with("keep-")).count()
-}
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 #[test]
 fn deactivating_leaves_no_thread_whether_the_server_answers_or_not() {
@@ -20,8 +18,8 @@ fn deactivating_leaves_no_thread_whether_the_server_answers_or_not() {
     let instances = [&server, &silent].map(|server| {
         TestInstance::<SlackNotifier>::new(&json!({ "webhook_url": server.url("/services/hush") })).unwrap()
     });
-    assert_eq!(keepers(), 2);
+    assert_eq!(threads("keep-"), 2);
     drop(instances);
-    assert_eq!(keepers(), 0);
+    assert_eq!(threads_left("keep-", PATIENCE), 0);
     assert_eq!(server.calls().len(), 0, "keeping a connection ready must not post anything");
 }
