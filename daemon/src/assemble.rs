@@ -224,7 +224,7 @@ fn planned<I>(entry: &Entry<'_>, all: &[Subscription], instance: I) -> Result<Ha
         key: instance_key(&entry.name()),
         token,
         reentrant: false,
-        inline: Arc::default(),
+        inline: Inline::default(),
         instance,
     })
 }

@@ -4,6 +4,7 @@
 //! Inputs: parsed notices, operators' requests. Outputs: values and JSON text. Must never do I/O,
 //! read a clock or know that plugins exist.
 
+use cloudsnooze_abi as abi;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::borrow::Cow;
@@ -71,32 +72,39 @@ impl fmt::Display for EventId {
 
 /// Type of an event: dotted lower-case words, such as `cloud.spot.interrupt`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EventType(Cow<'static, str>);
+pub struct EventType {
+    text: Cow<'static, str>,
+    /// Follows from the text; kept, because comparing texts takes long between a notice and its handler.
+    kind: u32,
+    is_cancelled: bool,
+}
 
 impl EventType {
     /// `cloud.spot.interrupt`: the cloud takes the machine back.
-    pub const SPOT_INTERRUPT: Self = Self::known("cloud.spot.interrupt");
+    pub const SPOT_INTERRUPT: Self = Self::known("cloud.spot.interrupt", abi::SNOOZE_KIND_SPOT_INTERRUPT);
     /// `cloud.spot.rebalance`: elevated risk, no deadline.
-    pub const SPOT_REBALANCE: Self = Self::known("cloud.spot.rebalance");
+    pub const SPOT_REBALANCE: Self = Self::known("cloud.spot.rebalance", abi::SNOOZE_KIND_SPOT_REBALANCE);
     /// `cloud.autoscaling.terminate`: the group takes the machine out.
-    pub const AUTOSCALING_TERMINATE: Self = Self::known("cloud.autoscaling.terminate");
+    pub const AUTOSCALING_TERMINATE: Self =
+        Self::known("cloud.autoscaling.terminate", abi::SNOOZE_KIND_AUTOSCALING_TERMINATE);
     /// `cloud.instance.terminate`: the machine is deleted.
-    pub const INSTANCE_TERMINATE: Self = Self::known("cloud.instance.terminate");
+    pub const INSTANCE_TERMINATE: Self = Self::known("cloud.instance.terminate", abi::SNOOZE_KIND_INSTANCE_TERMINATE);
     /// `cloud.maintenance.reboot`
-    pub const MAINTENANCE_REBOOT: Self = Self::known("cloud.maintenance.reboot");
+    pub const MAINTENANCE_REBOOT: Self = Self::known("cloud.maintenance.reboot", abi::SNOOZE_KIND_MAINTENANCE_REBOOT);
     /// `cloud.maintenance.stop`
-    pub const MAINTENANCE_STOP: Self = Self::known("cloud.maintenance.stop");
+    pub const MAINTENANCE_STOP: Self = Self::known("cloud.maintenance.stop", abi::SNOOZE_KIND_MAINTENANCE_STOP);
     /// `cloud.maintenance.retire`
-    pub const MAINTENANCE_RETIRE: Self = Self::known("cloud.maintenance.retire");
+    pub const MAINTENANCE_RETIRE: Self = Self::known("cloud.maintenance.retire", abi::SNOOZE_KIND_MAINTENANCE_RETIRE);
     /// `cloud.maintenance.redeploy`
-    pub const MAINTENANCE_REDEPLOY: Self = Self::known("cloud.maintenance.redeploy");
+    pub const MAINTENANCE_REDEPLOY: Self =
+        Self::known("cloud.maintenance.redeploy", abi::SNOOZE_KIND_MAINTENANCE_REDEPLOY);
     /// `cloud.maintenance.freeze`
-    pub const MAINTENANCE_FREEZE: Self = Self::known("cloud.maintenance.freeze");
+    pub const MAINTENANCE_FREEZE: Self = Self::known("cloud.maintenance.freeze", abi::SNOOZE_KIND_MAINTENANCE_FREEZE);
     /// `system.shutdown`: the operating system is going down.
-    pub const SYSTEM_SHUTDOWN: Self = Self::known("system.shutdown");
+    pub const SYSTEM_SHUTDOWN: Self = Self::known("system.shutdown", abi::SNOOZE_KIND_SYSTEM_SHUTDOWN);
 
     /// The self-test's own: no configuration can name it, because it is not of the form of a type.
-    pub const SELF_TEST: Self = Self::known("(self-test)");
+    pub const SELF_TEST: Self = Self::known("(self-test)", abi::SNOOZE_KIND_OTHER);
 
     /// Every type that a source of this version can make, withdrawals aside.
     pub const KNOWN: [Self; 10] = [
@@ -112,8 +120,15 @@ impl EventType {
         Self::SYSTEM_SHUTDOWN,
     ];
 
-    const fn known(name: &'static str) -> Self {
-        Self(Cow::Borrowed(name))
+    const fn known(name: &'static str, kind: u32) -> Self {
+        Self { text: Cow::Borrowed(name), kind, is_cancelled: false }
+    }
+
+    fn of_text(text: Cow<'static, str>) -> Self {
+        let withdrawn = text.strip_suffix(".cancelled");
+        let plain = withdrawn.unwrap_or(&text);
+        let kind = Self::KNOWN.iter().find(|t| t.text == plain).map_or(abi::SNOOZE_KIND_OTHER, |t| t.kind);
+        Self { kind, is_cancelled: withdrawn.is_some(), text }
     }
 
     /// Checks the form: 1 to 128 bytes, words of `a-z 0-9 _ -` joined by single dots.
@@ -129,47 +144,34 @@ impl EventType {
                 "'{text}' is not an event type: expected lower-case words joined by dots, such as cloud.spot.interrupt"
             ));
         }
-        Ok(Self(Cow::Owned(text.to_owned())))
+        Ok(Self::of_text(Cow::Owned(text.to_owned())))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// The type of the event that withdraws this one.
     #[must_use]
     pub fn cancelled(&self) -> Self {
-        Self(Cow::Owned(format!("{}.cancelled", self.0)))
+        Self::of_text(Cow::Owned(format!("{}.cancelled", self.text)))
     }
 
     /// Whether this type withdraws another event.
     pub fn is_cancelled(&self) -> bool {
-        self.0.ends_with(".cancelled")
+        self.is_cancelled
     }
 
     /// Number of the type in the C ABI (`SNOOZE_KIND_*`); a withdrawal has that of what it withdraws.
     pub fn kind(&self) -> u32 {
-        use cloudsnooze_abi as abi;
-        match self.0.strip_suffix(".cancelled").unwrap_or(&self.0) {
-            "cloud.spot.interrupt" => abi::SNOOZE_KIND_SPOT_INTERRUPT,
-            "cloud.spot.rebalance" => abi::SNOOZE_KIND_SPOT_REBALANCE,
-            "cloud.maintenance.freeze" => abi::SNOOZE_KIND_MAINTENANCE_FREEZE,
-            "cloud.maintenance.reboot" => abi::SNOOZE_KIND_MAINTENANCE_REBOOT,
-            "cloud.maintenance.redeploy" => abi::SNOOZE_KIND_MAINTENANCE_REDEPLOY,
-            "cloud.maintenance.stop" => abi::SNOOZE_KIND_MAINTENANCE_STOP,
-            "cloud.maintenance.retire" => abi::SNOOZE_KIND_MAINTENANCE_RETIRE,
-            "cloud.instance.terminate" => abi::SNOOZE_KIND_INSTANCE_TERMINATE,
-            "cloud.autoscaling.terminate" => abi::SNOOZE_KIND_AUTOSCALING_TERMINATE,
-            "system.shutdown" => abi::SNOOZE_KIND_SYSTEM_SHUTDOWN,
-            _ => abi::SNOOZE_KIND_OTHER,
-        }
+        self.kind
     }
 }
 
 impl fmt::Display for EventType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -367,6 +369,14 @@ impl Event {
     /// Whether it is the self-test's: no handler of a configuration sees it, and nothing is kept of it.
     pub fn is_self_test(&self) -> bool {
         self.event_type == EventType::SELF_TEST
+    }
+
+    /// The same as a self-test's. Changed in place when nobody else has it.
+    #[must_use]
+    pub fn as_self_test(self: Arc<Self>) -> Arc<Self> {
+        let mut event = self;
+        Arc::make_mut(&mut event).event_type = EventType::SELF_TEST;
+        event
     }
 
     /// Seconds until the cloud acts, never negative; None when no time is known.

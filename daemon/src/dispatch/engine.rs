@@ -39,7 +39,9 @@ pub struct Job<I> {
     pub due_boot_ns: i64,
     /// Time granted, nanoseconds.
     pub budget_ns: i64,
-    /// Runs on the thread that decided, without a worker: the handler promised not to block.
+    /// When it was granted.
+    pub granted: Moment,
+    /// Runs on the thread that has the event, without a worker (`begin`): the handler promised not to block.
     pub inline: bool,
 }
 
@@ -51,7 +53,7 @@ impl<I> Clone for Job<I> {
 
 /// What is to be done.
 pub enum Act<I> {
-    /// Give the job to a free worker, or run it at once when it is `inline`.
+    /// Give the job to a free worker.
     Start(Job<I>),
     /// Tell the call to stop.
     Cancel {
@@ -144,24 +146,57 @@ impl<I> Engine<I> {
 
     /// Takes an event in.
     pub fn publish(&mut self, event: Arc<Event>, plan: Arc<Plan<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
-        let due_boot_ns = self.due(&event, &plan, now);
-        let seq = self.next_seq;
+        let (seq, due_boot_ns) = (self.next_seq, self.due(&event, &plan, now));
         self.next_seq += 1;
-        let mut run = Run {
+        let run = Run::new(seq, event, plan, due_boot_ns, now.boot_ns);
+        self.take_in(run, now, acts);
+    }
+
+    /// The first call of an event, ahead of all that is to be noted of it: when nothing else is in progress, and the
+    /// call needs no worker. Who makes it gives it to `publish_begun`, at the latest when it has ended.
+    pub fn begin(&mut self, event: &Arc<Event>, plan: &Plan<I>, now: Moment) -> Option<Job<I>> {
+        let handler = plan.first().filter(|handler| handler.inline.is_on())?;
+        if !(self.runs.is_empty() && self.running.is_empty()) {
+            return None;
+        }
+        let due_boot_ns = self.due(event, plan, now);
+        let (tier, end_boot_ns) = match handler.start {
+            Start::InOrder => (Some(0), now.boot_ns.saturating_add(plan.grant(0, due_boot_ns - now.boot_ns))),
+            Start::AtOnce => (None, due_boot_ns),
+        };
+        let deadline_boot_ns = end_boot_ns.min(now.boot_ns.saturating_add(handler.timeout_ns));
+        if deadline_boot_ns <= now.boot_ns {
+            return None;
+        }
+        let (call, seq, budget_ns) = (self.next_call, self.next_seq, deadline_boot_ns - now.boot_ns);
+        self.next_call += 1;
+        self.next_seq += 1;
+        let (event, handler) = (Arc::clone(event), Arc::clone(handler));
+        Some(Job {
+            call,
             seq,
             event,
+            handler,
+            tier,
+            deadline_boot_ns,
             due_boot_ns,
-            tier: 0,
-            tier_end_boot_ns: 0,
-            pending: plan.at_once.clone(),
-            in_order_running: 0,
-            at_once_running: 0,
-            outcomes: Vec::new(),
-            first_start: None,
-            withdrawn: false,
-            plan,
-        };
-        run.open_tier(now.boot_ns);
+            budget_ns,
+            granted: now,
+            inline: true,
+        })
+    }
+
+    /// Takes in the event of a call that `begin` gave.
+    pub fn publish_begun(&mut self, job: Job<I>, plan: Arc<Plan<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
+        let began_boot_ns = job.granted.boot_ns;
+        let mut run = Run::new(job.seq, Arc::clone(&job.event), plan, job.due_boot_ns, began_boot_ns);
+        run.pending.retain(|handler| !Arc::ptr_eq(handler, &job.handler));
+        run.count_start(&job.handler);
+        self.running.push(Running { job, started_boot_ns: began_boot_ns, cancelled: None });
+        self.take_in(run, now, acts);
+    }
+
+    fn take_in(&mut self, run: Run<I>, now: Moment, acts: &mut Vec<Act<I>>) {
         // Most severe first, then oldest: the order in which workers are given out.
         let at = self.runs.partition_point(|r| r.event.severity >= run.event.severity);
         self.runs.insert(at, run);
@@ -331,16 +366,15 @@ impl<I> Engine<I> {
                     at += 1;
                     continue;
                 }
-                let inline = handler.inline.is_on();
-                if self.free_workers == 0 && !inline {
+                if self.free_workers == 0 {
                     if let Some(less) = self.running.iter_mut().min_by_key(|r| r.job.event.severity) {
                         supersede(less, &run.event, now, acts);
                     }
                     return;
                 }
-                self.free_workers -= usize::from(!inline);
+                self.free_workers -= 1;
                 let handler = run.pending.remove(at);
-                let job = run.job(self.next_call, handler, inline, now.boot_ns);
+                let job = run.job(self.next_call, handler, now);
                 self.next_call += 1;
                 acts.push(Act::Start(job.clone()));
                 self.running.push(Running { job, started_boot_ns: now.boot_ns, cancelled: None });
@@ -364,6 +398,25 @@ fn supersede<I>(running: &mut Running<I>, by: &Event, now: Moment, acts: &mut Ve
 }
 
 impl<I> Run<I> {
+    fn new(seq: u64, event: Arc<Event>, plan: Arc<Plan<I>>, due_boot_ns: i64, now_ns: i64) -> Self {
+        let mut run = Self {
+            seq,
+            event,
+            due_boot_ns,
+            tier: 0,
+            tier_end_boot_ns: 0,
+            pending: plan.at_once.clone(),
+            in_order_running: 0,
+            at_once_running: 0,
+            outcomes: Vec::new(),
+            first_start: None,
+            withdrawn: false,
+            plan,
+        };
+        run.open_tier(now_ns);
+        run
+    }
+
     /// When the cloud acts, or the time assumed.
     fn end_boot_ns(&self) -> i64 {
         self.event.effective.map_or(self.due_boot_ns, |e| e.boot_ns)
@@ -441,8 +494,9 @@ impl<I> Run<I> {
         self.outcomes.push(outcome);
     }
 
-    fn job(&mut self, call: u64, handler: Arc<Handler<I>>, inline: bool, now_ns: i64) -> Job<I> {
-        let tier = match handler.start {
+    /// One more call of this event runs. Gives the tier it belongs to.
+    fn count_start(&mut self, handler: &Handler<I>) -> Option<usize> {
+        match handler.start {
             Start::InOrder => {
                 self.in_order_running += 1;
                 Some(self.tier)
@@ -451,11 +505,26 @@ impl<I> Run<I> {
                 self.at_once_running += 1;
                 None
             }
-        };
-        let deadline_boot_ns = self.end_of(&handler).min(now_ns.saturating_add(handler.timeout_ns));
+        }
+    }
+
+    fn job(&mut self, call: u64, handler: Arc<Handler<I>>, now: Moment) -> Job<I> {
+        let tier = self.count_start(&handler);
+        let deadline_boot_ns = self.end_of(&handler).min(now.boot_ns.saturating_add(handler.timeout_ns));
         let (event, due_boot_ns) = (Arc::clone(&self.event), self.due_boot_ns);
-        let budget_ns = deadline_boot_ns - now_ns;
-        Job { call, seq: self.seq, event, handler, tier, deadline_boot_ns, due_boot_ns, budget_ns, inline }
+        let budget_ns = deadline_boot_ns - now.boot_ns;
+        Job {
+            call,
+            seq: self.seq,
+            event,
+            handler,
+            tier,
+            deadline_boot_ns,
+            due_boot_ns,
+            budget_ns,
+            granted: now,
+            inline: false,
+        }
     }
 
     fn note_start(&mut self, at: i64) {

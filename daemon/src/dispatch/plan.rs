@@ -6,6 +6,7 @@
 use super::budget::{self, Want};
 use crate::event::{EventType, Pattern};
 use crate::host::Instance;
+use cloudsnooze_abi as abi;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +23,6 @@ pub enum Start {
 }
 
 /// One handler of the configuration: an instance and how it is to be called.
-#[derive(Clone)]
 pub struct Handler<I = Arc<Instance>> {
     /// The plugin's name.
     pub name: String,
@@ -50,7 +50,7 @@ pub struct Handler<I = Arc<Instance>> {
     pub reentrant: bool,
     /// Whether it runs on the thread that has the event, without a hand-over: its class promised not to block.
     /// Turned off for good when it breaks the promise.
-    pub inline: Arc<Inline>,
+    pub inline: Inline,
     /// The instance.
     pub instance: I,
 }
@@ -70,8 +70,8 @@ pub struct Inline {
 
 impl Inline {
     /// As the handler's class promised, or not.
-    pub fn new(on: bool) -> Arc<Self> {
-        Arc::new(Self { on: AtomicBool::new(on), overruns: AtomicU32::new(0) })
+    pub fn new(on: bool) -> Self {
+        Self { on: AtomicBool::new(on), overruns: AtomicU32::new(0) }
     }
 
     /// Whether it runs inline now.
@@ -102,6 +102,8 @@ pub struct Plan<I = Arc<Instance>> {
     pub at_once: Vec<Arc<Handler<I>>>,
     /// Time assumed when a notice names none, nanoseconds.
     pub assumed_ns: i64,
+    /// The handler that starts before all others.
+    first: Option<Arc<Handler<I>>>,
     /// What each tier asks of the budget, ready for when an event is there.
     wants: Vec<Want>,
 }
@@ -116,7 +118,8 @@ pub fn instance_key(instance_name: &str) -> [u8; 16] {
 impl<I> Plan<I> {
     fn new(tiers: Vec<Tier<I>>, at_once: Vec<Arc<Handler<I>>>, assumed_ns: i64) -> Self {
         let wants = tiers.iter().map(Tier::want).collect();
-        Self { tiers, at_once, assumed_ns, wants }
+        let first = at_once.first().or_else(|| tiers.first()?.handlers.first()).cloned();
+        Self { tiers, at_once, assumed_ns, first, wants }
     }
 
     /// Whether nothing would run.
@@ -127,6 +130,11 @@ impl<I> Plan<I> {
     /// Every handler: those that start at once first, then tier by tier.
     pub fn handlers(&self) -> impl Iterator<Item = &Arc<Handler<I>>> {
         self.at_once.iter().chain(self.tiers.iter().flat_map(|t| &t.handlers))
+    }
+
+    /// The handler that starts before all others.
+    pub fn first(&self) -> Option<&Arc<Handler<I>>> {
+        self.first.as_ref()
     }
 
     /// Most handlers that can run at the same time.
@@ -146,9 +154,9 @@ impl<I> Plan<I> {
 }
 
 impl Plan {
-    /// The plan of the self-test: one handler that is called like any other, whose start is what is measured, and
-    /// after it the same inline, to keep that way warm too.
-    pub fn self_test(instance: &Arc<Instance>) -> Self {
+    /// The plans of the self-test: one of a handler that is called like any other, whose start is what is measured,
+    /// and one of the same inline, to keep that way warm too.
+    pub fn self_tests(instance: &Arc<Instance>) -> [Arc<Self>; 2] {
         let handler = |inline: bool| Handler {
             name: instance.name.clone(),
             instance_name: instance.name.clone(),
@@ -165,8 +173,10 @@ impl Plan {
             inline: Inline::new(inline),
             instance: Arc::clone(instance),
         };
-        let tier = |inline: bool| Tier { priority: 0, handlers: vec![Arc::new(handler(inline))] };
-        Self::new(vec![tier(false), tier(true)], Vec::new(), SELF_TEST_NS)
+        [false, true].map(|inline| {
+            let tier = Tier { priority: 0, handlers: vec![Arc::new(handler(inline))] };
+            Arc::new(Self::new(vec![tier], Vec::new(), SELF_TEST_NS))
+        })
     }
 }
 
@@ -182,8 +192,14 @@ impl<I> Tier<I> {
 pub struct Plans<I = Arc<Instance>> {
     handlers: Vec<Arc<Handler<I>>>,
     assumed: Vec<(Pattern, i64)>,
+    /// The plan of each known type, by its kind, for the way from a notice to its handler: no text is compared.
+    known: [Option<Arc<Plan<I>>>; KINDS],
+    /// The others that can be foreseen.
     ready: HashMap<EventType, Arc<Plan<I>>>,
 }
+
+/// Numbers of kinds, `SNOOZE_KIND_OTHER` included.
+const KINDS: usize = abi::SNOOZE_KIND_SYSTEM_SHUTDOWN as usize + 1;
 
 /// Seconds assumed when neither notice nor configuration names a time.
 const ASSUMED_NS: i64 = 300_000_000_000;
@@ -193,11 +209,14 @@ impl<I> Plans<I> {
     /// configuration.
     pub fn new(handlers: Vec<Handler<I>>, assumed: Vec<(Pattern, i64)>) -> Self {
         let handlers: Vec<_> = handlers.into_iter().map(Arc::new).collect();
-        let mut plans = Self { handlers, assumed, ready: HashMap::new() };
+        let mut plans = Self { handlers, assumed, known: std::array::from_fn(|_| None), ready: HashMap::new() };
         let exact = plans.handlers.iter().filter_map(|h| EventType::parse(h.pattern.as_str()).ok());
         let types: Vec<EventType> = EventType::KNOWN.into_iter().chain(exact).collect();
         for event_type in types.into_iter().flat_map(|t| [t.cancelled(), t]) {
             let plan = Arc::new(plans.make(&event_type));
+            if let Some(known) = plans.known.get_mut(index(&event_type)) {
+                *known = Some(Arc::clone(&plan));
+            }
             plans.ready.insert(event_type, plan);
         }
         plans
@@ -205,7 +224,11 @@ impl<I> Plans<I> {
 
     /// The plan of a type. Types that nobody could foresee (`custom.*` under a pattern) are planned now.
     pub fn of(&self, event_type: &EventType) -> Arc<Plan<I>> {
-        self.ready.get(event_type).map_or_else(|| Arc::new(self.make(event_type)), Arc::clone)
+        let plan = match self.known.get(index(event_type)) {
+            Some(Some(plan)) => Some(plan),
+            _ => self.ready.get(event_type),
+        };
+        plan.map_or_else(|| Arc::new(self.make(event_type)), Arc::clone)
     }
 
     /// Every handler of the configuration.
@@ -244,6 +267,15 @@ impl<I> Plans<I> {
     }
 }
 
+/// Where the plan of a known type stands; beyond the end for any other.
+fn index(event_type: &EventType) -> usize {
+    match event_type.kind() {
+        abi::SNOOZE_KIND_OTHER => usize::MAX,
+        _ if event_type.is_cancelled() => usize::MAX,
+        kind => kind as usize,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +294,7 @@ mod tests {
             key: instance_key(name),
             token: 0,
             reentrant: false,
-            inline: Arc::default(),
+            inline: Inline::default(),
             instance: (),
         }
     }
@@ -295,6 +327,15 @@ mod tests {
         assert_eq!((plan.at_once.len(), plan.width(), plan.assumed_ns), (1, 3, 7));
         assert!(shape(&plans, "custom.thing").is_empty());
         assert_eq!(plans.of(&EventType::parse("custom.thing").expect("type")).at_once.len(), 1);
+    }
+
+    #[test]
+    fn every_known_type_has_a_place_of_its_own_and_a_withdrawal_none() {
+        let mut places: Vec<usize> = EventType::KNOWN.iter().map(index).collect();
+        places.sort_unstable();
+        assert_eq!(places, (1..KINDS).collect::<Vec<_>>());
+        assert!(EventType::KNOWN.iter().all(|known| index(&known.cancelled()) >= KINDS));
+        assert!(index(&EventType::SELF_TEST) >= KINDS);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The threads of dispatch: workers that call handlers (`crew`), a timer that keeps their deadlines
-//! (`timer`), a clerk that takes the orders of normal threads, an attendant at normal priority for what
-//! may wait.
+//! (`timer`), calls that need no worker (`inline`), a clerk that takes the orders of normal threads, an
+//! attendant at normal priority for what may wait.
 //!
 //! Inputs: published events. Outputs: notes in the outbox. Threads: `publish`, `moved` and `withdrawn`
 //! are called by real-time source threads only, because they take the lock that workers take; normal
@@ -13,6 +13,7 @@
 //! others by the timer, which lives on those and stands above them all.
 
 mod crew;
+mod inline;
 mod timer;
 
 use super::engine::{Act, Engine, Job, Settings};
@@ -20,13 +21,13 @@ use super::outbox::{Note, Outbox};
 use super::plan::Plan;
 use super::run::{self, Desk};
 use crate::event::{Event, EventId, Moment, Severity};
-use crate::host::{CallCell, Instance};
+use crate::host::{CallCell, Instance, stock_up};
 use crate::queue::Queue;
 use crate::sys::clock;
 use crate::sys::sched::{self, Class, Grant};
 use crew::{Task, Worker};
 use crossbeam_queue::ArrayQueue;
-use std::collections::VecDeque;
+use inline::Begun;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -86,7 +87,7 @@ pub enum Order {
 /// A call that was handed over.
 struct Ongoing {
     call: u64,
-    /// None: it runs inline.
+    /// None: the thread that published the event makes it.
     worker: Option<usize>,
     instance: Shared,
     /// What the plugin holds a pointer to.
@@ -102,8 +103,8 @@ struct State {
     idle: Vec<usize>,
     calls: Vec<Ongoing>,
     acts: Vec<Act<Shared>>,
-    /// Jobs for the thread that holds the state, once it has let go of it.
-    inline: VecDeque<(Job<Shared>, Arc<CallCell>)>,
+    /// A call that runs ahead of what is noted of its event.
+    begun: Option<Begun>,
     /// Jobs handed to workers since the lock was taken.
     handed: usize,
     /// What happened since the timer last took it to the outbox, in order.
@@ -159,7 +160,7 @@ impl Pool {
             idle: Vec::with_capacity(room),
             calls: Vec::with_capacity(room),
             acts: Vec::with_capacity(64),
-            inline: VecDeque::with_capacity(room),
+            begun: None,
             handed: 0,
             notes: Vec::with_capacity(NOTES_ROOM),
             timer_looks_at: i64::MAX,
@@ -208,6 +209,11 @@ impl Pool {
     /// run on the calling thread before this returns.
     pub fn publish(&self, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
         let mut state = self.lock();
+        if let Some((job, cell)) = self.begin(&mut state, &event, &plan) {
+            drop(state);
+            let state = self.run_inline(&job, cell);
+            return self.let_go(state, Role::Publisher);
+        }
         // Told of first, written down last: nothing that can wait stands before the handler.
         let first_note = state.notes.len();
         // The queue is for when there is a crowd.
@@ -294,6 +300,14 @@ impl Pool {
     /// would be a system call, and an interrupt of another CPU, between a notice and its handler. It is held
     /// for microseconds; who finds it taken looks again, and gives way in case the holder needs this CPU.
     fn lock(&self) -> MutexGuard<'_, State> {
+        let mut state = self.lock_as_it_is();
+        if state.begun.is_some() {
+            self.catch_up(&mut state);
+        }
+        state
+    }
+
+    fn lock_as_it_is(&self) -> MutexGuard<'_, State> {
         loop {
             for _ in 0..LOOKS {
                 match self.0.state.try_lock() {
@@ -347,21 +361,14 @@ impl Pool {
 
     /// The worker that became free last has the warmest cache.
     fn hand_over(state: &mut State, job: Job<Shared>) {
-        let worker = if job.inline { None } else { state.idle.pop() };
-        if worker.is_none() && !job.inline {
-            return;
-        }
+        let Some(number) = state.idle.pop() else { return };
         let (instance, cell) = (Arc::clone(&job.handler.instance), run::open(&job, 1));
+        let (told, now_ns) = (job.clone(), clock::boot_ns());
+        let worker = Some(number);
         state.calls.push(Ongoing { call: job.call, worker, instance, cell: Arc::clone(&cell), cancelled: None });
-        match worker {
-            Some(number) => {
-                let (told, now_ns) = (job.clone(), clock::boot_ns());
-                state.workers[number].give_call(job, cell, now_ns);
-                state.handed += 1;
-                state.notes.push(Note::Started(told, now_ns));
-            }
-            None => state.inline.push_back((job, cell)),
-        }
+        state.workers[number].give_call(job, cell, now_ns);
+        state.handed += 1;
+        state.notes.push(Note::Started(told, now_ns));
     }
 
     fn give_up(&self, state: &mut State, call: u64) {
@@ -380,51 +387,24 @@ impl Pool {
         }
     }
 
-    /// Lets go of the state and does what was left for afterwards: jobs that run on this very thread, the
-    /// timer's attention, and way for the workers that were woken.
-    fn let_go<'a>(&'a self, mut state: MutexGuard<'a, State>, role: Role) {
-        loop {
-            let inline = state.inline.pop_front();
-            let handed = std::mem::take(&mut state.handed);
-            // Somebody may have to wait for the home CPU behind somebody else: the timer is to see to it.
-            let crowded = handed > 0 && state.calls.len() > 1;
-            // An inline call is not worth a wake-up before it; should it hang, `look_after` sees to it.
-            let timer_is_late = (crowded || inline.is_none()) && Self::timer_is_late(&mut state, crowded);
-            drop(state);
-            if timer_is_late && crowded {
-                self.wake_timer();
-            }
-            if let Some((job, cell)) = inline {
-                state = self.run_inline(&job, cell);
-                continue;
-            }
-            if handed > 0 && role == Role::Publisher {
-                sched::give_way();
-            }
-            if timer_is_late && !crowded {
-                self.wake_timer();
-            }
-            return;
+    /// Lets go of the state and does what was left for afterwards: the timer's attention, and way for the workers
+    /// that were woken.
+    fn let_go(&self, mut state: MutexGuard<'_, State>, role: Role) {
+        let handed = std::mem::take(&mut state.handed);
+        // Somebody may have to wait for the home CPU behind somebody else: the timer is to see to it.
+        let crowded = handed > 0 && state.calls.len() > 1;
+        let timer_is_late = Self::timer_is_late(&mut state, crowded);
+        drop(state);
+        if timer_is_late && crowded {
+            self.wake_timer();
         }
-    }
-
-    /// Runs a job on this thread and brings its outcome home. Gives the state, locked again.
-    fn run_inline(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> MutexGuard<'_, State> {
-        let finished = self.attempt(job, cell);
-        let took_ns = finished.ended_boot_ns - finished.started_boot_ns;
-        let broke_promise = took_ns > crew::INLINE_MAX_NS && job.handler.inline.overran();
-        let mut state = self.lock();
-        state.notes.push(Note::Started(job.clone(), finished.started_boot_ns));
-        if broke_promise {
-            state.notes.push(Note::Misbehaves { instance: job.handler.instance_name.clone() });
+        if handed > 0 && role == Role::Publisher {
+            sched::give_way();
         }
-        let Some(at) = state.calls.iter().position(|c| c.call == job.call) else {
-            state.notes.push(crew::late(job, &finished));
-            return state;
-        };
-        state.calls.swap_remove(at);
-        self.take_home(&mut state, job.call, finished);
-        state
+        if timer_is_late && !crowded {
+            self.wake_timer();
+        }
+        stock_up();
     }
 
     fn take_home(&self, state: &mut State, call: u64, finished: super::report::Finished) {

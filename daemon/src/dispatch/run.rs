@@ -27,7 +27,7 @@ pub trait Desk {
 /// Runs the job to its end, `cell` being the call of the first attempt.
 pub fn run(job: &Job<Arc<Instance>>, mut cell: Arc<CallCell>, desk: &impl Desk, grace: Duration) -> Finished {
     let instance = &job.handler.instance;
-    let delivery = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
+    let delivery = Delivery::new(Arc::clone(&job.event), job.seq, job.granted);
     // The last thing before the plugin's own code: what is measured as its start must not flatter us.
     let started_boot_ns = clock::boot_ns();
     let mut answer = instance.handle(&delivery, &cell, grace);

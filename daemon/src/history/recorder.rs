@@ -179,10 +179,11 @@ impl Recorder {
     }
 
     fn take(&self, note: Note) {
-        // A self-test leaves nothing behind but its time.
+        // A self-test leaves nothing behind but its time; the inline one only keeps that way warm.
         if note.event().is_some_and(|event| event.is_self_test()) {
             if let Note::Done(closed) = note
                 && let Some(started) = closed.first_start
+                && closed.outcomes.iter().all(|outcome| !outcome.handler.inline.is_on())
             {
                 lock(&self.self_tests).took(started, started - closed.event.detected.boot_ns);
             }

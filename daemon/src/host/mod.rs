@@ -20,6 +20,6 @@ pub mod services;
 pub mod state;
 pub mod trust;
 
-pub use delivery::{Answer, CallCell, Delivery, Status};
+pub use delivery::{Answer, CallCell, Delivery, Status, stock_up};
 pub use instance::{Instance, InstanceSpec};
 pub use refusal::Refusal;

@@ -30,10 +30,9 @@ pub const KEYS_MAX: usize = 256;
 
 /// What a reading means.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "made once a reading and taken apart at once")]
 pub enum Verdict {
     /// A notice not told before: publish this event.
-    New(Event),
+    New(Arc<Event>),
     /// Nothing to tell.
     Same,
     /// An event told before has another deadline.
@@ -44,7 +43,7 @@ pub enum Verdict {
         effective: Moment,
     },
     /// An event told before is withdrawn: publish this event, which names it.
-    Cancelled(Event),
+    Cancelled(Arc<Event>),
 }
 
 /// What it means that a notice is no longer there.
@@ -156,7 +155,7 @@ impl Reviser {
             return Verdict::Same;
         }
         entry.state = State::Withdrawn;
-        Verdict::Cancelled(Event {
+        Verdict::Cancelled(Arc::new(Event {
             id: EventId::at(now.wall_ns),
             event_type: kind.cancelled(),
             source: self.source.clone(),
@@ -172,7 +171,7 @@ impl Reviser {
             cancels: Some(entry.id),
             raw,
             extra: Map::new(),
-        })
+        }))
     }
 
     fn new_event(&mut self, notice: Notice, machine: &Arc<Machine>, now: Moment) -> Verdict {
@@ -180,7 +179,7 @@ impl Reviser {
         let Notice { kind, key, action, notice_kind, stated_wall_ns, effective, raw, severity, .. } = notice;
         let provider = key.provider.clone();
         self.remember(Entry { key, id, stated_wall_ns, read: effective, told: effective, state: State::Standing });
-        Verdict::New(Event {
+        Verdict::New(Arc::new(Event {
             id,
             event_type: kind,
             source: self.source.clone(),
@@ -196,7 +195,7 @@ impl Reviser {
             cancels: None,
             raw: Some(raw),
             extra: Map::new(),
-        })
+        }))
     }
 
     /// Makes room by forgetting the oldest notice that no longer stands, else the oldest.
@@ -275,7 +274,7 @@ mod tests {
         }
     }
 
-    fn new(verdict: Verdict) -> Event {
+    fn new(verdict: Verdict) -> Arc<Event> {
         match verdict {
             Verdict::New(event) => event,
             other => panic!("expected New, found {other:?}"),

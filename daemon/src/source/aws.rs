@@ -241,6 +241,7 @@ impl AwsSource {
     /// the caches meanwhile; it is cheaper to fetch it now, some microseconds before the question, than after the
     /// answer.
     fn wake_the_way(&self, sink: &mut impl Sink) {
+        sink.round_begins();
         if self.self_test {
             self.watch.self_test(sink);
         }

@@ -6,7 +6,7 @@
 use super::aws::PollError;
 use super::reply::Found;
 use super::{Sink, deliver};
-use crate::event::{EventType, Machine, Moment};
+use crate::event::{Machine, Moment};
 use crate::normalise::aws as parse;
 use crate::normalise::deadline::cloud_now;
 use crate::normalise::revise::{Absence, Reviser, Verdict};
@@ -41,7 +41,7 @@ impl Watch {
         if let Ok(Some(notice)) = read
             && let Verdict::New(event) = Reviser::new("self-test").observe(notice, &self.machine, local)
         {
-            sink.self_test(crate::event::Event { event_type: EventType::SELF_TEST, ..event });
+            sink.self_test(event.as_self_test());
         }
     }
 
@@ -138,10 +138,10 @@ mod tests {
     use crate::event::{Event, EventId};
 
     #[derive(Default)]
-    struct Caught(Vec<Event>);
+    struct Caught(Vec<Arc<Event>>);
 
     impl Sink for Caught {
-        fn publish(&mut self, event: Event) {
+        fn publish(&mut self, event: Arc<Event>) {
             panic!("the self-test published {}", event.event_type);
         }
 
@@ -149,7 +149,7 @@ mod tests {
             panic!("the self-test moved {id}");
         }
 
-        fn self_test(&mut self, event: Event) {
+        fn self_test(&mut self, event: Arc<Event>) {
             self.0.push(event);
         }
     }
@@ -159,6 +159,6 @@ mod tests {
         let (watch, mut caught) = (Watch::new(Reviser::new("test")), Caught::default());
         (0..3).for_each(|_| watch.self_test(&mut caught));
         assert_eq!(caught.0.len(), 3);
-        assert!(caught.0.iter().all(Event::is_self_test));
+        assert!(caught.0.iter().all(|event| event.is_self_test()));
     }
 }

@@ -20,18 +20,22 @@ pub use health::Health;
 
 use crate::event::{Event, EventId, Moment};
 use crate::normalise::revise::Verdict;
+use std::sync::Arc;
 
 /// Where a source's events go. Called on the source's own thread, between reading a notice and anything
 /// else, so an implementation must not block, log or touch a disk.
 pub trait Sink: Send {
     /// A new event, or one of a `*.cancelled` type that withdraws an earlier one (`Event::cancels`).
-    fn publish(&mut self, event: Event);
+    fn publish(&mut self, event: Arc<Event>);
 
     /// The deadline of an event published before is another now.
     fn moved(&mut self, id: EventId, effective: Moment);
 
+    /// A round of polls begins: there is time to look whether what is held ready is still what is wanted.
+    fn round_begins(&mut self) {}
+
     /// A self-test: an event that goes the whole way and that no handler sees. May be let fall.
-    fn self_test(&mut self, _event: Event) {}
+    fn self_test(&mut self, _event: Arc<Event>) {}
 }
 
 /// Hands a verdict to the sink. Gives what to log afterwards, where nobody else will: in words.

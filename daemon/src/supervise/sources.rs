@@ -14,7 +14,7 @@ use crate::normalise::revise::Reviser;
 use crate::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
 use crate::source::{Control, Health, Sink};
 use crate::sys::clock;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -48,27 +48,34 @@ impl Sources {
 /// Publishes what a source finds: the plan is ready, the pool takes it at once.
 struct ToPool {
     pool: Pool,
-    plans: Arc<ArcSwap<Plans>>,
-    self_test: Arc<Plan>,
+    plans: Cache<Arc<ArcSwap<Plans>>, Arc<Plans>>,
+    self_tests: [Arc<Plan>; 2],
 }
 
 impl Sink for ToPool {
-    fn publish(&mut self, event: Event) {
+    fn publish(&mut self, event: Arc<Event>) {
         if let Some(withdrawn) = event.cancels {
             self.pool.withdrawn(withdrawn);
         }
         let plan = self.plans.load().of(&event.event_type);
-        self.pool.publish(Arc::new(event), plan);
+        self.pool.publish(event, plan);
     }
 
     fn moved(&mut self, id: EventId, effective: Moment) {
         self.pool.moved(id, effective);
     }
 
-    fn self_test(&mut self, event: Event) {
+    fn round_begins(&mut self) {
+        // Lets go of the plans before a reload, whose plugins wait to be retired.
+        self.plans.load();
+    }
+
+    fn self_test(&mut self, event: Arc<Event>) {
         // What runs matters more, and would be measured along with it.
-        if self.pool.events_busy() == 0 {
-            self.pool.publish(Arc::new(event), Arc::clone(&self.self_test));
+        for plan in &self.self_tests {
+            if self.pool.events_busy() == 0 {
+                self.pool.publish(Arc::clone(&event), Arc::clone(plan));
+            }
         }
     }
 }
@@ -113,8 +120,8 @@ pub(super) fn start(
     let source = source.map_err(|e| format!("sources.aws.endpoint: {e}"))?;
     let health = AwsSource::health();
     let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
-    let self_test = Arc::new(Plan::self_test(&probe));
-    let mut sink = ToPool { pool: pool.clone(), plans: Arc::clone(plans), self_test };
+    let self_tests = Plan::self_tests(&probe);
+    let mut sink = ToPool { pool: pool.clone(), plans: Cache::new(Arc::clone(plans)), self_tests };
     let (publisher, seen_by, log) = (pool.clone(), Arc::clone(&health), Arc::clone(log));
     let body = move || {
         publisher.join_publishers();

@@ -24,16 +24,15 @@ const TWO_MINUTES: Duration = Duration::from_secs(120);
 const SECOND_NS: i64 = 1_000_000_000;
 
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "a handful a test")]
 enum Told {
-    Event(Event),
+    Event(Arc<Event>),
     Moved(EventId, Moment),
 }
 
 struct Channel(Sender<Told>);
 
 impl Sink for Channel {
-    fn publish(&mut self, event: Event) {
+    fn publish(&mut self, event: Arc<Event>) {
         let _ = self.0.send(Told::Event(event));
     }
 
@@ -70,7 +69,7 @@ impl Running {
         told.unwrap_or_else(|| panic!("nothing was told; {}", self.report()))
     }
 
-    fn event(&mut self, event_type: &str) -> Event {
+    fn event(&mut self, event_type: &str) -> Arc<Event> {
         match self.next() {
             Told::Event(event) if event.event_type.as_str() == event_type => event,
             other => panic!("expected {event_type}, found {other:?}"),

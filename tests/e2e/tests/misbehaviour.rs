@@ -229,6 +229,56 @@ fn a_handler_that_does_not_stop_is_abandoned_and_its_instance_quarantined() {
     stage.ends_well();
 }
 
+/// A handler that promised not to block, is the first of its event, and hangs all the same: it hangs on the thread that has
+/// the event, before anything else of it has begun.
+#[test]
+fn a_broken_promise_not_to_block_is_found_and_the_rest_still_run() {
+    let cases = [Case { handler: json!({"timeout_seconds": 0.4, "verify": false}), ..mode("deaf", "promises") }];
+    let make = |zoo: &Zoo| drop(zoo.c("misbehaves.c", "promises.so", &PROMISES));
+    let Some(stage) = Stage::open("a broken promise not to block", &[], make, &cases) else { return };
+    // Behind another it hangs on the worker that ended the tier before it.
+    stage.for_good(&cases[0], &expected("abandoned", "did not stop within 700 ms of being cancelled"), QUARANTINED);
+
+    let Some(zoo) = Zoo::open("a broken promise of the first handler", &["cc"]) else { return };
+    make(&zoo);
+    zoo.c("misbehaves.c", "after.so", &["-DNAME=\"after\""]);
+    let file = zoo.join("first.lines");
+    let handlers = json!([
+        {"name": "promises", "priority": 90, "timeout_seconds": 0.4, "verify": false, "config": {"mode": "deaf", "file": file}},
+        {"name": "after", "priority": 10, "config": {"mode": "", "file": file}},
+    ]);
+    let config =
+        json!({"event_handlers": {"custom.first": {"plugins": handlers}}, "dispatch": {"cancel_grace_ms": GRACE_MS}});
+    let builder = DaemonBuilder::new(zoo.bin()).config(config).plugin_directory(zoo.path());
+    let stage = Stage { daemon: builder.start().expect("the daemon started"), zoo };
+    let told = stage.daemon.snooze_json(&["simulate", "custom.first", "--in", "120s", "--json"]).expect("an event");
+    let id = told["event_id"].as_str().expect("its id").to_owned();
+    let report = wait::until("the report", LIMIT, || {
+        let report = stage.daemon.snooze_json(&["report", &id, "--json"]).ok()?;
+        (report["state"] == "completed").then_some(report)
+    });
+    let report = report.expect("a completed event");
+    let ended = [0, 1].map(|n| (report["handlers"][n]["handler"].clone(), report["handlers"][n]["status"].clone()));
+    assert_eq!(ended, [(json!("promises"), json!("abandoned")), (json!("after"), json!("handled"))], "{report:#}");
+    assert!(number(&report["handlers"][1], "start_ms") < 400.0 + f64::from(GRACE_MS) + SOON_MS, "{report:#}");
+    stage.is_logged("an inline handler does not come home");
+    let status = stage.daemon.snooze_json(&["status", "--json"]).expect("a status");
+    assert!(status["problems"].to_string().contains("hangs in it"), "{status:#}");
+    stage.ends_well();
+}
+
+/// A C plugin that promises not to block.
+const PROMISES: [&str; 2] = ["-DNAME=\"promises\"", "-DCAPS=SNOOZE_CAP_REALTIME"];
+
+#[test]
+fn handlers_that_keep_their_promise_not_to_block_run_like_others() {
+    let cases = [Case { handler: json!({"verify": false}), ..mode("declines", "promises") }];
+    let make = |zoo: &Zoo| drop(zoo.c("misbehaves.c", "promises.so", &PROMISES));
+    let Some(stage) = Stage::open("handlers that keep their promise", &[], make, &cases) else { return };
+    stage.once(&cases[0], &expected("declined", ""));
+    stage.ends_well();
+}
+
 #[test]
 fn a_plugin_that_hangs_in_on_cancel_keeps_no_other_from_being_told() {
     let cases = [hasty(mode("hangs-in-on_cancel", "misbehaves")), hasty(mode("obeys", "misbehaves-py"))];

@@ -6,6 +6,7 @@
 
 use crate::slot::Slots;
 use crate::stage::{self, RT_PRIORITY};
+use arc_swap::{ArcSwap, Cache};
 use cloudsnooze::dispatch::engine::Settings;
 use cloudsnooze::dispatch::outbox::Outbox;
 use cloudsnooze::dispatch::plan::{Handler, Inline, Plan, Plans, Start, instance_key};
@@ -18,6 +19,7 @@ use cloudsnooze::normalise::{Reading, aws};
 use cloudsnooze::sys::sched::Grant;
 use cloudsnooze::sys::{clock, memory};
 use serde_json::json;
+use std::cell::RefCell;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,8 +47,8 @@ pub struct Wish {
 /// A running pool with its plans.
 pub struct Ours {
     pool: Pool,
-    plans: Plans,
-    self_test: Arc<Plan>,
+    plans: RefCell<Cache<Arc<ArcSwap<Plans>>, Arc<Plans>>>,
+    self_tests: [Arc<Plan>; 2],
     slots: Slots,
     machine: Arc<Machine>,
 }
@@ -81,8 +83,9 @@ impl Ours {
             zone: "eu-west-1a".into(),
             region: "eu-west-1".into(),
         };
-        let self_test = Arc::new(Plan::self_test(&probe::instance(&log).map_err(io::Error::other)?));
-        Ok(Self { pool, plans, self_test, slots, machine: Arc::new(machine) })
+        let self_tests = Plan::self_tests(&probe::instance(&log).map_err(io::Error::other)?);
+        let plans = RefCell::new(Cache::new(Arc::new(ArcSwap::from_pointee(plans))));
+        Ok(Self { pool, plans, self_tests, slots, machine: Arc::new(machine) })
     }
 
     /// The slots of the handlers.
@@ -104,7 +107,7 @@ impl Ours {
     ///
     /// # Panics
     /// When the document is not understood: the benchmark would measure nothing.
-    pub fn interruption(&self) -> Event {
+    pub fn interruption(&self) -> Arc<Event> {
         let now = clock::now();
         let body = json!({"action": "terminate", "time": now.plus_ns(120 * SECOND_NS).rfc3339()}).to_string();
         let reading = Reading { machine: &self.machine, now };
@@ -116,23 +119,25 @@ impl Ours {
         }
     }
 
-    /// Publishes as a source's thread does: finds the plan, shares the event, hands both to the pool.
-    pub fn publish(&self, event: Event) {
-        let plan = self.plans.of(&event.event_type);
-        self.pool.publish(Arc::new(event), plan);
+    /// Publishes as a source's thread does: finds the plan, hands both to the pool.
+    pub fn publish(&self, event: Arc<Event>) {
+        let plan = self.plans.borrow_mut().load().of(&event.event_type);
+        self.pool.publish(event, plan);
     }
 
     /// A self-test, as the daemon's sources make one while they wait for an answer.
-    pub fn self_test(&self, event: Event) {
-        if self.pool.events_busy() == 0 {
-            self.pool.publish(Arc::new(event), Arc::clone(&self.self_test));
+    pub fn self_test(&self, event: Arc<Event>) {
+        for plan in &self.self_tests {
+            if self.pool.events_busy() == 0 {
+                self.pool.publish(Arc::clone(&event), Arc::clone(plan));
+            }
         }
     }
 
     /// What a source of the daemon does at the beginning of a round of polls: the self-test, which wakes the way; then the
     /// time until an answer comes.
     pub fn begin_round(&self) {
-        self.self_test(Event { event_type: EventType::SELF_TEST, ..self.interruption() });
+        self.self_test(self.interruption().as_self_test());
         thread::sleep(stage::ROUND_TRIP);
     }
 

@@ -2,7 +2,7 @@
 //! that obey, dawdle or hang.
 
 use super::*;
-use crate::dispatch::plan::Plans;
+use crate::dispatch::plan::{Inline, Plans};
 use crate::dispatch::report::EventReport;
 use crate::event::{Action, EventType, Machine, NoticeKind, Pattern, Severity};
 use proptest::prelude::*;
@@ -22,12 +22,15 @@ struct Manners {
     works_ms: i64,
     /// Whether it stops when told to.
     obeys: bool,
+    /// Whether it promised not to block.
+    inline: bool,
 }
 
 struct Call {
     tier: Option<usize>,
     ends_ns: i64,
     obeys: bool,
+    inline: bool,
     cancelled: bool,
 }
 
@@ -80,7 +83,7 @@ fn plan(all: &[Manners]) -> Arc<Plan<Manners>> {
         key: [0; 16],
         token: 0,
         reentrant: false,
-        inline: Arc::default(),
+        inline: Inline::new(m.inline),
         instance: *m,
     });
     Plans::new(handlers.collect(), Vec::new()).of(&EventType::SPOT_INTERRUPT)
@@ -99,8 +102,18 @@ impl World {
 
     fn publish(&mut self, event: Arc<Event>, plan: Arc<Plan<Manners>>) {
         let mut acts = Vec::new();
-        self.engine.publish(event, plan, self.now, &mut acts);
+        match self.begin(&event, &plan) {
+            Some(job) => self.engine.publish_begun(job, plan, self.now, &mut acts),
+            None => self.engine.publish(event, plan, self.now, &mut acts),
+        }
         self.carry_out(acts);
+    }
+
+    /// Begins a call ahead of its event, as the pool does where it may.
+    fn begin(&mut self, event: &Arc<Event>, plan: &Plan<Manners>) -> Option<Job<Manners>> {
+        let job = self.engine.begin(event, plan, self.now)?;
+        self.carry_out(vec![Act::Start(job.clone())]);
+        Some(job)
     }
 
     fn carry_out(&mut self, acts: Vec<Act<Manners>>) {
@@ -115,6 +128,7 @@ impl World {
                         tier: job.tier,
                         ends_ns: self.now.boot_ns + manners.works_ms * MS,
                         obeys: manners.obeys,
+                        inline: job.inline,
                         cancelled: false,
                     };
                     let same_tier = self.calls.values().filter(|c| c.tier.is_some()).all(|c| c.tier == call.tier);
@@ -132,7 +146,7 @@ impl World {
                 Act::GiveUp { call } => {
                     let call = self.calls.remove(&call).expect("only running calls are given up");
                     assert!(call.cancelled, "given up without having been told to stop");
-                    self.lost_workers += 1;
+                    self.lost_workers += usize::from(!call.inline);
                 }
                 Act::Ended(_, outcome) => self.ended.push(outcome.handler.name.clone()),
                 Act::Done(closed) => self.reports.push(closed.report()),
@@ -189,7 +203,7 @@ fn finished(ended: Ended, at: i64) -> Finished {
 }
 
 fn good(priority: u32, works_ms: i64) -> Manners {
-    Manners { priority, at_once: false, timeout_ms: 30_000, minimum_ms: 2_000, works_ms, obeys: true }
+    Manners { priority, at_once: false, timeout_ms: 30_000, minimum_ms: 2_000, works_ms, obeys: true, inline: false }
 }
 
 #[test]
@@ -212,6 +226,55 @@ fn a_handler_that_ignores_its_time_is_given_up_and_the_rest_still_run() {
     world.run();
     assert_eq!((world.status_of("h0"), world.status_of("h1")), (Ended::Abandoned, Ended::Handled));
     assert_eq!(world.log[1].0, (1_000 + 1_000 + 250) * MS, "right after timeout and grace");
+}
+
+#[test]
+fn a_call_that_began_ahead_of_its_event_is_noted_as_if_it_had_not() {
+    let inline = Manners { inline: true, ..good(100, 5) };
+    for at_once in [false, true] {
+        let all = [Manners { at_once, ..inline }, inline, good(80, 20)];
+        let (mut ahead, mut plain) = (World::new(2), World::new(2));
+        ahead.publish(event(Severity::Urgent, Some(120_000), ahead.now), plan(&all));
+        plain.engine.publish(event(Severity::Urgent, Some(120_000), plain.now), plan(&all), plain.now, &mut Vec::new());
+        let job = |world: &World| {
+            world.engine.running.iter().map(|r| (r.job.call, r.job.tier, r.job.deadline_boot_ns)).collect::<Vec<_>>()
+        };
+        assert_eq!(job(&ahead), job(&plain));
+        assert_eq!(ahead.engine.next_wake(), plain.engine.next_wake());
+        ahead.run();
+        assert_eq!((ahead.reports[0].handlers.len(), ahead.reports[0].state.as_str()), (3, "completed"));
+    }
+}
+
+#[test]
+fn nothing_begins_ahead_of_what_runs_or_without_a_promise_or_without_time() {
+    let inline = Manners { inline: true, ..good(100, 50) };
+    let mut world = World::new(2);
+    let urgent = event(Severity::Urgent, Some(120_000), world.now);
+    assert!(world.begin(&urgent, &plan(&[good(100, 5), inline])).is_none(), "the first promised nothing");
+    assert!(world.begin(&urgent, &plan(&[])).is_none());
+    assert!(world.begin(&urgent, &plan(&[Manners { timeout_ms: 0, ..inline }])).is_none());
+    world.publish(Arc::clone(&urgent), plan(&[inline]));
+    assert!(world.begin(&urgent, &plan(&[inline])).is_none(), "something runs");
+    world.run();
+    assert!(world.begin(&urgent, &plan(&[inline])).is_some());
+}
+
+#[test]
+fn one_that_began_ahead_and_hangs_is_given_up_and_the_rest_still_run() {
+    let mut world = World::new(2);
+    let hangs = Manners { inline: true, timeout_ms: 1_000, obeys: false, works_ms: 1_000_000, ..good(100, 0) };
+    let (urgent, all) = (event(Severity::Urgent, Some(20_000), world.now), plan(&[hangs, good(100, 10), good(50, 10)]));
+    let job = world.begin(&urgent, &all).expect("it promised");
+    // Another thread finds it so, long after.
+    world.now = world.now.plus_ns(700 * MS);
+    let mut acts = Vec::new();
+    world.engine.publish_begun(job, all, world.now, &mut acts);
+    world.carry_out(acts);
+    world.run();
+    let ended = ["h0", "h1", "h2"].map(|h| world.status_of(h));
+    assert_eq!(ended, [Ended::Abandoned, Ended::Handled, Ended::Handled]);
+    assert_eq!(world.log[2].0, (1_000 + 1_000 + 250) * MS, "the next tier, right after timeout and grace of the first");
 }
 
 #[test]
@@ -281,14 +344,15 @@ fn an_event_without_handlers_is_over_at_once() {
 }
 
 fn manners() -> impl Strategy<Value = Manners> {
-    let numbers = (0..4u32, any::<bool>(), 1..60_000i64, 0..10_000i64, 0..90_000i64, any::<bool>());
-    numbers.prop_map(|(priority, at_once, timeout_ms, minimum_ms, works_ms, obeys)| Manners {
+    let numbers = (0..4u32, any::<bool>(), 1..60_000i64, 0..10_000i64, 0..90_000i64, any::<bool>(), any::<bool>());
+    numbers.prop_map(|(priority, at_once, timeout_ms, minimum_ms, works_ms, obeys, inline)| Manners {
         priority,
         at_once,
         timeout_ms,
         minimum_ms,
         works_ms,
         obeys,
+        inline,
     })
 }
 

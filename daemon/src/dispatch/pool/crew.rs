@@ -30,8 +30,6 @@ const INBOX_MAX: usize = 16;
 pub(super) enum Task {
     /// A call of its own.
     Call(Job<Shared>, Arc<CallCell>),
-    /// A call that some thread has to make in passing.
-    Inline(Job<Shared>, Arc<CallCell>),
     /// Touch what these instances will need.
     WarmUp(Arc<[Shared]>),
 }
@@ -71,7 +69,6 @@ impl Worker {
         if matches!(task, Task::WarmUp(_)) && self.inbox.len() >= INBOX_MAX / 2 {
             return;
         }
-        // Full only of inline calls that the timer passed on: then one of those runs out of time and is reported so.
         let _ = self.inbox.push(task);
         self.thread.unpark();
     }
@@ -160,10 +157,6 @@ impl Pool {
                         // Another worker took this one's place.
                         return;
                     }
-                }
-                Some(Task::Inline(job, cell)) => {
-                    let state = self.run_inline(&job, cell);
-                    self.let_go(state, Role::Worker);
                 }
                 Some(Task::WarmUp(instances)) => instances.iter().for_each(|instance| instance.warm_up()),
                 None => thread::park(),

@@ -5,7 +5,7 @@
 //! above the workers, on any CPU but theirs where there is another. Must never run foreign code, nor look
 //! when there is nothing to see.
 
-use super::crew::{Task, Worker};
+use super::crew::Worker;
 use super::{Ongoing, Pool, State, duration};
 use crate::dispatch::outbox::Note;
 use crate::sys::sched::{self, Class};
@@ -64,7 +64,8 @@ impl Pool {
             engine.tick(clock::now(), acts);
             self.carry_out(&mut state);
             self.watch(&mut state);
-            Self::delegate(&mut state);
+            // Nobody on this CPU has to give way to whom it woke.
+            state.handed = 0;
             std::mem::swap(&mut state.notes, &mut notes);
             let had_notes = !notes.is_empty();
             if had_notes {
@@ -98,17 +99,6 @@ impl Pool {
             } else if worker.burnt(self.0.config.cpu_budget_ns) {
                 worker.demote(everywhere);
                 state.notes.push(Note::Demoted { instance: ongoing.instance.name.clone() });
-            }
-        }
-    }
-
-    /// The timer runs no foreign code: a worker makes the inline calls, beside whatever else it is given.
-    fn delegate(state: &mut State) {
-        state.handed = 0;
-        while let Some((job, cell)) = state.inline.pop_front() {
-            let number = state.idle.last().copied().unwrap_or(0);
-            if let Some(worker) = state.workers.get(number) {
-                worker.give(Task::Inline(job, cell));
             }
         }
     }

@@ -22,13 +22,13 @@ const THREADS: usize = 5;
 struct ToPool(Ours);
 
 impl Sink for ToPool {
-    fn publish(&mut self, event: Event) {
+    fn publish(&mut self, event: Arc<Event>) {
         self.0.publish(event);
     }
 
     fn moved(&mut self, _: EventId, _: Moment) {}
 
-    fn self_test(&mut self, event: Event) {
+    fn self_test(&mut self, event: Arc<Event>) {
         self.0.self_test(event);
     }
 }

@@ -4,12 +4,11 @@
 //! could leave out.
 
 use crate::figures::Figures;
-use cloudsnooze::dispatch::plan::{Handler, Plans, Start};
+use cloudsnooze::dispatch::plan::{Handler, Inline, Plans, Start};
 use cloudsnooze::event::{EventType, Pattern, Severity};
 use cloudsnooze::queue::Queue;
 use latency::slot::now_ns;
 use std::hint::black_box;
-use std::sync::Arc;
 
 /// Events that wait together before they are taken out.
 const BATCH: u64 = 64;
@@ -73,7 +72,7 @@ fn subscription(n: usize) -> Option<Handler<()>> {
         key: [0; 16],
         token: 0,
         reentrant: false,
-        inline: Arc::default(),
+        inline: Inline::default(),
         instance: (),
     })
 }

@@ -10,6 +10,7 @@ use latency::ours::{Ours, Wish};
 use latency::slot::now_ns;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ pub(crate) fn run(parts: &Path, urgent: usize, figures: &mut Figures) -> io::Res
         Wish { plugin: "stopwatch", event_type: EventType::SPOT_INTERRUPT, priority: 100 },
     ];
     let ours = Ours::start(parts, &wishes, 4)?;
-    let low = Event { event_type: low_type(), severity: Severity::Info, ..ours.interruption() };
+    let low = Event { event_type: low_type(), severity: Severity::Info, ..Arc::unwrap_or_clone(ours.interruption()) };
     let quiet: Vec<i64> = (0..urgent)
         .map(|_| {
             thread::sleep(BURST_GAP * u32::try_from(BURSTS).unwrap_or(1));
@@ -52,7 +53,7 @@ pub(crate) fn run(parts: &Path, urgent: usize, figures: &mut Figures) -> io::Res
             thread::sleep(BURST_GAP);
             let due = (now_ns() - begun_ns) * (RATE / 1_000) / 1_000_000;
             for _ in 0..(due - sent).min(BURST_MAX) {
-                ours.publish(low.clone());
+                ours.publish(Arc::new(low.clone()));
                 sent += 1;
             }
         }
