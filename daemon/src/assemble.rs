@@ -8,7 +8,8 @@ use crate::config::{Config, ConfigError, JsonPath, Loaded, Scrubber, SecretSourc
 use crate::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
 use crate::event::{Action, EventType, Pattern};
 use crate::host::instance::Subscription;
-use crate::host::{Instance, InstanceSpec, Refusal, discover, instance};
+use crate::host::quarantine::Quarantine;
+use crate::host::{Instance, InstanceSpec, Refusal, discover, instance, trust};
 use crate::log::ring::LogRing;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -86,12 +87,26 @@ fn entries(config: &Config) -> Vec<Entry<'_>> {
         .collect()
 }
 
-/// Checks every handler's plugin and configuration without making an instance.
+/// Why a plugin may not be loaded: it ended the daemon, and its file is still the same.
+fn barred(quarantine: &Quarantine, found: &discover::Found) -> Option<String> {
+    if quarantine.entries().is_empty() {
+        return None;
+    }
+    // A file that cannot be opened has its own refusal.
+    let sha256 = trust::open(&found.path, None).ok()?.sha256;
+    quarantine.why(&found.name, &sha256).map(str::to_owned)
+}
+
+/// Checks every handler's plugin and configuration without making an instance. Nothing of what is in quarantine is
+/// mapped.
 ///
 /// # Errors
 /// Every one there is.
-pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<(), Vec<ConfigError>> {
+pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) -> Result<(), Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
+        if barred(quarantine, &found).is_some() {
+            return planned(entry, &[], ());
+        }
         instance::check(&found, spec.sha256.as_deref(), &spec.config)?;
         planned(entry, &[], ())
     });
@@ -104,7 +119,7 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources) -> Result<(), Vec<ConfigE
 /// # Errors
 /// Every one there is.
 pub fn rehearse(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, Vec<ConfigError>> {
-    check(loaded, secrets)?;
+    check(loaded, secrets, &Quarantine::default())?;
     let silent = Arc::new(LogRing::new(0));
     let made =
         each(loaded, secrets, |entry, found, spec| planned(entry, &instance::rehearse(&found, &spec, &silent)?, ()));
@@ -112,12 +127,20 @@ pub fn rehearse(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, V
     if made.errors.is_empty() { Ok(plans) } else { Err(made.errors) }
 }
 
-/// Makes every handler's instance.
+/// Makes every handler's instance; one that is in quarantine answers every call with the reason.
 ///
 /// # Errors
 /// Every error there is; instances made on the way are retired again.
-pub fn make(loaded: &Loaded, secrets: &SecretSources, log: &Arc<LogRing>) -> Result<Assembly, Vec<ConfigError>> {
+pub fn make(
+    loaded: &Loaded,
+    secrets: &SecretSources,
+    log: &Arc<LogRing>,
+    quarantine: &Quarantine,
+) -> Result<Assembly, Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
+        if let Some(why) = barred(quarantine, &found) {
+            return planned(entry, &[], Arc::new(Instance::barred(&found, &spec, why)));
+        }
         let instance = Instance::make(&found, &spec, log)?;
         let subscribed = instance.subscriptions();
         let planned = planned(entry, &subscribed, Arc::clone(&instance)).inspect_err(|_| instance.retire())?;

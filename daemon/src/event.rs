@@ -386,7 +386,7 @@ impl Event {
         Some((left_ns / 1_000_000) as f64 / 1_000.0)
     }
 
-    /// An event read back from its JSON form, for telling a notice seen before a restart from a new one.
+    /// An event read back from its JSON form, after a restart.
     /// None when a required member is missing or of another form. `now` ties wall time to boot time.
     pub fn from_json(json: &Value, now: Moment) -> Option<Self> {
         let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str);
@@ -413,10 +413,10 @@ impl Event {
                 zone: owned("/data/zone"),
                 region: owned("/data/region"),
             }),
-            resources: Vec::new(),
+            resources: json.pointer("/data/resources").map(texts).unwrap_or_default(),
             cancels: text("/data/cancels").and_then(|id| Some(EventId(id.parse().ok()?))),
             raw: json.pointer("/data/raw").cloned(),
-            extra: Map::new(),
+            extra: further(json.pointer("/data")),
         })
     }
 
@@ -471,6 +471,34 @@ impl Event {
         }
         event
     }
+}
+
+/// Members of `data` with a meaning of their own.
+const DATA_MEMBERS: [&str; 12] = [
+    "provider",
+    "action",
+    "noticeKind",
+    "instanceID",
+    "instanceType",
+    "zone",
+    "region",
+    "time",
+    "cancels",
+    "timeRemaining",
+    "resources",
+    "raw",
+];
+
+/// The members of `data` that have none.
+fn further(data: Option<&Value>) -> Map<String, Value> {
+    let members = data.and_then(Value::as_object).into_iter().flatten();
+    let others = members.filter(|(key, _)| !DATA_MEMBERS.contains(&key.as_str()));
+    others.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn texts(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items.filter_map(|item| item.as_str().map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 //! Inputs: the configuration files, signals, orders from the control socket. Outputs: an exit code. May
 //! import everything; nobody imports it. Must never start with a configuration that is partly wrong.
 
+mod crash;
 mod daemon;
+mod resume;
 mod sources;
 
 use crate::assemble::{self, Assembly};
@@ -18,11 +20,13 @@ use crate::dispatch::pool::{Order, Pool, PoolConfig};
 use crate::event::Action;
 use crate::history::recorder::Recorder;
 use crate::history::store::Store;
+use crate::host::quarantine::Quarantine;
 use crate::log::ring::LogRing;
 use crate::sys::{clock, memory, sched, socket};
 use crate::{event, log};
 use arc_swap::ArcSwap;
 use clap::Parser;
+use crash::Found;
 use daemon::Shared;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -79,7 +83,7 @@ pub fn run(args: &Args) -> i32 {
         Err(errors) => return refuse(&errors),
     };
     if args.check {
-        return match assemble::check(&loaded, &SecretSources::system()) {
+        return match assemble::check(&loaded, &SecretSources::system(), &Quarantine::default()) {
             Ok(_) => exit::OK,
             Err(errors) => refuse(&errors),
         };
@@ -131,28 +135,35 @@ fn refuse(errors: &[ConfigError]) -> i32 {
 }
 
 fn start(args: &Args, loaded: Loaded) -> Result<Started, Failed> {
+    let found = crash::look(&loaded.config, &assemble::directories(&loaded.config));
     // Nothing is opened, made or written before everything that can be checked has been.
-    assemble::check(&loaded, &SecretSources::system()).map_err(Failed::Config)?;
+    assemble::check(&loaded, &SecretSources::system(), &found.quarantine).map_err(Failed::Config)?;
     // A second daemon learns here that it is one: before it makes an instance or asks a cloud.
     let control = loaded.config.control.clone();
     let listener = socket::listen(&control.socket, control.group.as_deref()).map_err(Failed::System)?;
-    start_behind(listener, args, loaded).inspect_err(|_| {
+    start_behind(listener, args, loaded, found).inspect_err(|_| {
         let _ = std::fs::remove_file(&control.socket);
     })
 }
 
-fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded) -> Result<Started, Failed> {
+fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded, found: Found) -> Result<Started, Failed> {
     let config = loaded.config.clone();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
     let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
+    let Found { quarantine, culprits, mut problems } = found;
+    crash::listen(&config.state_directory);
+    let made = assemble::make(&loaded, &SecretSources::system(), &ring, &quarantine);
     let Assembly { plans, scrubber, .. } =
-        assemble::make(&loaded, &SecretSources::system(), &ring).map_err(Failed::Config)?;
-    let mut problems = Vec::new();
+        made.inspect_err(|_| crash::end(&config.state_directory)).map_err(Failed::Config)?;
     let store = open_history(&config, &mut problems)?;
-    let seen = store.completed_since(clock::wall_ns() - sources::REMEMBER_NS).unwrap_or_default();
+    let seen = store.seen_since(clock::wall_ns() - sources::REMEMBER_NS).unwrap_or_default();
+    let open = store.open_events().unwrap_or_else(|error| {
+        tracing::error!(%error, "what was open when the last process ended cannot be read");
+        Vec::new()
+    });
     let recorder = Recorder::new(store, scrubber).map_err(|e| Failed::System(e.to_string()))?;
     let outbox = Arc::new(Outbox::default());
     let recorder_thread = {
@@ -161,10 +172,12 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded) -> Result<S
         thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))?
     };
     let threads = workers(&config, &plans);
-    let pool = Pool::start(pool_config(&config, threads), outbox)
+    let pool = Pool::start(pool_config(&config, threads), Arc::clone(&outbox))
         .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
+    crash::settle_before_the_end(pool.clone(), outbox, Arc::clone(&recorder));
     let instances = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
     pool.order(Order::WarmUp(instances));
+    resume::take_up(&open, (&recorder, &pool, &plans), &culprits, config.dispatch.on_crash);
     let plans = Arc::new(ArcSwap::from_pointee(plans));
     let source = sources::start(&config, &pool, &plans, &ring, &seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
@@ -230,7 +243,13 @@ fn open_history(config: &Config, problems: &mut Vec<String>) -> Result<Store, Fa
         .map_err(|e| e.to_string())
         .and_then(|()| Store::open(&path).map_err(|e| e.to_string()));
     match opened {
-        Ok(store) => Ok(store),
+        Ok((store, mended)) => {
+            if let Some(mended) = mended {
+                tracing::error!("{mended}");
+                problems.push(mended);
+            }
+            Ok(store)
+        }
         Err(error) => {
             tracing::error!(path = %path.display(), error, "the history cannot be kept; it ends with this process");
             problems.push(format!("the history is not kept: {}: {error}", path.display()));
@@ -340,6 +359,7 @@ fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();
     }
+    crash::end(&shared.loaded.load().config.state_directory);
     shared.recorder.stop();
     recorder_thread.thread().unpark();
     let _ = recorder_thread.join();

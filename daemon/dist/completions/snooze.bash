@@ -70,6 +70,9 @@ _snooze() {
             snooze__subcmd__plugin,load-test)
                 cmd="snooze__subcmd__plugin__subcmd__load__subcmd__test"
                 ;;
+            snooze__subcmd__plugin,release)
+                cmd="snooze__subcmd__plugin__subcmd__release"
+                ;;
             *)
                 ;;
         esac
@@ -393,7 +396,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__plugin)
-            opts="-q -h --socket --config --json --color --quiet --help list info load-test"
+            opts="-q -h --socket --config --json --color --quiet --help list info load-test release"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -481,6 +484,32 @@ _snooze() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        snooze__subcmd__plugin__subcmd__release)
+            opts="-q -h --socket --config --json --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

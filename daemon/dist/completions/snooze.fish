@@ -113,17 +113,18 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -l json -d 'Print JSON, for programs'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -f -a "list" -d 'List every plugin that can be found, with the reason where one is refused'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -f -a "info" -d 'Say what a plugin is and which settings it takes'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test" -f -a "load-test" -d 'Load a plugin, make an instance of it and put it away again; it gets no event'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "list" -d 'List every plugin that can be found, with the reason where one is refused'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "info" -d 'Say what a plugin is and which settings it takes'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "load-test" -d 'Load a plugin, make an instance of it and put it away again; it gets no event'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "release" -d 'Let a plugin be loaded again that ended the daemon: at the next reload or start'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -149,6 +150,14 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from load-test" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 13] = [
+const AT_START: [&str; 14] = [
     "state_directory",
     "control",
     "dispatch.threads",
@@ -21,6 +21,7 @@ const AT_START: [&str; 13] = [
     "dispatch.one_cpu",
     "dispatch.self_test",
     "dispatch.lock_memory",
+    "dispatch.on_crash",
     "log",
     "sources.aws.enabled",
     "sources.aws.endpoint",

@@ -307,6 +307,19 @@ pub struct Dispatch {
     /// Milliseconds between telling a handler to cancel and giving it up.
     #[schemars(range(min = 0, max = 60_000))]
     pub cancel_grace_ms: u32,
+    /// What becomes of a plugin whose code ended the daemon.
+    pub on_crash: OnCrash,
+}
+
+/// What becomes of a plugin whose code ended the daemon, at the daemon's next start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCrash {
+    /// It is not loaded again until its file is another one or `snooze plugin release` was said; its handlers fail.
+    #[default]
+    Disable,
+    /// It is loaded again, and its handlers are called as if nothing had been.
+    Allow,
 }
 
 impl Default for Dispatch {
@@ -320,6 +333,7 @@ impl Default for Dispatch {
             lock_memory: true,
             finish_before_seconds: 1.0,
             cancel_grace_ms: 250,
+            on_crash: OnCrash::default(),
         }
     }
 }

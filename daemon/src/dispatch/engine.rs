@@ -4,10 +4,13 @@
 //! Inputs: published events with their plans, finished calls, the time. Outputs: [`Act`]s. Must never
 //! read a clock, touch a thread or call a plugin, so that every schedule can be replayed in a test.
 
+mod run;
+
 use super::plan::{Handler, Plan, Start};
 use super::report::{Closed, Ended, Finished, Outcome, Verified};
 use crate::event::{Event, EventId, Moment};
 use cloudsnooze_abi as abi;
+use run::Run;
 use std::sync::Arc;
 
 /// Margins the engine keeps. Nanoseconds.
@@ -19,6 +22,25 @@ pub struct Settings {
     pub grace_ns: i64,
     /// Time for an event whose deadline is now or past (a hibernation begins at once).
     pub immediate_ns: i64,
+}
+
+/// What an event had come to when an earlier process ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// Instances whose handlers had ended: they do not run again.
+    pub ended: Vec<String>,
+    /// Attempts that others had begun.
+    pub attempts: Vec<(String, u32)>,
+}
+
+impl Earlier {
+    fn without_ended<I>(&self, handlers: &[Arc<Handler<I>>]) -> Vec<Arc<Handler<I>>> {
+        handlers.iter().filter(|handler| !self.ended.contains(&handler.instance_name)).cloned().collect()
+    }
+
+    fn attempts_of(&self, instance_name: &str) -> u32 {
+        self.attempts.iter().find(|(name, _)| name == instance_name).map_or(0, |(_, attempts)| *attempts)
+    }
 }
 
 /// One call to be made.
@@ -41,6 +63,8 @@ pub struct Job<I> {
     pub budget_ns: i64,
     /// When it was granted.
     pub granted: Moment,
+    /// Attempts that an earlier process began.
+    pub attempts_before: u32,
     /// Runs on the thread that has the event, without a worker (`begin`): the handler promised not to block.
     pub inline: bool,
 }
@@ -77,22 +101,6 @@ struct Running<I> {
     job: Job<I>,
     started_boot_ns: i64,
     cancelled: Option<(u32, i64)>,
-}
-
-struct Run<I> {
-    seq: u64,
-    event: Arc<Event>,
-    plan: Arc<Plan<I>>,
-    due_boot_ns: i64,
-    /// Tier in progress; the number of tiers when all are over.
-    tier: usize,
-    tier_end_boot_ns: i64,
-    pending: Vec<Arc<Handler<I>>>,
-    in_order_running: usize,
-    at_once_running: usize,
-    outcomes: Vec<Arc<Outcome<I>>>,
-    first_start: Option<i64>,
-    withdrawn: bool,
 }
 
 /// The state machine.
@@ -144,11 +152,18 @@ impl<I> Engine<I> {
         self.next_seq
     }
 
-    /// Takes an event in.
-    pub fn publish(&mut self, event: Arc<Event>, plan: Arc<Plan<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
+    /// Takes an event in; what an earlier process did of it is left out.
+    pub fn publish(
+        &mut self,
+        event: Arc<Event>,
+        plan: Arc<Plan<I>>,
+        earlier: Earlier,
+        now: Moment,
+        acts: &mut Vec<Act<I>>,
+    ) {
         let (seq, due_boot_ns) = (self.next_seq, self.due(&event, &plan, now));
         self.next_seq += 1;
-        let run = Run::new(seq, event, plan, due_boot_ns, now.boot_ns);
+        let run = Run::new(seq, event, plan, earlier, due_boot_ns, now.boot_ns);
         self.take_in(run, now, acts);
     }
 
@@ -182,6 +197,7 @@ impl<I> Engine<I> {
             due_boot_ns,
             budget_ns,
             granted: now,
+            attempts_before: 0,
             inline: true,
         })
     }
@@ -189,7 +205,8 @@ impl<I> Engine<I> {
     /// Takes in the event of a call that `begin` gave.
     pub fn publish_begun(&mut self, job: Job<I>, plan: Arc<Plan<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
         let began_boot_ns = job.granted.boot_ns;
-        let mut run = Run::new(job.seq, Arc::clone(&job.event), plan, job.due_boot_ns, began_boot_ns);
+        let event = Arc::clone(&job.event);
+        let mut run = Run::new(job.seq, event, plan, Earlier::default(), job.due_boot_ns, began_boot_ns);
         run.pending.retain(|handler| !Arc::ptr_eq(handler, &job.handler));
         run.count_start(&job.handler);
         self.running.push(Running { job, started_boot_ns: began_boot_ns, cancelled: None });
@@ -244,7 +261,7 @@ impl<I> Engine<I> {
             acts.push(Act::GiveUp { call: running.job.call });
             let finished = Finished {
                 ended: Ended::Abandoned,
-                attempts: 1,
+                attempts: running.job.attempts_before + 1,
                 started_boot_ns: running.started_boot_ns,
                 ended_boot_ns: now.boot_ns,
                 error: Some(format!(
@@ -394,159 +411,6 @@ fn supersede<I>(running: &mut Running<I>, by: &Event, now: Moment, acts: &mut Ve
     if running.cancelled.is_none() && running.job.event.severity < by.severity {
         running.cancelled = Some((abi::SNOOZE_CANCEL_SUPERSEDED, now.boot_ns));
         acts.push(Act::Cancel { call: running.job.call, reason: abi::SNOOZE_CANCEL_SUPERSEDED });
-    }
-}
-
-impl<I> Run<I> {
-    fn new(seq: u64, event: Arc<Event>, plan: Arc<Plan<I>>, due_boot_ns: i64, now_ns: i64) -> Self {
-        let mut run = Self {
-            seq,
-            event,
-            due_boot_ns,
-            tier: 0,
-            tier_end_boot_ns: 0,
-            pending: plan.at_once.clone(),
-            in_order_running: 0,
-            at_once_running: 0,
-            outcomes: Vec::new(),
-            first_start: None,
-            withdrawn: false,
-            plan,
-        };
-        run.open_tier(now_ns);
-        run
-    }
-
-    /// When the cloud acts, or the time assumed.
-    fn end_boot_ns(&self) -> i64 {
-        self.event.effective.map_or(self.due_boot_ns, |e| e.boot_ns)
-    }
-
-    /// When the time of a handler that waits is over.
-    fn end_of(&self, handler: &Handler<I>) -> i64 {
-        match handler.start {
-            Start::InOrder => self.tier_end_boot_ns,
-            Start::AtOnce => self.due_boot_ns,
-        }
-    }
-
-    fn open_tier(&mut self, now_ns: i64) {
-        if let Some(tier) = self.plan.tiers.get(self.tier) {
-            let granted = self.plan.grant(self.tier, self.due_boot_ns.saturating_sub(now_ns));
-            self.tier_end_boot_ns = now_ns.saturating_add(granted);
-            self.pending.extend(tier.handlers.iter().cloned());
-        }
-    }
-
-    fn advance(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
-        loop {
-            self.expire(now, acts);
-            let waiting = self.pending.iter().any(|h| h.start == Start::InOrder);
-            if waiting || self.in_order_running > 0 || self.tier >= self.plan.tiers.len() {
-                return;
-            }
-            self.tier += 1;
-            self.open_tier(now.boot_ns);
-        }
-    }
-
-    /// What waited in vain for a worker or its instance until its time was over.
-    fn expire(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
-        if self.pending.iter().all(|h| now.boot_ns < self.end_of(h)) {
-            return;
-        }
-        let pending = std::mem::take(&mut self.pending);
-        let (over, pending) = pending.into_iter().partition(|h| now.boot_ns >= self.end_of(h));
-        self.pending = pending;
-        for handler in over {
-            self.not_run(&handler, "no time was left for it", now, acts);
-        }
-    }
-
-    fn drop_rest(&mut self, now: Moment, why: &str, acts: &mut Vec<Act<I>>) {
-        let later: Vec<_> =
-            self.plan.tiers.iter().skip(self.tier + 1).flat_map(|t| t.handlers.iter().cloned()).collect();
-        for handler in std::mem::take(&mut self.pending).into_iter().chain(later) {
-            self.not_run(&handler, why, now, acts);
-        }
-        self.tier = self.plan.tiers.len();
-    }
-
-    fn not_run(&mut self, handler: &Arc<Handler<I>>, why: &str, now: Moment, acts: &mut Vec<Act<I>>) {
-        let outcome = Arc::new(Outcome {
-            handler: Arc::clone(handler),
-            tier: (handler.start == Start::InOrder).then_some(self.tier),
-            finished: Finished {
-                ended: Ended::NotRun,
-                attempts: 0,
-                started_boot_ns: now.boot_ns,
-                ended_boot_ns: now.boot_ns,
-                error: Some(why.to_owned()),
-                result: None,
-                verified: Verified::NotAsked,
-                evidence: None,
-            },
-            budget_ns: 0,
-            left_ns: self.end_boot_ns() - now.boot_ns,
-            late_ns: None,
-        });
-        acts.push(Act::Ended(Arc::clone(&self.event), Arc::clone(&outcome)));
-        self.outcomes.push(outcome);
-    }
-
-    /// One more call of this event runs. Gives the tier it belongs to.
-    fn count_start(&mut self, handler: &Handler<I>) -> Option<usize> {
-        match handler.start {
-            Start::InOrder => {
-                self.in_order_running += 1;
-                Some(self.tier)
-            }
-            Start::AtOnce => {
-                self.at_once_running += 1;
-                None
-            }
-        }
-    }
-
-    fn job(&mut self, call: u64, handler: Arc<Handler<I>>, now: Moment) -> Job<I> {
-        let tier = self.count_start(&handler);
-        let deadline_boot_ns = self.end_of(&handler).min(now.boot_ns.saturating_add(handler.timeout_ns));
-        let (event, due_boot_ns) = (Arc::clone(&self.event), self.due_boot_ns);
-        let budget_ns = deadline_boot_ns - now.boot_ns;
-        Job {
-            call,
-            seq: self.seq,
-            event,
-            handler,
-            tier,
-            deadline_boot_ns,
-            due_boot_ns,
-            budget_ns,
-            granted: now,
-            inline: false,
-        }
-    }
-
-    fn note_start(&mut self, at: i64) {
-        self.first_start = Some(self.first_start.map_or(at, |first| first.min(at)));
-    }
-
-    fn is_over(&self) -> bool {
-        self.tier >= self.plan.tiers.len()
-            && self.pending.is_empty()
-            && self.in_order_running == 0
-            && self.at_once_running == 0
-    }
-
-    fn close(&mut self, state: &'static str, now: Moment) -> Closed<I> {
-        Closed {
-            event: Arc::clone(&self.event),
-            state,
-            outcomes: std::mem::take(&mut self.outcomes),
-            first_start: self.first_start,
-            end_boot_ns: self.end_boot_ns(),
-            at: now,
-        }
     }
 }
 

@@ -21,8 +21,12 @@ pub enum Note {
     Published(Arc<Event>),
     /// An event was turned away: its lane is full.
     Refused(Arc<Event>),
+    /// An event of an earlier process was taken up again.
+    Resumed(Arc<Event>),
     /// A handler was handed to a worker, at this CLOCK_BOOTTIME nanosecond.
     Started(Job<Arc<Instance>>, i64),
+    /// Another attempt of it begins; its number.
+    Again(Job<Arc<Instance>>, u32),
     /// A handler ended.
     Ended(Arc<Event>, Arc<Outcome<Arc<Instance>>>),
     /// A call that was given up answered after all.
@@ -50,8 +54,8 @@ impl Note {
     /// The event it tells of, where there is one.
     pub fn event(&self) -> Option<&Arc<Event>> {
         match self {
-            Self::Published(event) | Self::Refused(event) | Self::Ended(event, _) => Some(event),
-            Self::Started(job, _) => Some(&job.event),
+            Self::Published(event) | Self::Resumed(event) | Self::Refused(event) | Self::Ended(event, _) => Some(event),
+            Self::Started(job, _) | Self::Again(job, _) => Some(&job.event),
             Self::Done(closed) => Some(&closed.event),
             Self::Late { .. } | Self::Demoted { .. } | Self::Misbehaves { .. } => None,
         }
@@ -90,6 +94,11 @@ impl Outbox {
     /// Takes the oldest note.
     pub fn pop(&self) -> Option<Note> {
         self.notes.pop()
+    }
+
+    /// Whether everything in it was taken.
+    pub fn is_empty(&self) -> bool {
+        self.notes.is_empty()
     }
 
     /// How many notes were dropped since the last call.

@@ -16,7 +16,7 @@ mod crew;
 mod inline;
 mod timer;
 
-use super::engine::{Act, Engine, Job, Settings};
+use super::engine::{Act, Earlier, Engine, Job, Settings};
 use super::outbox::{Note, Outbox};
 use super::plan::Plan;
 use super::run::{self, Desk};
@@ -74,6 +74,8 @@ enum Errand {
 pub enum Order {
     /// Publish an event with its plan.
     Publish(Arc<Event>, Arc<Plan<Shared>>),
+    /// Take an event up again of which an earlier process did a part.
+    Resume(Arc<Event>, Arc<Plan<Shared>>, Earlier),
     /// Withdraw an event.
     Withdraw(EventId),
     /// Keep these margins with what starts from now on.
@@ -96,8 +98,16 @@ struct Ongoing {
     cancelled: Option<u32>,
 }
 
+/// An event on its way into the engine.
+struct Waiting {
+    event: Arc<Event>,
+    plan: Arc<Plan<Shared>>,
+    /// What an earlier process did of it; None: nobody saw it before.
+    earlier: Option<Earlier>,
+}
+
 struct State {
-    queue: Queue<(Arc<Event>, Arc<Plan<Shared>>)>,
+    queue: Queue<Waiting>,
     engine: Engine<Shared>,
     workers: Vec<Arc<Worker>>,
     idle: Vec<usize>,
@@ -214,19 +224,25 @@ impl Pool {
             let state = self.run_inline(&job, cell);
             return self.let_go(state, Role::Publisher);
         }
+        self.enqueue(state, Waiting { event, plan, earlier: None });
+    }
+
+    /// Takes an event in, at once or when the crowd before it has gone.
+    fn enqueue(&self, mut state: MutexGuard<'_, State>, waiting: Waiting) {
         // Told of first, written down last: nothing that can wait stands before the handler.
-        let first_note = state.notes.len();
+        let (first_note, event) = (state.notes.len(), Arc::clone(&waiting.event));
+        let note = if waiting.earlier.is_some() { Note::Resumed } else { Note::Published };
         // The queue is for when there is a crowd.
         if state.queue.is_empty() && state.engine.events_running() < RUNS_MAX {
-            self.take_in(&mut state, Arc::clone(&event), plan);
-        } else if state.queue.push(event.severity, (Arc::clone(&event), plan)).is_ok() {
+            self.take_in(&mut state, waiting);
+        } else if state.queue.push(event.severity, waiting).is_ok() {
             self.admit(&mut state);
         } else {
             drop(state);
             self.0.outbox.push(Note::Refused(event));
             return;
         }
-        state.notes.insert(first_note, Note::Published(event));
+        state.notes.insert(first_note, note(event));
         self.let_go(state, Role::Publisher);
     }
 
@@ -282,6 +298,11 @@ impl Pool {
         }
     }
 
+    /// For a normal thread: has the timer take what happened to the outbox now.
+    pub fn hand_notes_over(&self) {
+        self.wake_timer();
+    }
+
     /// Whether an inline call was given up since this was last asked: the thread that published its event
     /// may hang in it for ever.
     pub fn take_lost_publisher(&self) -> bool {
@@ -325,14 +346,15 @@ impl Pool {
         loop {
             let full = state.engine.events_running() >= RUNS_MAX;
             let at_least = if full { Severity::Urgent } else { Severity::Info };
-            let Some((event, plan)) = state.queue.pop(at_least) else { break };
-            self.take_in(state, event, plan);
+            let Some(waiting) = state.queue.pop(at_least) else { break };
+            self.take_in(state, waiting);
         }
     }
 
-    fn take_in(&self, state: &mut State, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
+    fn take_in(&self, state: &mut State, waiting: Waiting) {
         let State { engine, acts, .. } = state;
-        engine.publish(event, plan, clock::now(), acts);
+        let Waiting { event, plan, earlier } = waiting;
+        engine.publish(event, plan, earlier.unwrap_or_default(), clock::now(), acts);
         self.carry_out(state);
     }
 
@@ -427,6 +449,9 @@ impl Pool {
         while let Ok(order) = inbox.recv() {
             match order {
                 Order::Publish(event, plan) => self.publish(event, plan),
+                Order::Resume(event, plan, earlier) => {
+                    self.enqueue(self.lock(), Waiting { event, plan, earlier: Some(earlier) });
+                }
                 Order::Withdraw(id) => self.withdrawn(id),
                 Order::Settings(settings) => {
                     self.0.grace_ns.store(settings.grace_ns, Ordering::Relaxed);
@@ -469,13 +494,15 @@ impl Pool {
 }
 
 impl Desk for Pool {
-    fn call_is(&self, call: u64, cell: &Arc<CallCell>) {
-        if let Some(ongoing) = self.lock().calls.iter_mut().find(|c| c.call == call) {
+    fn call_is(&self, job: &Job<Shared>, cell: &Arc<CallCell>) {
+        let mut state = self.lock();
+        if let Some(ongoing) = state.calls.iter_mut().find(|c| c.call == job.call) {
             if let Some(reason) = ongoing.cancelled {
                 cell.cancel(reason);
             }
             ongoing.cell = Arc::clone(cell);
         }
+        state.notes.push(Note::Again(job.clone(), cell.attempt()));
     }
 }
 

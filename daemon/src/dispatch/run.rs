@@ -21,7 +21,7 @@ const ATTEMPT_MIN_NS: i64 = 20_000_000;
 /// Where the timer finds the call to cancel.
 pub trait Desk {
     /// Says which call cell the job uses from now on: another attempt began.
-    fn call_is(&self, call: u64, cell: &Arc<CallCell>);
+    fn call_is(&self, job: &Job<Arc<Instance>>, cell: &Arc<CallCell>);
 }
 
 /// Runs the job to its end, `cell` being the call of the first attempt.
@@ -31,10 +31,10 @@ pub fn run(job: &Job<Arc<Instance>>, mut cell: Arc<CallCell>, desk: &impl Desk, 
     // The last thing before the plugin's own code: what is measured as its start must not flatter us.
     let started_boot_ns = clock::boot_ns();
     let mut answer = instance.handle(&delivery, &cell, grace);
-    let mut attempts = 1;
+    let mut made = 1;
     let mut failures = u32::from(is_failure(answer.status));
     while worth_another(&answer, failures, job, &cell) {
-        let pause = (RETRY_PAUSE * 2u32.saturating_pow(attempts - 1)).min(RETRY_PAUSE_MAX);
+        let pause = (RETRY_PAUSE * 2u32.saturating_pow(made - 1)).min(RETRY_PAUSE_MAX);
         let pause_ns = i64::try_from(pause.as_nanos()).unwrap_or(i64::MAX);
         // A pause that leaves no time for an attempt would only take that time from the handlers behind.
         if cell.left_ns() < pause_ns.saturating_add(ATTEMPT_MIN_NS) {
@@ -44,9 +44,9 @@ pub fn run(job: &Job<Arc<Instance>>, mut cell: Arc<CallCell>, desk: &impl Desk, 
         if cell.cancel_reason() != abi::SNOOZE_CANCEL_NONE || cell.left_ns() < ATTEMPT_MIN_NS {
             break;
         }
-        attempts += 1;
-        cell = open(job, attempts);
-        desk.call_is(job.call, &cell);
+        made += 1;
+        cell = open(job, made);
+        desk.call_is(job, &cell);
         // A fresh delivery: the time remaining is another one.
         let again = Delivery::new(Arc::clone(&job.event), job.seq, clock::now());
         answer = instance.handle(&again, &cell, grace);
@@ -55,7 +55,7 @@ pub fn run(job: &Job<Arc<Instance>>, mut cell: Arc<CallCell>, desk: &impl Desk, 
     let (verified, evidence, doubt) = verify(job, &delivery, &cell, &answer);
     Finished {
         ended: ended(answer.status),
-        attempts,
+        attempts: job.attempts_before + made,
         started_boot_ns,
         ended_boot_ns: clock::boot_ns(),
         error: answer.error.or(doubt),
@@ -66,10 +66,10 @@ pub fn run(job: &Job<Arc<Instance>>, mut cell: Arc<CallCell>, desk: &impl Desk, 
 }
 
 /// What a worker reports when its own code panicked: a fault of ours, told like one of the plugin's.
-pub fn broken(started_boot_ns: i64) -> Finished {
+pub fn broken(job: &Job<Arc<Instance>>, started_boot_ns: i64) -> Finished {
     Finished {
         ended: Ended::Failed,
-        attempts: 1,
+        attempts: job.attempts_before + 1,
         started_boot_ns,
         ended_boot_ns: clock::boot_ns(),
         error: Some("the daemon's own code panicked around this call; please report it".into()),
@@ -79,8 +79,10 @@ pub fn broken(started_boot_ns: i64) -> Finished {
     }
 }
 
-/// The call of one attempt. The timer is told of the first one when the job is handed over.
-pub fn open(job: &Job<Arc<Instance>>, attempt: u32) -> Arc<CallCell> {
+/// The call of an attempt: the first of this process is 1, and what an earlier one began is counted on. The timer is
+/// told of the first one when the job is handed over.
+pub fn open(job: &Job<Arc<Instance>>, made: u32) -> Arc<CallCell> {
+    let attempt = job.attempts_before + made;
     let key = idempotency_key(&job.event.id, job.handler.key);
     CallCell::new(job.call, attempt, key, job.deadline_boot_ns, job.handler.token)
 }

@@ -1,15 +1,18 @@
-//! The normal thread behind the pool: journals notes, logs each outcome once, tells who watches.
+//! The normal thread behind the pool: has notes journalled, logs each outcome once, tells who watches.
 //!
 //! Inputs: the pool's outbox, the plugins' log ring. Outputs: rows in the store, lines in the log and on
 //! the watch stream, the state that the control socket shows. Must never let a secret through: every
 //! text is scrubbed here, once, before it goes anywhere.
 
+use super::journal::Journal;
 use super::self_tests::{SelfTestSummary, SelfTests};
-use super::store::{EventSummary, NewEvent, Store};
+use super::store::{EventSummary, Row, Store};
 use crate::config::Scrubber;
+use crate::dispatch::engine::Job;
 use crate::dispatch::outbox::{Note, Outbox};
 use crate::dispatch::report::{Ended, EventReport, HandlerReport, millis, seconds};
 use crate::event::{Event, EventId, Moment};
+use crate::host::Instance;
 use crate::log::ring::{Line, LogRing};
 use crate::sys::clock;
 use arc_swap::ArcSwap;
@@ -26,10 +29,12 @@ use tokio::sync::broadcast;
 const WATCH_LINES_MAX: usize = 1024;
 /// Longest pause between two looks; notes and lines wake this thread before.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The same while there is something that could not be written down.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// What the control socket asks of the history.
 pub struct Recorder {
-    store: Mutex<Store>,
+    journal: Journal,
     live: Mutex<HashMap<EventId, Live>>,
     scrubber: ArcSwap<Scrubber>,
     first_start_us: Mutex<Histogram<u64>>,
@@ -37,6 +42,7 @@ pub struct Recorder {
     watchers: broadcast::Sender<Arc<str>>,
     counts: Counts,
     stop: AtomicBool,
+    disk_refuses: AtomicBool,
 }
 
 /// Counts since the start.
@@ -57,6 +63,10 @@ pub struct Counts {
 struct Live {
     event: Arc<Event>,
     handlers: Vec<HandlerReport>,
+    /// So many of them ended in an earlier process.
+    earlier: usize,
+    /// The report, once it is over and until it is written down.
+    over: Option<EventReport>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -72,7 +82,7 @@ impl Recorder {
         // Three significant digits up to an hour, in microseconds.
         let histogram = Histogram::new_with_max(3_600_000_000, 3)?;
         Ok(Arc::new(Self {
-            store: Mutex::new(store),
+            journal: Journal::new(store),
             live: Mutex::default(),
             scrubber: ArcSwap::from_pointee(scrubber),
             first_start_us: Mutex::new(histogram),
@@ -80,6 +90,7 @@ impl Recorder {
             watchers: broadcast::channel(WATCH_LINES_MAX).0,
             counts: Counts::default(),
             stop: AtomicBool::new(false),
+            disk_refuses: AtomicBool::new(false),
         }))
     }
 
@@ -97,6 +108,16 @@ impl Recorder {
     /// Lines as they happen, one JSON object each.
     pub fn watch(&self) -> broadcast::Receiver<Arc<str>> {
         self.watchers.subscribe()
+    }
+
+    /// Whether everything that was told is written down.
+    pub fn is_caught_up(&self) -> bool {
+        self.journal.is_empty()
+    }
+
+    /// Whether the disk refused the last thing that was to be written down.
+    pub fn disk_refuses(&self) -> bool {
+        self.disk_refuses.load(Ordering::Relaxed)
     }
 
     /// Counts since the start.
@@ -124,7 +145,7 @@ impl Recorder {
     /// # Errors
     /// The store's, as text.
     pub fn events(&self, limit: usize, event_type: Option<&str>) -> Result<Vec<EventSummary>, String> {
-        lock(&self.store).events(limit, event_type).map_err(|e| e.to_string())
+        self.journal.events(limit, event_type)
     }
 
     /// The report of an event (`last`: of the newest one), as it stands when it is not over yet.
@@ -141,7 +162,7 @@ impl Recorder {
         if let Some(report) = running {
             return Ok(Some(self.scrubbed(&report)));
         }
-        let text = lock(&self.store).report(id).map_err(|e| e.to_string())?;
+        let text = self.journal.report(id)?;
         text.map(|t| serde_json::from_str(&t).map_err(|e| e.to_string())).transpose()
     }
 
@@ -155,7 +176,7 @@ impl Recorder {
             if stopping {
                 return;
             }
-            thread::park_timeout(PAUSE);
+            thread::park_timeout(if self.journal.is_empty() { PAUSE } else { RETRY });
         }
     }
 
@@ -167,7 +188,11 @@ impl Recorder {
     fn take_all(&self, outbox: &Outbox, log: &LogRing) {
         while let Some(note) = outbox.pop() {
             self.take(note);
+            if self.journal.is_due() {
+                self.write_down();
+            }
         }
+        self.write_down();
         while let Some(line) = log.pop() {
             self.log_line(&line);
         }
@@ -194,20 +219,19 @@ impl Recorder {
             Note::Refused(event) => {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(event = %event.id, r#type = %event.event_type, "event refused: the queue is full");
-                let json = event.to_json(event.detected);
-                self.keep(
-                    |store, text| store.published(&NewEvent { event: &event, state: "refused", json: text }),
-                    &json,
-                );
+                let json = self.scrub(&event.to_json(event.detected).to_string());
+                self.journal.note(Row::Published { event: (*event).clone(), state: "refused", json });
                 // Whoever waits for its end learns that there is none to wait for.
                 self.tell(&json!({
                     "kind": "completed", "event_id": event.id.to_string(), "state": "refused", "duration_ms": 0.0,
                     "left_seconds": event.seconds_left(clock::now()).unwrap_or(0.0),
                 }));
             }
+            Note::Resumed(event) => self.resumed(&event),
+            Note::Again(job, attempt) => self.begun(&job, attempt),
             Note::Started(job, at_boot_ns) => {
                 let id = job.event.id.to_string();
-                self.keep(|store, _| store.started(&id, &job.handler.instance_name), &Value::Null);
+                self.begun(&job, job.attempts_before + 1);
                 self.tell(&json!({
                     "kind": "started", "event_id": id, "handler": job.handler.name,
                     "instance": job.handler.instance_name, "priority": job.handler.priority,
@@ -218,7 +242,7 @@ impl Recorder {
             Note::Ended(event, outcome) => {
                 self.ended(event.id, HandlerReport::new(&outcome, event.detected.boot_ns));
             }
-            Note::Done(closed) => self.done(&closed.report()),
+            Note::Done(closed) => self.done(closed.event.id, closed.report()),
             Note::Late { instance, text } => tracing::warn!(instance, "{}", self.scrub(&text)),
             Note::Demoted { instance } => {
                 tracing::warn!(instance, "burned more CPU than its real-time budget and runs on at normal priority");
@@ -236,11 +260,12 @@ impl Recorder {
     fn published(&self, event: &Arc<Event>) {
         self.counts.published.fetch_add(1, Ordering::Relaxed);
         let json = event.to_json(event.detected);
-        self.keep(|store, text| store.published(&NewEvent { event, state: "running", json: text }), &json);
+        let text = self.scrub(&json.to_string());
+        self.journal.note(Row::Published { event: (**event).clone(), state: "running", json: text });
         // The pool tells of the event only after it has given its first handlers out: they may have
         // ended already.
         let mut live = lock(&self.live);
-        live.entry(event.id).or_insert_with(|| Live { event: Arc::clone(event), handlers: Vec::new() });
+        live.entry(event.id).or_insert_with(|| Live::new(event));
         drop(live);
         let deadline = event.effective.map(Moment::rfc3339).unwrap_or_default();
         tracing::warn!(
@@ -250,12 +275,60 @@ impl Recorder {
         self.tell(&json!({ "kind": "event", "event": json }));
     }
 
+    /// An event of an earlier process is to be taken up again, of which these handlers had ended. To be called before
+    /// the pool is told.
+    pub fn remember(&self, event: &Arc<Event>, handlers: Vec<HandlerReport>) {
+        let earlier = handlers.len();
+        lock(&self.live).insert(event.id, Live { handlers, earlier, ..Live::new(event) });
+    }
+
+    /// Writes down that an event of an earlier process is over without anything more being done for it.
+    pub fn close(&self, report: &EventReport) {
+        self.journal.note(self.row_of(report));
+        self.write_down();
+    }
+
+    /// Writes down how a handler of an earlier process ended.
+    pub fn close_handler(&self, event_id: &str, report: &HandlerReport) {
+        let (_, row) = self.row_of_handler(event_id, report);
+        self.journal.note(row);
+        self.write_down();
+    }
+
+    fn resumed(&self, event: &Event) {
+        self.counts.published.fetch_add(1, Ordering::Relaxed);
+        let done = lock(&self.live).get(&event.id).map_or(0, |live| live.earlier);
+        tracing::warn!(event = %event.id, r#type = %event.event_type, done, "event taken up again");
+        self.tell(&json!({ "kind": "event", "event": event.to_json(clock::now()), "resumed": true }));
+    }
+
+    fn begun(&self, job: &Job<Arc<Instance>>, attempt: u32) {
+        let (event_id, instance) = (job.event.id.to_string(), job.handler.instance_name.clone());
+        self.journal.note(Row::Started { event_id, instance, attempt });
+    }
+
+    fn row_of_handler(&self, event_id: &str, report: &HandlerReport) -> (Value, Row) {
+        let value = serde_json::to_value(report).unwrap_or_default();
+        let row = Row::Ended {
+            event_id: event_id.to_owned(),
+            instance: report.instance.clone(),
+            state: value["status"].as_str().unwrap_or_default().to_owned(),
+            report: self.scrub(&value.to_string()),
+        };
+        (value, row)
+    }
+
+    fn row_of(&self, report: &EventReport) -> Row {
+        let text = serde_json::to_string(report).unwrap_or_default();
+        let (event_id, state) = (report.event_id.clone(), report.state.clone());
+        Row::Done { event_id, state, report: self.scrub(&text), at_wall_ns: clock::wall_ns() }
+    }
+
     fn ended(&self, id: EventId, report: HandlerReport) {
         let id_text = id.to_string();
-        let state = serde_json::to_value(report.status).unwrap_or_default();
-        let state = state.as_str().unwrap_or_default().to_owned();
-        let value = serde_json::to_value(&report).unwrap_or_default();
-        self.keep(|store, text| store.ended(&id_text, &report.instance, &state, text), &value);
+        let (value, row) = self.row_of_handler(&id_text, &report);
+        self.journal.note(row);
+        let state = value["status"].as_str().unwrap_or_default();
         let error = report.error.as_deref().map(|e| self.scrub(e));
         let well = matches!(report.status, Ended::Handled | Ended::Declined);
         let fields = (report.duration_ms, report.left_seconds, &value["verified"]);
@@ -282,14 +355,20 @@ impl Recorder {
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "microseconds, clamped")]
-    fn done(&self, report: &EventReport) {
+    fn done(&self, id: EventId, mut report: EventReport) {
         self.counts.completed.fetch_add(1, Ordering::Relaxed);
-        if let Some(us) = report.first_start_us {
+        let mut live = lock(&self.live);
+        let known = live.get_mut(&id);
+        let earlier = known.as_ref().map_or(0, |live| live.earlier);
+        if let Some(us) = report.first_start_us.filter(|_| earlier == 0) {
             lock(&self.first_start_us).saturating_record(us.max(1.0).round() as u64);
         }
-        let value = serde_json::to_value(report).unwrap_or_default();
-        self.keep(|store, text| store.done(&report.event_id, &report.state, text, clock::wall_ns()), &value);
-        lock(&self.live).retain(|id, _| id.to_string() != report.event_id);
+        if let Some(live) = known {
+            report.handlers.splice(0..0, live.handlers.drain(..earlier));
+            live.over = Some(report.clone());
+        }
+        drop(live);
+        self.journal.note(self.row_of(&report));
         let failed = report.handlers.iter().filter(|h| !matches!(h.status, Ended::Handled | Ended::Declined)).count();
         tracing::info!(
             event = report.event_id,
@@ -300,10 +379,35 @@ impl Recorder {
             left_seconds = report.left_seconds,
             "event over"
         );
-        self.tell(&json!({
+        self.journal.then_tell(json!({
             "kind": "completed", "event_id": report.event_id, "state": report.state,
             "duration_ms": report.duration_ms, "left_seconds": report.left_seconds,
         }));
+    }
+
+    /// Has everything noted written down in one commit. What cannot be is kept for another time: the event goes on.
+    fn write_down(&self) {
+        let told = self.journal.write_down();
+        let failed_before = self.disk_refuses.swap(told.error.is_some(), Ordering::Relaxed);
+        if let Some(error) = told.error {
+            self.counts.failed_writes.fetch_add(1, Ordering::Relaxed);
+            if !failed_before {
+                tracing::error!(
+                    error,
+                    waiting = told.waiting,
+                    "the history cannot be written; the events go on without"
+                );
+            }
+        } else if failed_before {
+            tracing::warn!("the history is written again, with what had to wait");
+        }
+        // Whoever hears of the end finds the report: written down, or, should the disk refuse it, still in here.
+        for line in told.lines {
+            self.tell(&line);
+        }
+        if told.waiting == 0 {
+            lock(&self.live).retain(|_, live| live.over.is_none());
+        }
     }
 
     fn log_line(&self, line: &Line) {
@@ -332,14 +436,6 @@ impl Recorder {
         self.tell(&json!({ "kind": "log", "instance": line.instance, "level": level, "message": text }));
     }
 
-    fn keep(&self, write: impl FnOnce(&Store, &str) -> rusqlite::Result<()>, value: &Value) {
-        let text = self.scrub(&value.to_string());
-        if let Err(error) = write(&lock(&self.store), &text) {
-            self.counts.failed_writes.fetch_add(1, Ordering::Relaxed);
-            tracing::error!(%error, "the history could not be written; the event goes on without");
-        }
-    }
-
     fn tell(&self, line: &Value) {
         if self.watchers.receiver_count() > 0 {
             let _ = self.watchers.send(self.scrub(&line.to_string()).into());
@@ -353,7 +449,14 @@ impl Recorder {
 }
 
 impl Live {
+    fn new(event: &Arc<Event>) -> Self {
+        Self { event: Arc::clone(event), handlers: Vec::new(), earlier: 0, over: None }
+    }
+
     fn report(&self) -> EventReport {
+        if let Some(report) = &self.over {
+            return report.clone();
+        }
         let now = clock::now();
         let first = self.handlers.iter().filter_map(|h| h.start_ms).reduce(f64::min);
         let due = end_ns(&self.event, now.boot_ns);

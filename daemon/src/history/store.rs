@@ -1,20 +1,22 @@
-//! The history file: SQLite in WAL mode, one writer.
+//! The journal and history file: SQLite in WAL mode, one writer, one commit for many rows.
 //!
-//! Inputs: events and reports as JSON text that has been scrubbed. Outputs: the same, by id, type and
-//! age. Must never fail the daemon: a full or read-only disk costs history, not the dispatch.
+//! Inputs: rows in the order in which things happened, texts already scrubbed. Outputs: the same, by id, type and
+//! age; what was not over when the last process ended. Must never fail the daemon: a full, read-only or broken disk
+//! costs history, not the dispatch. A broken file is kept under another name.
 
 use crate::dispatch::report::{Ended, EventReport};
 use crate::event::{Event, Moment};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use crate::sys::clock;
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Events kept.
 const EVENTS_MAX: i64 = 20_000;
 /// Age at which an event is dropped, nanoseconds: 400 days.
 const AGE_MAX_NS: i64 = 400 * 86_400 * 1_000_000_000;
 /// Number of the schema, in `user_version`.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 const SCHEMA: &str = "
 CREATE TABLE events (
@@ -23,10 +25,18 @@ CREATE TABLE events (
   state TEXT NOT NULL, event TEXT NOT NULL, report TEXT
 ) STRICT;
 CREATE INDEX events_by_age ON events (detected_wall_ns);
+CREATE INDEX events_running ON events (state) WHERE state = 'running';
 CREATE TABLE deliveries (
   event_id TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-  instance TEXT NOT NULL, state TEXT NOT NULL, report TEXT, PRIMARY KEY (event_id, instance)
+  instance TEXT NOT NULL, state TEXT NOT NULL, report TEXT, attempts INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (event_id, instance)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// From schema 1, which did not count attempts.
+const FROM_1: &str = "
+ALTER TABLE deliveries ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX events_running ON events (state) WHERE state = 'running';
 ";
 
 /// The open file.
@@ -52,29 +62,95 @@ pub struct EventSummary {
     pub duration_ms: Option<f64>,
 }
 
-/// An event that was taken in or refused.
-pub struct NewEvent<'a> {
-    /// The event.
-    pub event: &'a Event,
-    /// `running` or `refused`.
-    pub state: &'a str,
-    /// The event as scrubbed JSON.
-    pub json: &'a str,
+/// One thing to be written down. Texts are scrubbed.
+#[allow(missing_docs, reason = "the names are those of the columns")]
+#[derive(Clone, Debug)]
+pub enum Row {
+    /// An event was taken in (`running`) or turned away (`refused`).
+    Published { event: Event, state: &'static str, json: String },
+    /// An attempt of a handler began.
+    Started { event_id: String, instance: String, attempt: u32 },
+    /// A handler ended; its report as JSON.
+    Ended { event_id: String, instance: String, state: String, report: String },
+    /// An event is over; its report as JSON.
+    Done { event_id: String, state: String, report: String, at_wall_ns: i64 },
+}
+
+/// An event that was not over when the last process ended.
+#[derive(Clone, Debug)]
+pub struct OpenEvent {
+    /// As JSON, scrubbed.
+    pub json: String,
+    /// What of it had begun.
+    pub deliveries: Vec<OpenDelivery>,
+}
+
+/// A handler that had begun.
+#[derive(Clone, Debug)]
+pub struct OpenDelivery {
+    /// "EVENT_TYPE/PLUGIN".
+    pub instance: String,
+    /// Attempts begun.
+    pub attempts: u32,
+    /// Its report as JSON; None: it had not ended.
+    pub report: Option<String>,
+}
+
+/// Whether writing may succeed later: the disk is full, read-only or failing, or somebody else has the file.
+pub fn is_transient(error: &rusqlite::Error) -> bool {
+    let codes = [
+        ErrorCode::DiskFull,
+        ErrorCode::SystemIoFailure,
+        ErrorCode::ReadOnly,
+        ErrorCode::CannotOpen,
+        ErrorCode::DatabaseBusy,
+        ErrorCode::DatabaseLocked,
+        ErrorCode::OutOfMemory,
+        ErrorCode::PermissionDenied,
+    ];
+    error.sqlite_error_code().is_some_and(|code| codes.contains(&code))
 }
 
 impl Store {
-    /// Opens or makes the file. Events that were running when the daemon ended are marked so.
+    /// Opens or makes the file. A broken one is put aside and a new one begun: then the text says where it is.
     ///
     /// # Errors
     /// The library's, and a file of a newer version.
-    pub fn open(path: &Path) -> rusqlite::Result<Self> {
+    pub fn open(path: &Path) -> rusqlite::Result<(Self, Option<String>)> {
+        match Self::open_sound(path) {
+            Ok(store) => Ok((store, None)),
+            Err(error) if is_broken(&error) => {
+                let kept = put_aside(path)?;
+                let text = format!(
+                    "{} is broken ({error}): it is kept as {}, and a new history is begun; events that were open in it are \
+                     taken up again only if their notice still stands",
+                    path.display(),
+                    kept.display()
+                );
+                Ok((Self::open_sound(path)?, Some(text)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn open_sound(path: &Path) -> rusqlite::Result<Self> {
+        let had_something = std::fs::metadata(path).is_ok_and(|file| file.len() > 0);
         let connection = Connection::open(path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
-        // A report survives a crash of the daemon; the last ones may be lost with the power. Issue of
-        // speed: NORMAL commits in microseconds, FULL in milliseconds.
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // What is committed survives the loss of power (sqlite.org/pragma.html#pragma_synchronous). A commit then waits
+        // for the disk: so there is one for many rows, on a thread for which nobody waits.
+        connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
-        Self::prepare(connection)
+        let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        // A file that was cut within its first page passes for an empty one.
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let why = match said.as_str() {
+            "ok" if version == 0 && had_something => "there is something in it, but no history",
+            "ok" => return Self::prepare(connection),
+            said => said,
+        };
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+        Err(rusqlite::Error::SqliteFailure(code, Some(why.to_owned())))
     }
 
     /// A history that ends with the process, for when the file cannot be had.
@@ -87,71 +163,31 @@ impl Store {
 
     fn prepare(connection: Connection) -> rusqlite::Result<Self> {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        if version > SCHEMA_VERSION {
-            let text = format!("made by a newer version (schema {version}, this one knows {SCHEMA_VERSION})");
-            return Err(rusqlite::Error::ToSqlConversionFailure(text.into()));
+        let upgrade = match version {
+            0 => SCHEMA,
+            1 => FROM_1,
+            SCHEMA_VERSION => "",
+            _ => {
+                let text = format!("made by a newer version (schema {version}, this one knows {SCHEMA_VERSION})");
+                return Err(rusqlite::Error::ToSqlConversionFailure(text.into()));
+            }
+        };
+        if !upgrade.is_empty() {
+            connection.execute_batch(&format!("BEGIN; {upgrade} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
         }
-        if version == 0 {
-            connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
-        }
-        connection.execute("UPDATE events SET state = 'interrupted' WHERE state = 'running'", [])?;
         Ok(Self(connection))
     }
 
-    /// Writes an event that was taken in, or refused.
+    /// Writes all rows in one commit, or none of them.
     ///
     /// # Errors
     /// The library's.
-    pub fn published(&self, new: &NewEvent<'_>) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO events (id, type, severity, source, detected_wall_ns, detected, deadline, \
-                   simulated, state, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let event = new.event;
-        self.0.prepare_cached(sql)?.execute(params![
-            event.id.to_string(),
-            event.event_type.as_str(),
-            event.severity.as_str(),
-            event.source,
-            event.detected.wall_ns,
-            event.detected.rfc3339(),
-            event.effective.map(Moment::rfc3339),
-            event.simulated,
-            new.state,
-            new.json
-        ])?;
-        Ok(())
-    }
-
-    /// Journals that a handler was started.
-    ///
-    /// # Errors
-    /// The library's.
-    pub fn started(&self, event_id: &str, instance: &str) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO deliveries (event_id, instance, state) VALUES (?, ?, 'started')";
-        self.0.prepare_cached(sql)?.execute(params![event_id, instance])?;
-        Ok(())
-    }
-
-    /// Journals how a handler ended.
-    ///
-    /// # Errors
-    /// The library's.
-    pub fn ended(&self, event_id: &str, instance: &str, state: &str, report: &str) -> rusqlite::Result<()> {
-        let sql = "INSERT OR REPLACE INTO deliveries (event_id, instance, state, report) VALUES (?, ?, ?, ?)";
-        self.0.prepare_cached(sql)?.execute(params![event_id, instance, state, report])?;
-        Ok(())
-    }
-
-    /// Writes the report of an event that is over, and drops what is too old.
-    ///
-    /// # Errors
-    /// The library's.
-    pub fn done(&self, event_id: &str, state: &str, report: &str, now_wall_ns: i64) -> rusqlite::Result<()> {
-        let sql = "UPDATE events SET state = ?, report = ? WHERE id = ?";
-        self.0.prepare_cached(sql)?.execute(params![state, report, event_id])?;
-        let sql = "DELETE FROM events WHERE state <> 'running' AND (detected_wall_ns < ? OR id IN \
-                   (SELECT id FROM events ORDER BY detected_wall_ns DESC LIMIT -1 OFFSET ?))";
-        self.0.prepare_cached(sql)?.execute(params![now_wall_ns - AGE_MAX_NS, EVENTS_MAX])?;
-        Ok(())
+    pub fn write(&mut self, rows: &[Row]) -> rusqlite::Result<()> {
+        let transaction = self.0.transaction()?;
+        for row in rows {
+            write_row(&transaction, row)?;
+        }
+        transaction.commit()
     }
 
     /// The newest events, newest first, of one type or all.
@@ -179,19 +215,101 @@ impl Store {
         self.0.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()
     }
 
-    /// Events that clouds announced since `since_wall_ns` and that were completed, as JSON texts: what a
-    /// restarted source must not take for new.
+    /// Events that clouds announced since `since_wall_ns`, as JSON texts: what a restarted source must not take for
+    /// new.
     ///
     /// # Errors
     /// The library's.
-    pub fn completed_since(&self, since_wall_ns: i64) -> rusqlite::Result<Vec<String>> {
-        let sql = "SELECT event FROM events WHERE simulated = 0 AND state = 'completed' AND detected_wall_ns >= ? \
-                   ORDER BY detected_wall_ns";
+    pub fn seen_since(&self, since_wall_ns: i64) -> rusqlite::Result<Vec<String>> {
+        let sql = "SELECT event FROM events WHERE simulated = 0 AND state IN ('running', 'completed', 'interrupted') \
+                   AND detected_wall_ns >= ? ORDER BY detected_wall_ns";
         self.0.prepare_cached(sql)?.query_map([since_wall_ns], |row| row.get(0))?.collect()
+    }
+
+    /// Events that were not over when the last process ended, oldest first.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn open_events(&self) -> rusqlite::Result<Vec<OpenEvent>> {
+        let sql = "SELECT id, event FROM events WHERE state = 'running' ORDER BY detected_wall_ns";
+        let mut statement = self.0.prepare_cached(sql)?;
+        let events = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let events: Vec<(String, String)> = events.collect::<rusqlite::Result<_>>()?;
+        let open = |(id, json): (String, String)| Ok(OpenEvent { json, deliveries: self.deliveries(&id)? });
+        events.into_iter().map(open).collect()
+    }
+
+    fn deliveries(&self, event_id: &str) -> rusqlite::Result<Vec<OpenDelivery>> {
+        let sql = "SELECT instance, attempts, report FROM deliveries WHERE event_id = ?";
+        let delivery = |row: &rusqlite::Row<'_>| {
+            Ok(OpenDelivery { instance: row.get(0)?, attempts: row.get(1)?, report: row.get(2)? })
+        };
+        self.0.prepare_cached(sql)?.query_map([event_id], delivery)?.collect()
     }
 }
 
-fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
+fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
+    match row {
+        Row::Published { event, state, json } => {
+            let sql = "INSERT OR IGNORE INTO events (id, type, severity, source, detected_wall_ns, detected, deadline, \
+                       simulated, state, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            connection.prepare_cached(sql)?.execute(params![
+                event.id.to_string(),
+                event.event_type.as_str(),
+                event.severity.as_str(),
+                event.source,
+                event.detected.wall_ns,
+                event.detected.rfc3339(),
+                event.effective.map(Moment::rfc3339),
+                event.simulated,
+                state,
+                json
+            ])?;
+        }
+        Row::Started { event_id, instance, attempt } => {
+            let sql = "INSERT INTO deliveries (event_id, instance, state, attempts) VALUES (?1, ?2, 'started', ?3) \
+                       ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3)";
+            connection.prepare_cached(sql)?.execute(params![event_id, instance, attempt])?;
+        }
+        Row::Ended { event_id, instance, state, report } => {
+            let sql = "INSERT INTO deliveries (event_id, instance, state, report) VALUES (?1, ?2, ?3, ?4) \
+                       ON CONFLICT DO UPDATE SET state = ?3, report = ?4";
+            connection.prepare_cached(sql)?.execute(params![event_id, instance, state, report])?;
+        }
+        Row::Done { event_id, state, report, at_wall_ns } => {
+            let sql = "UPDATE events SET state = ?, report = ? WHERE id = ?";
+            connection.prepare_cached(sql)?.execute(params![state, report, event_id])?;
+            let sql = "DELETE FROM events WHERE state <> 'running' AND (detected_wall_ns < ? OR id IN \
+                       (SELECT id FROM events ORDER BY detected_wall_ns DESC LIMIT -1 OFFSET ?))";
+            connection.prepare_cached(sql)?.execute(params![at_wall_ns - AGE_MAX_NS, EVENTS_MAX])?;
+        }
+    }
+    Ok(())
+}
+
+fn is_broken(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
+/// Renames the file and what belongs to it; gives the new name.
+fn put_aside(path: &Path) -> rusqlite::Result<PathBuf> {
+    let now = jiff::Timestamp::from_nanosecond(i128::from(clock::wall_ns())).unwrap_or_default();
+    let stamp = now.strftime("%Y%m%dT%H%M%S");
+    let with = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    let first = with(&format!(".broken-{stamp}"));
+    let others = (2..1_000).map(|n| with(&format!(".broken-{stamp}-{n}")));
+    let free = std::iter::once(first.clone()).chain(others).find(|kept| !kept.exists());
+    let kept = free.unwrap_or(first);
+    for suffix in ["-wal", "-shm", ""] {
+        let (from, to) = (with(suffix), PathBuf::from(format!("{}{suffix}", kept.display())));
+        if from.exists() {
+            std::fs::rename(&from, &to).map_err(|e| rusqlite::Error::ToSqlConversionFailure(e.into()))?;
+        }
+    }
+    Ok(kept)
+}
+
+fn summary(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventSummary> {
     let report: Option<String> = row.get(8)?;
     let report: Option<EventReport> = report.and_then(|text| serde_json::from_str(&text).ok());
     let handlers = report.as_ref().map_or(&[][..], |r| &r.handlers);
@@ -220,41 +338,134 @@ mod tests {
 
     const TIME: Moment = Moment { boot_ns: 0, wall_ns: 0 };
 
-    /// Publishes an event detected at this wall time; gives its id.
-    fn publish(store: &Store, wall_ns: i64) -> String {
+    fn event(wall_ns: i64) -> Event {
         let json = json!({ "id": EventId::at(wall_ns).to_string(), "type": "cloud.spot.interrupt", "severity": "urgent",
             "time": "2026-01-02T03:04:05Z", "data": { "action": "terminate", "noticeKind": "deadline" } });
         let mut event = Event::from_json(&json, TIME).expect("an event");
         event.detected = Moment { boot_ns: 0, wall_ns };
-        store.published(&NewEvent { event: &event, state: "running", json: "{}" }).expect("written");
-        event.id.to_string()
+        event
+    }
+
+    /// Publishes an event detected at this wall time; gives its id.
+    fn publish(store: &mut Store, wall_ns: i64) -> String {
+        let event = event(wall_ns);
+        let id = event.id.to_string();
+        store
+            .write(&[Row::Published { event, state: "running", json: format!("{{\"id\":\"{id}\"}}") }])
+            .expect("written");
+        id
+    }
+
+    fn started(event_id: &str, instance: &str, attempt: u32) -> Row {
+        Row::Started { event_id: event_id.into(), instance: instance.into(), attempt }
+    }
+
+    fn ended(event_id: &str, instance: &str) -> Row {
+        let (state, report) = ("handled".into(), "{}".into());
+        Row::Ended { event_id: event_id.into(), instance: instance.into(), state, report }
+    }
+
+    fn done(event_id: &str, at_wall_ns: i64) -> Row {
+        Row::Done { event_id: event_id.into(), state: "completed".into(), report: "{}".into(), at_wall_ns }
+    }
+
+    fn open(path: &Path) -> Store {
+        let (store, mended) = Store::open(path).expect("open");
+        assert_eq!(mended, None);
+        store
     }
 
     #[test]
     fn events_come_newest_first_and_old_ones_are_dropped() {
-        let store = Store::in_memory().expect("open");
-        let (old, new) = (publish(&store, 1), publish(&store, AGE_MAX_NS + 10));
-        store.started(&old, "x/y").expect("written");
-        store.ended(&old, "x/y", "handled", "{}").expect("written");
-        store.done(&new, "completed", "{}", 5).expect("written");
+        let mut store = Store::in_memory().expect("open");
+        let (old, new) = (publish(&mut store, 1), publish(&mut store, AGE_MAX_NS + 10));
+        store.write(&[started(&old, "x/y", 1), ended(&old, "x/y"), done(&new, 5)]).expect("written");
         let ids = |s: &Store| s.events(9, None).expect("read").into_iter().map(|e| e.event_id).collect::<Vec<_>>();
         assert_eq!(ids(&store), [new.clone(), old.clone()]);
         assert_eq!(store.report("last").expect("read").as_deref(), Some("{}"));
         assert_eq!(store.report(&old).expect("read"), None);
-        store.done(&old, "completed", "{}", AGE_MAX_NS + 10).expect("written");
+        store.write(&[done(&old, AGE_MAX_NS + 10)]).expect("written");
         assert_eq!(ids(&store), [new], "the old one went, with its delivery");
-        assert_eq!(store.completed_since(0).expect("read").len(), 1);
+        assert_eq!(store.seen_since(0).expect("read").len(), 1);
     }
 
     #[test]
-    fn a_restart_marks_what_was_running_and_a_newer_file_is_refused() {
+    fn what_was_open_is_found_again_with_what_had_begun_and_what_had_ended() {
         let dir = tempfile::tempdir().expect("tempdir");
         let path = dir.path().join("history.sqlite");
-        publish(&Store::open(&path).expect("open"), 1);
-        let store = Store::open(&path).expect("open");
-        assert_eq!(store.events(1, None).expect("read")[0].state, "interrupted");
+        let mut store = open(&path);
+        let (one, two) = (publish(&mut store, 1), publish(&mut store, 2));
+        store.write(&[started(&one, "t/a", 1), started(&one, "t/b", 1), ended(&one, "t/a")]).expect("written");
+        store.write(&[started(&one, "t/b", 2), done(&two, 3)]).expect("written");
+        // The process is gone without a word; the next one finds it so.
+        drop(store);
+        let found = open(&path).open_events().expect("read");
+        let [event] = found.as_slice() else { panic!("one is open: {found:?}") };
+        assert!(event.json.contains(&one));
+        let had: Vec<_> =
+            event.deliveries.iter().map(|d| (d.instance.as_str(), d.attempts, d.report.is_some())).collect();
+        assert_eq!(had, [("t/a", 1, true), ("t/b", 2, false)]);
+    }
+
+    #[test]
+    fn a_commit_that_fails_leaves_nothing_half_written() {
+        let mut store = Store::in_memory().expect("open");
+        store.0.pragma_update(None, "foreign_keys", true).expect("set");
+        let id = publish(&mut store, 1);
+        // The event of the second is not there.
+        let error = store.write(&[started(&id, "t/b", 1), started("nobody", "t/b", 1)]).expect_err("a foreign key");
+        assert!(!is_transient(&error));
+        assert!(store.open_events().expect("read")[0].deliveries.is_empty());
+    }
+
+    #[test]
+    fn a_file_of_version_1_is_taken_over_and_a_newer_one_refused() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("history.sqlite");
+        let old = "CREATE TABLE events (id TEXT PRIMARY KEY, type TEXT NOT NULL, severity TEXT NOT NULL, source TEXT NOT \
+                   NULL, detected_wall_ns INTEGER NOT NULL, detected TEXT NOT NULL, deadline TEXT, simulated INTEGER NOT \
+                   NULL, state TEXT NOT NULL, event TEXT NOT NULL, report TEXT) STRICT; CREATE TABLE deliveries (event_id \
+                   TEXT NOT NULL, instance TEXT NOT NULL, state TEXT NOT NULL, report TEXT, PRIMARY KEY (event_id, \
+                   instance)) STRICT, WITHOUT ROWID; INSERT INTO events VALUES ('e', 't', 'info', 's', 1, 'd', NULL, 0, \
+                   'running', '{}', NULL); INSERT INTO deliveries VALUES ('e', 't/a', 'started', NULL); PRAGMA \
+                   user_version = 1;";
+        Connection::open(&path).expect("open").execute_batch(old).expect("made");
+        let store = open(&path);
+        assert_eq!(store.open_events().expect("read")[0].deliveries[0].attempts, 0);
         store.0.pragma_update(None, "user_version", 99).expect("set");
         drop(store);
         assert!(Store::open(&path).err().is_some_and(|e| e.to_string().contains("newer version")));
+    }
+
+    /// Torn, cut and overwritten files: a store is there afterwards, and the old one is kept.
+    #[test]
+    fn a_broken_file_is_kept_aside_and_a_new_one_begun() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let path = dir.path().join("history.sqlite");
+        let mut store = open(&path);
+        for n in 0..200 {
+            let id = publish(&mut store, n);
+            store.write(&[done(&id, n)]).expect("written");
+        }
+        drop(store);
+        let sound = std::fs::read(&path).expect("read");
+        assert!(sound.len() > 16_384, "several pages");
+        let mut scribbled = sound.clone();
+        scribbled[8_192..12_288].fill(0xA5);
+        for (n, bytes) in
+            [&b"not a database, and long enough to be taken for one"[..], &sound[..sound.len() / 2 + 100], &scribbled]
+                .iter()
+                .enumerate()
+        {
+            std::fs::write(&path, bytes).expect("written");
+            let (mut store, mended) = Store::open(&path).expect("a store all the same");
+            let text = mended.unwrap_or_else(|| panic!("case {n} was taken for sound"));
+            assert!(text.contains("is broken") && text.contains(".broken-"), "{text}");
+            publish(&mut store, 1);
+            let kept = std::fs::read_dir(dir.path()).expect("read").filter_map(Result::ok);
+            let kept: Vec<_> = kept.filter(|f| f.file_name().to_string_lossy().contains(".broken-")).collect();
+            assert!(!kept.is_empty());
+            kept.iter().for_each(|file| std::fs::remove_file(file.path()).expect("removed"));
+        }
     }
 }

@@ -83,6 +83,8 @@ impl From<Subscribed> for Subscription {
 enum Body {
     Native(Native),
     External(Box<External>),
+    /// Not loaded: why.
+    Barred(String),
 }
 
 /// An active instance.
@@ -247,6 +249,27 @@ impl Instance {
         }
     }
 
+    /// An instance of a plugin that is in quarantine: nothing of it is mapped, and every call fails with the reason.
+    pub fn barred(found: &Found, spec: &InstanceSpec, why: String) -> Self {
+        Self {
+            name: spec.name.clone(),
+            plugin: found.name.clone(),
+            path: found.path.clone(),
+            sha256: String::new(),
+            version: String::new(),
+            body: Body::Barred(why),
+            state: Standing::new(Lifecycle::Quarantined),
+        }
+    }
+
+    /// Why the plugin is in quarantine since before the daemon's start; None when it is not.
+    pub fn why_barred(&self) -> Option<&str> {
+        match &self.body {
+            Body::Barred(why) => Some(why),
+            _ => None,
+        }
+    }
+
     /// Where the instance stands.
     pub fn lifecycle(&self) -> Lifecycle {
         self.state.get()
@@ -283,6 +306,7 @@ impl Instance {
                 let one = Subscription { kinds, priority: EXTERNAL_PRIORITY, budget_us: 0, token: 0 };
                 if one.kinds.is_empty() { Vec::new() } else { vec![one] }
             }
+            Body::Barred(_) => Vec::new(),
         }
     }
 
@@ -296,11 +320,16 @@ impl Instance {
     /// Hands an event over and waits for the answer.
     pub fn handle(&self, event: &Arc<Delivery>, call: &Arc<CallCell>, grace: Duration) -> Answer {
         if !self.lifecycle().takes_events() {
-            return Answer::new(Status::Failed, "the instance is quarantined after an earlier call");
+            let text = match self.why_barred() {
+                Some(why) => format!("the plugin is quarantined: {why}"),
+                None => "the instance is quarantined after an earlier call".into(),
+            };
+            return Answer::new(Status::Failed, text);
         }
         let answer = match &self.body {
             Body::Native(native) => native.handle(event, call, grace),
             Body::External(external) => external.handle(event, call),
+            Body::Barred(why) => Answer::new(Status::Failed, why.as_str()),
         };
         if answer.status == Status::Panicked {
             self.quarantine();
@@ -313,6 +342,7 @@ impl Instance {
         let said = match &self.body {
             Body::Native(native) => native.verify(event, call),
             Body::External(external) => external.verify(event, call, result),
+            Body::Barred(_) => None,
         };
         if said.as_ref().is_some_and(|answer| answer.status == Status::Panicked) {
             self.quarantine();
@@ -325,13 +355,14 @@ impl Instance {
         match &self.body {
             Body::Native(native) => native.cancel(call, reason),
             Body::External(external) => external.cancel(call, reason),
+            Body::Barred(_) => {}
         }
     }
 
     /// Its call outlived time and grace: an external process is killed, a native instance quarantined.
     pub fn give_up(&self) {
         match &self.body {
-            Body::Native(_) => self.quarantine(),
+            Body::Native(_) | Body::Barred(_) => self.quarantine(),
             Body::External(external) => external.kill(),
         }
     }
@@ -347,6 +378,7 @@ impl Instance {
     pub fn detail(&self) -> String {
         match &self.body {
             Body::Native(_) => "in process".into(),
+            Body::Barred(why) => format!("not loaded: {why}"),
             Body::External(external) => match external.pid() {
                 Some(pid) => format!("process {pid}, {} restarts", external.restarts()),
                 None => format!("process not running, {} restarts", external.restarts()),
@@ -358,6 +390,7 @@ impl Instance {
     /// Only when no call is in progress.
     pub fn retire(&self) {
         match &self.body {
+            Body::Barred(_) => {}
             Body::External(external) => {
                 external.stop();
                 self.state.step(Step::Deactivated);

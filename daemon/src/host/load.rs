@@ -8,6 +8,7 @@
 use super::peek::{self, Head};
 use super::refusal::Refusal;
 use super::trust::Trusted;
+use crate::sys::fault::{self, Doing};
 use cloudsnooze_abi as abi;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use serde::Serialize;
@@ -85,8 +86,17 @@ pub fn load(file: Trusted) -> Result<&'static Loaded, Refusal> {
     std::mem::forget(file.file);
     let loaded = Loaded { path: file.path, sha256: file.sha256, head, identity: file.identity, entry };
     let loaded: &'static Loaded = Box::leak(Box::new(loaded));
+    know_where(loaded);
     all.push(loaded);
     Ok(loaded)
+}
+
+/// Has it remembered where the library's code lies: a thread that the plugin started may crash there.
+fn know_where(loaded: &'static Loaded) {
+    let (entry, name) = (loaded.entry as usize, loaded.path.to_str().unwrap_or_default());
+    if let Some((start, end)) = fault::mapping_around(entry) {
+        fault::know_library(start, end, name);
+    }
 }
 
 /// RTLD_NODELETE (glibc dlfcn.h): stays mapped even if somebody closes it.
@@ -98,8 +108,13 @@ fn open(file: &Trusted) -> Result<Library, Refusal> {
     // the thread that loads it, and that thread ends here.
     let opened = std::thread::scope(|scope| {
         let name = path.clone();
+        // Leaked: its last words would be written when nothing else is left.
+        let whose: &'static str = Box::leak(file.path.display().to_string().into_boxed_str());
         // SAFETY: the file passed the trust checks; running its constructors is what loading means.
-        let thread = scope.spawn(move || unsafe { Library::open(Some(name), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) });
+        let thread = scope.spawn(move || unsafe {
+            let _doing = fault::doing(Doing { instance: whose, phase: "load", event: [0; 16] });
+            Library::open(Some(name), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)
+        });
         thread.join()
     });
     match opened {

@@ -3,7 +3,8 @@
 //! Flow: `discover` finds the file a name means, `trust` checks who could have written it, `peek` reads
 //! its entry record from the bytes, `load` maps it, `schema` checks the configuration, `instance`
 //! creates and activates, `native` and `external` are the two ways to call. `services` is the table
-//! that plugins call back; `probe` is the self-test's own plugin. Must never know events' sources, plans or budgets.
+//! that plugins call back; `probe` is the self-test's own plugin;
+//! `quarantine` remembers who ended the daemon. Must never know events' sources, plans or budgets.
 
 pub mod delivery;
 pub mod discover;
@@ -14,6 +15,7 @@ pub mod load;
 pub mod native;
 pub mod peek;
 pub mod probe;
+pub mod quarantine;
 pub mod refusal;
 pub mod schema;
 pub mod services;

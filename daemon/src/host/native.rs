@@ -8,6 +8,7 @@
 use super::delivery::{Answer, CallCell, Delivery, Status};
 use super::refusal::Refusal;
 use super::services::{self, Context, Subscribed};
+use crate::sys::fault;
 use cloudsnooze_abi as abi;
 use std::path::Path;
 use std::sync::Arc;
@@ -59,6 +60,7 @@ impl Native {
         };
         let mut table = std::ptr::null();
         services::take_error();
+        let _doing = fault::doing(context.doing("create", [0; 16]));
         let Some(create) = class.create else { return Err(Refusal::Create("the class has no create".into())) };
         // SAFETY: table, arguments and result live until create returns.
         let status = unsafe { create(context.table(), &raw const args, &raw mut table) };
@@ -87,6 +89,7 @@ impl Native {
     pub fn activate(&self) -> Result<(), Refusal> {
         let Some(activate) = member!(self.table, activate) else { return Ok(()) };
         services::take_error();
+        let _doing = fault::doing(self.context.doing("activate", [0; 16]));
         // SAFETY: live table.
         let status = unsafe { activate(self.table) };
         if status < 0 { Err(Refusal::Activate(failure_text(status))) } else { Ok(()) }
@@ -96,6 +99,7 @@ impl Native {
     pub fn warm_up(&self) {
         if let Some(warm_up) = member!(self.table, warm_up) {
             services::take_error();
+            let _doing = fault::doing(self.context.doing("warm_up", [0; 16]));
             // SAFETY: live, active table.
             unsafe { warm_up(self.table) };
             self.context.log_error_of("warm_up");
@@ -129,8 +133,10 @@ impl Native {
             return Answer::new(Status::Failed, "the instance has no on_event");
         };
         services::take_error();
+        let doing = fault::doing(self.context.doing("on_event", *event.event.id.0.as_bytes()));
         // SAFETY: active table; event and call live until it returns, and longer below.
         let mut status = unsafe { on_event(self.table, event.as_raw(), call.as_raw()) };
+        drop(doing);
         let mut error = services::take_error();
         if status == abi::SNOOZE_ASYNC {
             // Never freed: the plugin is promised an answer (SNOOZE_E_STATE) should it complete a call that is over.
@@ -155,8 +161,10 @@ impl Native {
     pub fn verify(&self, event: &Delivery, call: &CallCell) -> Option<Answer> {
         let verify = member!(self.table, verify)?;
         services::take_error();
+        let doing = fault::doing(self.context.doing("verify", *event.event.id.0.as_bytes()));
         // SAFETY: as in `handle`.
         let status = unsafe { verify(self.table, event.as_raw(), call.as_raw()) };
+        drop(doing);
         let error = services::take_error();
         (status != abi::SNOOZE_SKIPPED && status != abi::SNOOZE_E_UNSUPPORTED).then(|| answer(status, error, call))
     }
@@ -165,6 +173,7 @@ impl Native {
     pub fn cancel(&self, call: &CallCell, reason: u32) {
         if let Some(on_cancel) = member!(self.table, on_cancel) {
             services::take_error();
+            let _doing = fault::doing(self.context.doing("on_cancel", [0; 16]));
             // SAFETY: active table, live call.
             unsafe { on_cancel(self.table, call.as_raw(), reason) };
             self.context.log_error_of("on_cancel");
@@ -175,6 +184,7 @@ impl Native {
     pub fn deactivate(&self) {
         if let Some(deactivate) = member!(self.table, deactivate) {
             services::take_error();
+            let _doing = fault::doing(self.context.doing("deactivate", [0; 16]));
             // SAFETY: active table with no call in progress (`Instance` holds that).
             unsafe { deactivate(self.table) };
             self.context.log_error_of("deactivate");
@@ -185,6 +195,7 @@ impl Native {
     pub fn destroy(&self) {
         if let Some(destroy) = member!(self.table, destroy) {
             services::take_error();
+            let _doing = fault::doing(self.context.doing("destroy", [0; 16]));
             // SAFETY: inactive table, destroyed once (`Instance` holds that).
             unsafe { destroy(self.table) };
             self.context.log_error_of("destroy");

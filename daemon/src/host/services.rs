@@ -7,6 +7,7 @@
 use super::delivery::{CallCell, Delivery, RESULT_BYTES_MAX};
 use super::fields;
 use crate::log::ring::LogRing;
+use crate::sys::fault;
 use cloudsnooze_abi as abi;
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char, c_void};
@@ -58,6 +59,11 @@ impl Context {
         if let Some(text) = take_error() {
             self.log.push(self.name, abi::SNOOZE_LOG_ERROR, &format!("{function} failed: {text}"));
         }
+    }
+
+    /// What a thread does in this instance's code, should it meet its end there.
+    pub fn doing(&self, phase: &'static str, event: [u8; 16]) -> fault::Doing {
+        fault::Doing { instance: self.name, phase, event }
     }
 
     /// A context for the instance of this name; never freed.

@@ -99,11 +99,13 @@ impl Shared {
         let fresh = Config::load(file, conf_d.as_deref()).map_err(refused)?;
         let changes = Config::diff(&self.loaded.load().config, &fresh.config);
         // First without making anything: an instance of a refused configuration may already do harm.
-        assemble::check(&fresh, &SecretSources::system()).map_err(refused)?;
+        // Read again: somebody may have been released.
+        let (quarantine, _) = super::crash::quarantine(&fresh.config);
+        assemble::check(&fresh, &SecretSources::system(), &quarantine).map_err(refused)?;
         // Before an instance can tell one.
         self.recorder.learn(&assemble::scrubber(&fresh, &SecretSources::system()));
         let Assembly { plans, scrubber, warnings } =
-            assemble::make(&fresh, &SecretSources::system(), &self.ring).map_err(refused)?;
+            assemble::make(&fresh, &SecretSources::system(), &self.ring, &quarantine).map_err(refused)?;
         // The count set in the configuration is read at the start only; that of the plans follows them.
         if fresh.config.dispatch.threads.is_none()
             && let Err(error) = self.pool.grow_to(super::workers(&fresh.config, &plans))
@@ -158,7 +160,12 @@ impl Shared {
             }
         }
         for handler in self.plans.load().handlers() {
-            if handler.instance.lifecycle() == Lifecycle::Quarantined {
+            if let Some(why) = handler.instance.why_barred() {
+                problems.push(format!(
+                    "{} is quarantined: {why}; replace its file, or say snooze plugin release {}",
+                    handler.instance_name, handler.name
+                ));
+            } else if handler.instance.lifecycle() == Lifecycle::Quarantined {
                 problems.push(format!(
                     "{} is quarantined after an earlier call: snooze reload makes a new instance",
                     handler.instance_name
@@ -173,8 +180,9 @@ impl Shared {
             );
         }
         let failed = self.recorder.counts().failed_writes.load(Ordering::Relaxed);
-        if failed > 0 {
-            problems.push(format!("{failed} writes to the history failed"));
+        if self.recorder.disk_refuses() {
+            problems
+                .push(format!("the history cannot be written ({failed} attempts failed): what is to be written waits"));
         }
         problems
     }

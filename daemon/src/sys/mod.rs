@@ -4,6 +4,7 @@
 
 pub mod bell;
 pub mod clock;
+pub mod fault;
 pub mod memory;
 pub mod sched;
 pub mod socket;

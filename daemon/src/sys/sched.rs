@@ -118,9 +118,22 @@ pub fn thread_cpu_ns(tid: i32) -> Option<i64> {
 }
 
 /// Blocks every signal in the calling thread, so that handlers of plugins never run on it and the
-/// signal thread gets them all.
+/// signal thread gets them all. Not those of the thread's own faults: blocked, they end the process without a word
+/// (sigprocmask(2)).
 pub fn block_all_signals() {
-    let all = nix::sys::signal::SigSet::all();
+    use nix::sys::signal::Signal;
+    let mut all = nix::sys::signal::SigSet::all();
+    for fault in [
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGILL,
+        Signal::SIGFPE,
+        Signal::SIGABRT,
+        Signal::SIGSYS,
+        Signal::SIGTRAP,
+    ] {
+        all.remove(fault);
+    }
     // Fails only for an invalid `how`, which it is not.
     let _ = all.thread_block();
 }

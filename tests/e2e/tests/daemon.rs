@@ -78,7 +78,7 @@ fn a_restart_does_not_run_a_completed_event_again_while_its_notice_stands() {
 }
 
 #[test]
-fn an_event_that_a_crash_interrupted_runs_again() {
+fn an_event_that_a_crash_interrupted_is_taken_up_again_and_its_notice_is_no_news() {
     let (fake, plugins) = (fake(), Plugins::recorders(&["first"]));
     let config = eager(handles(INTERRUPT, "first", &plugins.gated("first", "gate")));
     let mut daemon = plugins.daemon(config).endpoint(fake.base_url()).start().expect("it starts");
@@ -91,7 +91,10 @@ fn an_event_that_a_crash_interrupted_runs_again() {
     plugins.open("gate");
     let report = newest(&daemon, INTERRUPT);
     assert_eq!((&report["state"], &report["handlers"][0]["status"]), (&json!("completed"), &json!("handled")));
-    assert_eq!(states(&daemon), ["completed", "interrupted"]);
+    assert_eq!(report["handlers"][0]["attempts"], 2, "{report:#}");
+    // The notice still stands, and is read again.
+    polls(&fake, "spot/instance-action", 5);
+    assert_eq!(states(&daemon), ["completed"]);
     assert_eq!(plugins.journal().all("first end").len(), 1);
 }
 
@@ -183,28 +186,22 @@ fn a_file_that_is_no_socket_is_never_replaced() {
 #[test]
 fn without_a_history_the_daemon_works_on_and_says_so() {
     let plugins = Plugins::recorders(&["first"]);
-    // Root may write anywhere, so these are places where nobody can.
+    // Root may write anywhere, so this is a place where nobody can.
     let file = plugins.file("file");
     std::fs::write(&file, "").expect("written");
-    let broken = plugins.file("broken");
-    std::fs::create_dir(&broken).expect("made");
-    std::fs::write(broken.join("history.sqlite"), "this is no database, but somebody wrote it there").expect("written");
-    for (number, state) in [file.join("state"), broken.clone()].into_iter().enumerate() {
-        let mut config = handles("custom.x", "first", &plugins.config("first"));
-        config["state_directory"] = json!(state);
-        let daemon = plugins.daemon(config).start().expect("it starts");
-        let id = simulate(&daemon, "custom.x", &[]);
-        let report = finished(&daemon, &id);
-        assert_eq!(report["handlers"][0]["verified"], "yes", "{report:#}");
-        assert_eq!(plugins.journal().all("first end").len(), number + 1);
-        let output = daemon.snooze(&["status"]).expect("it runs");
-        assert_eq!(output.code, Some(1), "{output:?}");
-        let path = state.join("history.sqlite").display().to_string();
-        assert!(output.stdout.contains("the history is not kept") && output.stdout.contains(&path), "{output:?}");
-        assert!(daemon.log().contains("the history cannot be kept"), "{}", daemon.log());
-    }
-    let kept = std::fs::read_to_string(broken.join("history.sqlite")).expect("it is still there");
-    assert!(kept.starts_with("this is no database"), "what is no history is left alone");
+    let state = file.join("state");
+    let mut config = handles("custom.x", "first", &plugins.config("first"));
+    config["state_directory"] = json!(state);
+    let daemon = plugins.daemon(config).start().expect("it starts");
+    let id = simulate(&daemon, "custom.x", &[]);
+    let report = finished(&daemon, &id);
+    assert_eq!(report["handlers"][0]["verified"], "yes", "{report:#}");
+    assert_eq!(plugins.journal().all("first end").len(), 1);
+    let output = daemon.snooze(&["status"]).expect("it runs");
+    assert_eq!(output.code, Some(1), "{output:?}");
+    let path = state.join("history.sqlite").display().to_string();
+    assert!(output.stdout.contains("the history is not kept") && output.stdout.contains(&path), "{output:?}");
+    assert!(daemon.log().contains("the history cannot be kept"), "{}", daemon.log());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::session::Session;
 use crate::assemble;
 use crate::host::discover::{self, Found, Kind};
 use crate::host::instance::{self, PluginInfo};
+use crate::host::quarantine::{self, Quarantine};
 use crate::host::refusal::Refusal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ Examples:
   snooze plugin info mysql-flusher               what it is, which settings it takes
   snooze plugin load-test ./my-plugin.so         load, create, activate, warm up, put away
   snooze plugin load-test mysql-flusher --config-file settings.json
+  snooze plugin release mysql-flusher            it ended the daemon: let it be loaded again
 
 Plugins are looked for in the directories of the setting 'plugin_directories', or those built in. A plugin runs \
 with the daemon's rights: its file and every directory above it must belong to root or the daemon's user.";
@@ -39,6 +41,7 @@ enum Command {
     List(List),
     Info(Info),
     LoadTest(load_test::Args),
+    Release(Release),
 }
 
 /// List every plugin that can be found, with the reason where one is refused.
@@ -53,6 +56,14 @@ struct Info {
     plugin: String,
 }
 
+/// Let a plugin be loaded again that ended the daemon: at the next reload or start.
+#[derive(Debug, clap::Args)]
+struct Release {
+    /// Name of the plugin.
+    #[arg(value_name = "NAME")]
+    plugin: String,
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -62,7 +73,26 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
         Command::List(_) => list(session),
         Command::Info(args) => info(args, session),
         Command::LoadTest(args) => load_test::run(args, session),
+        Command::Release(args) => release(args, session),
     }
+}
+
+fn release(args: &Release, session: &mut Session<'_>) -> Outcome {
+    let path = session.configuration_or_default()?.state_directory.join(quarantine::FILE);
+    let done = Quarantine::open(&path).and_then(|mut all| Ok((all.release(&args.plugin)?, all)));
+    let (was_in, all) = done.map_err(Fault::InputOutput)?;
+    if session.global.json {
+        session.print_json(&json!({ "plugin": args.plugin, "released": was_in, "left": all.entries() }))?;
+        return Ok(if was_in { Exit::Ok } else { Exit::Bad });
+    }
+    if !was_in {
+        let names: Vec<&str> = all.entries().iter().map(|entry| entry.plugin.as_str()).collect();
+        let others = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        session.note(&format!("{} is not in quarantine; in it: {others}", args.plugin));
+        return Ok(Exit::Bad);
+    }
+    session.note(&format!("{} is released: snooze reload, or a restart, loads it again", args.plugin));
+    Ok(Exit::Ok)
 }
 
 fn list(session: &mut Session<'_>) -> Outcome {

@@ -104,7 +104,7 @@ impl World {
         let mut acts = Vec::new();
         match self.begin(&event, &plan) {
             Some(job) => self.engine.publish_begun(job, plan, self.now, &mut acts),
-            None => self.engine.publish(event, plan, self.now, &mut acts),
+            None => self.engine.publish(event, plan, Earlier::default(), self.now, &mut acts),
         }
         self.carry_out(acts);
     }
@@ -235,7 +235,8 @@ fn a_call_that_began_ahead_of_its_event_is_noted_as_if_it_had_not() {
         let all = [Manners { at_once, ..inline }, inline, good(80, 20)];
         let (mut ahead, mut plain) = (World::new(2), World::new(2));
         ahead.publish(event(Severity::Urgent, Some(120_000), ahead.now), plan(&all));
-        plain.engine.publish(event(Severity::Urgent, Some(120_000), plain.now), plan(&all), plain.now, &mut Vec::new());
+        let urgent = event(Severity::Urgent, Some(120_000), plain.now);
+        plain.engine.publish(urgent, plan(&all), Earlier::default(), plain.now, &mut Vec::new());
         let job = |world: &World| {
             world.engine.running.iter().map(|r| (r.job.call, r.job.tier, r.job.deadline_boot_ns)).collect::<Vec<_>>()
         };
@@ -275,6 +276,27 @@ fn one_that_began_ahead_and_hangs_is_given_up_and_the_rest_still_run() {
     let ended = ["h0", "h1", "h2"].map(|h| world.status_of(h));
     assert_eq!(ended, [Ended::Abandoned, Ended::Handled, Ended::Handled]);
     assert_eq!(world.log[2].0, (1_000 + 1_000 + 250) * MS, "the next tier, right after timeout and grace of the first");
+}
+
+#[test]
+fn what_an_earlier_process_did_is_not_done_again_and_its_attempts_are_counted_on() {
+    let mut world = World::new(4);
+    let earlier = Earlier { ended: vec!["t/h0".into(), "t/h3".into()], attempts: vec![("t/h1".into(), 2)] };
+    let all = [good(100, 5), good(100, 7), good(80, 20), Manners { at_once: true, ..good(1, 5) }];
+    let mut acts = Vec::new();
+    let urgent = event(Severity::Urgent, Some(120_000), world.now);
+    world.engine.publish(urgent, plan(&all), earlier.clone(), world.now, &mut acts);
+    let Some(Act::Start(job)) = acts.first() else { panic!("one starts at once") };
+    assert_eq!((job.handler.name.as_str(), job.attempts_before), ("h1", 2));
+    world.carry_out(acts);
+    world.run();
+    assert_eq!(world.ended, ["h1", "h2"]);
+
+    // All done but for the report.
+    let ended = (0..4).map(|n| format!("t/h{n}")).collect();
+    let (urgent, mut acts) = (event(Severity::Urgent, Some(120_000), world.now), Vec::new());
+    world.engine.publish(urgent, plan(&all), Earlier { ended, ..earlier }, world.now, &mut acts);
+    assert!(matches!(acts.as_slice(), [Act::Done(closed)] if closed.outcomes.is_empty()));
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Pool {
     pub(super) fn attempt(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> Finished {
         let grace = duration(self.0.grace_ns.load(Ordering::Relaxed));
         catch_unwind(AssertUnwindSafe(|| run::run(job, cell, self, grace)))
-            .unwrap_or_else(|_| run::broken(clock::boot_ns()))
+            .unwrap_or_else(|_| run::broken(job, clock::boot_ns()))
     }
 
     /// Makes one call and brings its outcome home. Returns whether it had been given up.
