@@ -62,6 +62,17 @@ impl EventId {
         let (seconds, nanoseconds) = (wall_ns / 1_000_000_000, (wall_ns % 1_000_000_000) as u32);
         Self(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanoseconds)))
     }
+
+    /// The identity of what is described by `name` and happens at this wall time (nanoseconds since 1970): whoever makes
+    /// it, and whenever, makes the same. The bits of version 7 that need not be time are those of a name-based UUID
+    /// (RFC 9562, 5.5 and 5.7).
+    pub fn named(name: &str, wall_ns: i64) -> Self {
+        let space = Uuid::from_bytes(*b"cloudsnoozenotes");
+        let hash = Uuid::new_v5(&space, name.as_bytes());
+        let rest = std::array::from_fn(|n| hash.as_bytes()[n]);
+        let millis = u64::try_from(wall_ns / 1_000_000).unwrap_or(0);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &rest).into_uuid())
+    }
 }
 
 impl fmt::Display for EventId {
@@ -526,6 +537,14 @@ mod tests {
     }
 
     const NOW: Moment = Moment { boot_ns: 5_000_000_000, wall_ns: 1_767_323_045_250_000_000 };
+
+    #[test]
+    fn a_named_identity_is_the_same_whoever_makes_it_and_a_uuid_of_version_7() {
+        let id = EventId::named("a", NOW.wall_ns);
+        assert_eq!((id, id.0.get_version_num()), (EventId::named("a", NOW.wall_ns), 7));
+        assert!(id != EventId::named("b", NOW.wall_ns) && id != EventId::named("a", NOW.wall_ns + 1_000_000));
+        assert!(id < EventId::named("0", NOW.wall_ns + 1_000_000), "ordered by time");
+    }
 
     #[test]
     fn json_is_a_cloud_event_with_the_seeds_fields_and_reads_back() {

@@ -215,15 +215,15 @@ impl Store {
         self.0.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()
     }
 
-    /// Events that clouds announced since `since_wall_ns`, as JSON texts: what a restarted source must not take for
-    /// new.
+    /// Events that clouds announced since `since_wall_ns`, oldest first, as JSON texts, and whether they were withdrawn:
+    /// what a restarted source must not take for new.
     ///
     /// # Errors
     /// The library's.
-    pub fn seen_since(&self, since_wall_ns: i64) -> rusqlite::Result<Vec<String>> {
-        let sql = "SELECT event FROM events WHERE simulated = 0 AND state IN ('running', 'completed', 'interrupted') \
+    pub fn seen_since(&self, since_wall_ns: i64) -> rusqlite::Result<Vec<(String, bool)>> {
+        let sql = "SELECT event, state = 'withdrawn' FROM events WHERE simulated = 0 AND state <> 'refused' \
                    AND detected_wall_ns >= ? ORDER BY detected_wall_ns";
-        self.0.prepare_cached(sql)?.query_map([since_wall_ns], |row| row.get(0))?.collect()
+        self.0.prepare_cached(sql)?.query_map([since_wall_ns], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
     /// Events that were not over when the last process ended, oldest first.

@@ -74,6 +74,8 @@ struct Entry {
     /// The deadline as told.
     told: Option<Moment>,
     state: State,
+    /// How often the same notice was told before, and withdrawn.
+    before: u32,
 }
 
 /// Remembers the notices of one source. Lives on the source's thread.
@@ -89,26 +91,29 @@ impl Reviser {
         Self { source: source.into(), entries: Vec::new() }
     }
 
-    /// Remembers a notice that was told before a restart, so that reading it again repeats nothing. For
-    /// the key of a stored event see [`NoticeKey::of`].
-    pub fn seed(&mut self, key: NoticeKey, id: EventId, effective: Option<Moment>) {
+    /// Remembers a notice that was told before a restart, and perhaps withdrawn, so that reading it again repeats
+    /// nothing. In the order in which they were told. For the key of a stored event see [`NoticeKey::of`].
+    pub fn seed(&mut self, key: NoticeKey, id: EventId, effective: Option<Moment>, is_withdrawn: bool) {
         let stated_wall_ns = effective.map(|m| m.wall_ns);
-        self.remember(Entry { key, id, stated_wall_ns, read: effective, told: effective, state: State::Standing });
+        let known = self.entries.iter().position(|e| e.key.matches(&key));
+        let before = known.map_or(0, |index| self.entries.remove(index).told_again());
+        let state = if is_withdrawn { State::Withdrawn } else { State::Standing };
+        self.remember(Entry { key, id, stated_wall_ns, read: effective, told: effective, state, before });
     }
 
     /// Judges one reading of a notice. `now` is the local reading of both clocks.
     pub fn observe(&mut self, notice: Notice, machine: &Arc<Machine>, now: Moment) -> Verdict {
         let found = self.entries.iter().position(|e| e.key.matches(&notice.key));
         let Some(index) = found else {
-            return if notice.cancelled { Verdict::Same } else { self.new_event(notice, machine, now) };
+            return if notice.cancelled { Verdict::Same } else { self.new_event(notice, 0, machine, now) };
         };
         if notice.cancelled {
             return self.withdraw(index, notice.kind, Some(notice.raw), machine, now);
         }
         let entry = &mut self.entries[index];
         if entry.is_another(&notice, now) {
-            self.entries.remove(index);
-            return self.new_event(notice, machine, now);
+            let before = self.entries.remove(index).told_again();
+            return self.new_event(notice, before, machine, now);
         }
         let is_near = entry.is_near(&notice);
         entry.state = State::Standing;
@@ -174,11 +179,13 @@ impl Reviser {
         }))
     }
 
-    fn new_event(&mut self, notice: Notice, machine: &Arc<Machine>, now: Moment) -> Verdict {
-        let id = EventId::at(now.wall_ns);
+    /// `before`: how often the same notice was told, and withdrawn.
+    fn new_event(&mut self, notice: Notice, before: u32, machine: &Arc<Machine>, now: Moment) -> Verdict {
+        let id = notice.event_id(before).unwrap_or_else(|| EventId::at(now.wall_ns));
         let Notice { kind, key, action, notice_kind, stated_wall_ns, effective, raw, severity, .. } = notice;
         let provider = key.provider.clone();
-        self.remember(Entry { key, id, stated_wall_ns, read: effective, told: effective, state: State::Standing });
+        let state = State::Standing;
+        self.remember(Entry { key, id, stated_wall_ns, read: effective, told: effective, state, before });
         Verdict::New(Arc::new(Event {
             id,
             event_type: kind,
@@ -208,7 +215,25 @@ impl Reviser {
     }
 }
 
+impl Notice {
+    /// One notice is one event, with one identity: a daemon that was killed before it could write the event down reads
+    /// the notice again, makes the same event of it, and its handlers find the same idempotency keys. None for a notice
+    /// that states no time: nothing tells it from the next of its kind.
+    fn event_id(&self, before: u32) -> Option<EventId> {
+        let NoticeKey { provider, kind, instance, provider_id } = &self.key;
+        let stated = self.stated_wall_ns?;
+        let name =
+            format!("{provider}\n{kind}\n{instance}\n{}\n{stated}\n{before}", provider_id.as_deref().unwrap_or(""));
+        Some(EventId::named(&name, stated))
+    }
+}
+
 impl Entry {
+    /// What `before` is for the next telling of the same notice.
+    fn told_again(&self) -> u32 {
+        self.before + u32::from(self.state == State::Withdrawn)
+    }
+
     /// Whether the reading states about the time that was read last. One without a time cannot contradict.
     fn is_near(&self, notice: &Notice) -> bool {
         let drift_max_ns = if notice.immediate { DRIFT_IMMEDIATE_MAX_NS } else { DRIFT_MAX_NS };
@@ -347,7 +372,20 @@ mod tests {
         assert_eq!(cancelled.cancels, Some(event.id));
         assert_eq!(cancelled.event_type.as_str(), "cloud.spot.interrupt.cancelled");
         assert!(matches!(bench.gone(Absence::Withdrawn, 10), Verdict::Same));
-        new(bench.spot("stop", 15, 120));
+        let again = new(bench.spot("stop", 15, 120));
+        assert_ne!(again.id, event.id, "its work is to be done again");
+        // A restarted daemon that knows of the first one agrees.
+        let mut after = Bench::new();
+        after.reviser.seed(NoticeKey::of(&event), event.id, event.effective, true);
+        assert_eq!(new(after.spot("stop", 20, 120)).id, again.id);
+    }
+
+    #[test]
+    fn the_same_notice_is_the_same_event_whoever_reads_it_and_when() {
+        let (one, other) = (new(Bench::new().spot("terminate", 0, 120)), new(Bench::new().spot("terminate", 7, 120)));
+        assert_eq!(one.id, other.id);
+        assert_ne!(one.id, new(Bench::new().spot("terminate", 0, 121)).id);
+        assert_ne!(one.id, new(Bench::new().spot("stop", 0, 121)).id);
     }
 
     #[test]
@@ -368,7 +406,7 @@ mod tests {
         let frozen = new(Bench::new().spot("hibernate", 0, 120));
         for (told, action) in [(spot, "terminate"), (frozen, "hibernate")] {
             let mut after = Bench::new();
-            after.reviser.seed(NoticeKey::of(&told), told.id, told.effective);
+            after.reviser.seed(NoticeKey::of(&told), told.id, told.effective, false);
             assert!(matches!(after.spot(action, 30, 120), Verdict::Same), "{action}");
         }
     }

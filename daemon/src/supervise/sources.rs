@@ -93,7 +93,7 @@ pub(super) fn intervals(config: &Config) -> AwsIntervals {
     }
 }
 
-/// Starts the sources that are on. `seen` are events completed before a restart, as JSON.
+/// Starts the sources that are on. `seen` are events of before a restart, as JSON, and whether they were withdrawn.
 ///
 /// # Errors
 /// Text: an endpoint that cannot be used, a thread that does not start.
@@ -102,7 +102,7 @@ pub(super) fn start(
     pool: &Pool,
     plans: &Arc<ArcSwap<Plans>>,
     log: &Arc<LogRing>,
-    seen: &[String],
+    seen: &[(String, bool)],
 ) -> Result<Sources, String> {
     let intervals = intervals(config);
     let control = Control::new(intervals).map_err(|e| format!("cannot make the source's bell: {e}"))?;
@@ -133,12 +133,14 @@ pub(super) fn start(
 }
 
 /// A restart must not run a completed event again: the notice still stands in the metadata.
-fn remembering(seen: &[String]) -> Reviser {
+fn remembering(seen: &[(String, bool)]) -> Reviser {
     let mut reviser = Reviser::new(aws::SOURCE);
     let now = clock::now();
-    let events = seen.iter().filter_map(|text| serde_json::from_str(text).ok());
-    for event in events.filter_map(|json| Event::from_json(&json, now)).filter(|e| e.source == aws::SOURCE) {
-        reviser.seed(NoticeKey::of(&event), event.id, event.effective);
+    for (text, is_withdrawn) in seen {
+        let event = serde_json::from_str(text).ok().and_then(|json| Event::from_json(&json, now));
+        if let Some(event) = event.filter(|e| e.source == aws::SOURCE && !e.event_type.is_cancelled()) {
+            reviser.seed(NoticeKey::of(&event), event.id, event.effective, *is_withdrawn);
+        }
     }
     reviser
 }

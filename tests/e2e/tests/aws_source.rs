@@ -241,7 +241,7 @@ fn a_notice_told_before_a_restart_is_not_told_again() {
     fake.notice(Action::Terminate, TWO_MINUTES);
     let told = watch_it(&fake).event("cloud.spot.interrupt");
     let mut reviser = Reviser::new(aws::SOURCE);
-    reviser.seed(NoticeKey::of(&told), told.id, told.effective);
+    reviser.seed(NoticeKey::of(&told), told.id, told.effective, false);
     let mut source = Running::start(&config(fake.base_url()), reviser);
     polls(&fake, 3);
     source.assert_silent();
