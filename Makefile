@@ -4,17 +4,19 @@
 #   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
 #                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
+#   make soak      the fault campaign: thousands of interruptions with faults drawn from a seed; INTERRUPTIONS=2000 SOAK="--seed 7"
 #   make check     formatting, lints, generated files
 #   make install   DESTDIR= PREFIX=/usr LIBDIR=$(PREFIX)/lib
 
 CARGO   ?= cargo
 PREFIX  ?= /usr
+INTERRUPTIONS ?= 2000
 LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
-.PHONY: all demo test bench bench-hardened check generate build setup setup-demo setup-bench install clean
+.PHONY: all demo test bench bench-hardened soak check generate build setup setup-demo setup-bench install clean
 
 all: build
 
@@ -46,6 +48,10 @@ bench: setup-bench
 bench-hardened: setup-bench
 	$(CARGO) build --locked --release -p latency
 	tests/latency/hardened.sh $(TARGET)/release/latency-bench
+
+soak: setup
+	$(CARGO) build --locked --release -p cloudsnooze -p soak
+	$(TARGET)/release/soak --interruptions $(INTERRUPTIONS) $(SOAK)
 
 check: setup
 	$(CARGO) fmt --all --check

@@ -15,6 +15,7 @@ use crate::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
 use crate::source::{Control, Health, Sink};
 use crate::sys::clock;
 use arc_swap::{ArcSwap, Cache};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -136,11 +137,15 @@ pub(super) fn start(
 fn remembering(seen: &[(String, bool)]) -> Reviser {
     let mut reviser = Reviser::new(aws::SOURCE);
     let now = clock::now();
-    for (text, is_withdrawn) in seen {
-        let event = serde_json::from_str(text).ok().and_then(|json| Event::from_json(&json, now));
-        if let Some(event) = event.filter(|e| e.source == aws::SOURCE && !e.event_type.is_cancelled()) {
-            reviser.seed(NoticeKey::of(&event), event.id, event.effective, *is_withdrawn);
-        }
+    let read = |(text, is_withdrawn): &(String, bool)| {
+        Some((Event::from_json(&serde_json::from_str(text).ok()?, now)?, *is_withdrawn))
+    };
+    let events: Vec<(Event, bool)> = seen.iter().filter_map(read).filter(|(e, _)| e.source == aws::SOURCE).collect();
+    // One that was over when its withdrawal came is withdrawn all the same: that was told, too.
+    let withdrawn: HashSet<EventId> = events.iter().filter_map(|(event, _)| event.cancels).collect();
+    for (event, is_withdrawn) in events.iter().filter(|(event, _)| !event.event_type.is_cancelled()) {
+        let is_withdrawn = *is_withdrawn || withdrawn.contains(&event.id);
+        reviser.seed(NoticeKey::of(event), event.id, event.effective, is_withdrawn);
     }
     reviser
 }
