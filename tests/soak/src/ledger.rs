@@ -69,6 +69,10 @@ pub fn judge(draw: &Draw, lines: &[Line], report: &Value, kills_ns: &[i64]) -> F
         if effects.len() > 1 {
             findings.repeated.push(format!("{name} did its work {} times", effects.len()));
         }
+        let keys: BTreeSet<&str> = lines.iter().filter(|l| l.name == name).map(|l| l.key.as_str()).collect();
+        if keys.len() > 1 {
+            findings.repeated.push(format!("{name} was given {} keys for one notice", keys.len()));
+        }
         let status = status_of(report, name);
         let must_have_worked = if name == "second" { status == "handled" } else { !may_be_cut_short };
         if must_have_worked && effects.is_empty() {

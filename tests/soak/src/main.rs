@@ -169,28 +169,18 @@ fn promises(counts: Counts, found: &Findings, seed: u64, took: Duration) -> Prom
 }
 
 fn summary(promises: &Promises, found: &Findings) {
+    let Promises { interruptions, seconds, seed, handled, handled_pct, lost, repeated, .. } = promises;
+    println!("\n{interruptions} interruptions in {seconds} s, seed {seed}: {handled} handled ({handled_pct:.2} %)");
     println!(
-        "\n{} interruptions in {} s, seed {}: {} handled ({:.2} %)\n  the daemon was killed {} \
-         times, crashed by a plugin {}, restarted {}; plugins went wrong in {} ({:.0} %), metadata in {};\n  {} stops, {} full disks; slowest first start without a \
-         blow {} us after detection\n  lost {}, repeated {}, violations {}",
-        promises.interruptions,
-        promises.seconds,
-        promises.seed,
-        promises.handled,
-        promises.handled_pct,
-        promises.daemon_kills,
-        promises.daemon_crashes,
-        promises.restarts,
-        promises.plugin_faults,
-        promises.plugin_fault_pct,
-        promises.metadata_faults,
-        promises.stops,
-        promises.full_disks,
-        promises.max_first_start_us,
-        promises.lost,
-        promises.repeated,
-        promises.invariant_violations,
+        "  the daemon was killed {} times, crashed by a plugin {}, restarted {}, stopped {}; its disk was full {}",
+        promises.daemon_kills, promises.daemon_crashes, promises.restarts, promises.stops, promises.full_disks
     );
+    println!(
+        "  plugins went wrong in {} ({:.0} %), the metadata service in {}",
+        promises.plugin_faults, promises.plugin_fault_pct, promises.metadata_faults
+    );
+    println!("  slowest first start where nothing was done to the daemon: {} us", promises.max_first_start_us);
+    println!("  lost {lost}, repeated {repeated}, violations {}", promises.invariant_violations);
     for text in found.lost.iter().chain(&found.repeated).chain(&found.violations).take(20) {
         println!("  ! {text}");
     }
