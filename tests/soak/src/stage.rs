@@ -12,6 +12,7 @@ use harness::program::{self, Signal};
 use jiff::SignedDuration;
 use nix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
@@ -71,6 +72,8 @@ pub struct Stage {
     forgets: bool,
     number: i64,
     seen: usize,
+    /// Events of earlier interruptions: a call that was given up may do its work long after.
+    past: HashSet<String>,
     /// When the daemon was killed in the present interruption, CLOCK_MONOTONIC nanoseconds.
     kills_ns: Vec<i64>,
     pub counts: Counts,
@@ -109,7 +112,18 @@ impl Stage {
             .start()
             .map_err(|e| anyhow!(e))?;
         let counts = Counts::default();
-        Ok(Self { directory, fake, daemon, has_disk, forgets, number: 0, seen: 0, kills_ns: Vec::new(), counts })
+        Ok(Self {
+            directory,
+            fake,
+            daemon,
+            has_disk,
+            forgets,
+            number: 0,
+            seen: 0,
+            past: HashSet::new(),
+            kills_ns: Vec::new(),
+            counts,
+        })
     }
 
     /// Whether disks can be filled here.
@@ -280,6 +294,7 @@ impl Stage {
         } else {
             thread::sleep(POLLS);
         }
+        self.past.extend(self.lines().into_iter().map(|line| line.event));
         self.seen = self.all_lines().len();
         Ok(())
     }
@@ -301,9 +316,11 @@ impl Stage {
         self.daemon.start_again().map_err(|e| anyhow!(e))
     }
 
-    /// Lines since the last interruption.
+    /// Lines of the present interruption.
     fn lines(&self) -> Vec<Line> {
-        self.all_lines().split_off(self.seen)
+        let mut lines = self.all_lines().split_off(self.seen);
+        lines.retain(|line| !self.past.contains(&line.event));
+        lines
     }
 
     fn all_lines(&self) -> Vec<Line> {
