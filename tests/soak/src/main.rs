@@ -66,6 +66,8 @@ struct Promises {
     metadata_faults: u64,
     stops: u64,
     full_disks: u64,
+    /// Notices that were withdrawn before anybody had written their event down.
+    withdrawn_unknown: u64,
     max_first_start_us: u64,
     seconds: u64,
 }
@@ -163,6 +165,7 @@ fn promises(counts: Counts, found: &Findings, seed: u64, took: Duration) -> Prom
         metadata_faults: counts.metadata_faults,
         stops: counts.stops,
         full_disks: counts.full_disks,
+        withdrawn_unknown: counts.withdrawn_unknown,
         max_first_start_us: counts.slowest_first_us,
         seconds: took.as_secs(),
     }
@@ -179,6 +182,7 @@ fn summary(promises: &Promises, found: &Findings) {
         "  plugins went wrong in {} ({:.0} %), the metadata service in {}",
         promises.plugin_faults, promises.plugin_fault_pct, promises.metadata_faults
     );
+    println!("  notices withdrawn before their event was written down: {}", promises.withdrawn_unknown);
     println!("  slowest first start where nothing was done to the daemon: {} us", promises.max_first_start_us);
     println!("  lost {lost}, repeated {repeated}, violations {}", promises.invariant_violations);
     for text in found.lost.iter().chain(&found.repeated).chain(&found.violations).take(20) {

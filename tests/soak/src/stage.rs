@@ -41,6 +41,7 @@ pub struct Counts {
     pub full_disks: u64,
     pub stops: u64,
     pub resumed: u64,
+    pub withdrawn_unknown: u64,
     pub slowest_first_us: u64,
 }
 
@@ -57,6 +58,7 @@ impl Counts {
             full_disks: self.full_disks + other.full_disks,
             stops: self.stops + other.stops,
             resumed: self.resumed + other.resumed,
+            withdrawn_unknown: self.withdrawn_unknown + other.withdrawn_unknown,
             slowest_first_us: self.slowest_first_us.max(other.slowest_first_us),
         }
     }
@@ -253,9 +255,11 @@ impl Stage {
                     return Ok(self.judged(draw, &report));
                 }
             }
-            // Withdrawn before it was ever read: nothing was to be done.
-            if draw.announced == Announced::Withdrawn && lines.is_empty() && begun.elapsed() > POLLS * 8 {
+            // Withdrawn before it was ever read, or while nobody was there who had written it down: there is nothing to do.
+            let is_unknown = report["state"].is_null();
+            if draw.announced == Announced::Withdrawn && is_unknown && begun.elapsed() > POLLS * 8 {
                 self.counts.handled += 1;
+                self.counts.withdrawn_unknown += 1;
                 return Ok(Findings::default());
             }
             thread::sleep(LOOK);
