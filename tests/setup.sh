@@ -28,6 +28,8 @@ if [ "$mode" = test ]; then
     need cmake cmake
     need make make
     need nm binutils
+    need pahole dwarves
+    need abidiff abigail-tools
     need python3 python3
     # The example plugin imports it as its author did; without it a stand-in is used, and said so.
     python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"

@@ -28,6 +28,8 @@ mod version;
 #[cfg(feature = "layout")]
 extern crate std;
 #[cfg(feature = "layout")]
+pub mod growth;
+#[cfg(feature = "layout")]
 pub mod surface;
 
 pub use digest::*;

@@ -145,9 +145,9 @@ fn check_surface(library: &Library, head: Head) -> Result<(), Refusal> {
     // Equal minors compare either way; of different ones the smaller must stand in the greater.
     let newer = head.minor_built > abi::SNOOZE_ABI_MINOR;
     let (old, new) = if newer { (ours.as_str(), &*theirs) } else { (&*theirs, ours.as_str()) };
-    match abi::surface::compare(old, new) {
-        abi::surface::Growth::Broke(member) => Err(Refusal::Surface(member)),
-        abi::surface::Growth::Same | abi::surface::Growth::Grew => Ok(()),
+    match abi::growth::compare(old, new) {
+        abi::growth::Growth::Broke(member) => Err(Refusal::Surface(member)),
+        abi::growth::Growth::Same | abi::growth::Growth::Grew => Ok(()),
     }
 }
 

@@ -2,6 +2,8 @@
 //! Inputs: the programs on PATH. Outputs: [`Compiler`]s and what they printed. It must never pass over a missing
 //! program in silence, nor write outside the folder it is given.
 
+pub mod dwarf;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;

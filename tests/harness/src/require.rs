@@ -19,3 +19,8 @@ pub fn missing_means_skip(what: &str) -> bool {
     let _printed = writeln!(std::io::stderr().lock(), "NOT RUN: {what}");
     true
 }
+
+/// Prints `NOT RUN: ` and `what` for a test that this type of machine cannot run, whatever is installed on it.
+pub fn not_for_this_machine(what: &str) {
+    let _printed = writeln!(std::io::stderr().lock(), "NOT RUN: {what}; this is {}", std::env::consts::ARCH);
+}
