@@ -47,6 +47,11 @@ impl<T> Queue<T> {
         self.lanes[at_least as usize - 1..].iter_mut().rev().find_map(VecDeque::pop_front)
     }
 
+    /// What [`Queue::pop`] would take.
+    pub fn first(&self, at_least: Severity) -> Option<&T> {
+        self.lanes[at_least as usize - 1..].iter().rev().find_map(VecDeque::front)
+    }
+
     /// Values waiting, by severity from info to critical.
     pub fn waiting(&self) -> [usize; 4] {
         std::array::from_fn(|lane| self.lanes[lane].len())
@@ -74,6 +79,7 @@ mod tests {
             let _ = queue.push(Severity::Info, n);
         }
         assert_eq!(queue.push(Severity::Urgent, 9_999), Ok(()));
+        assert_eq!((queue.first(Severity::Info), queue.first(Severity::Critical)), (Some(&9_999), None));
         assert_eq!(queue.pop(Severity::Info), Some(9_999));
         assert_eq!(queue.dropped(), [5, 0, 0, 0]);
         assert_eq!(queue.pop(Severity::Warning), None);

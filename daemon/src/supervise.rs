@@ -7,6 +7,7 @@
 
 mod crash;
 mod daemon;
+mod pulse;
 mod resume;
 mod sources;
 
@@ -22,6 +23,7 @@ use crate::history::recorder::Recorder;
 use crate::history::store::Store;
 use crate::host::quarantine::Quarantine;
 use crate::log::ring::LogRing;
+use crate::sys::beat::Beat;
 use crate::sys::{clock, memory, sched, socket};
 use crate::{event, log};
 use arc_swap::ArcSwap;
@@ -31,7 +33,7 @@ use daemon::Shared;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,6 +48,11 @@ const CPU_BUDGET_NS: i64 = 50_000_000;
 const DRAIN_MAX_NS: i64 = 150 * 1_000_000_000;
 /// Longest wait for cancelled events to come to rest: longer than a grace.
 const STOP_MAX_NS: i64 = 2 * 1_000_000_000;
+
+/// Pause between two looks at what lives; shorter where the service manager wants to hear more often.
+const PULSE: Duration = Duration::from_secs(2);
+/// Between so many looks every part is asked for a sign of life.
+const LOOKS_PER_QUESTION: u32 = 2;
 
 /// Exit codes, after sysexits.h.
 mod exit {
@@ -164,7 +171,7 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded, found: Foun
         tracing::error!(%error, "what was open when the last process ended cannot be read");
         Vec::new()
     });
-    let recorder = Recorder::new(store, scrubber).map_err(|e| Failed::System(e.to_string()))?;
+    let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
     let outbox = Arc::new(Outbox::default());
     let recorder_thread = {
         let (recorder, outbox, ring) = (Arc::clone(&recorder), Arc::clone(&outbox), Arc::clone(&ring));
@@ -195,6 +202,8 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded, found: Foun
         started_boot_ns: clock::boot_ns(),
         reload,
         publisher_is_lost: AtomicBool::new(false),
+        tender: Beat::default(),
+        stuck: Mutex::default(),
     });
     Ok(Started { shared, listener, reloads, recorder_thread })
 }
@@ -306,7 +315,8 @@ async fn tend_and_answer(
     thread::Builder::new().name("snooze-tend".into()).spawn(move || daemon::tend_forever(&tending))?;
     notify(&[sd_notify::NotifyState::Ready]);
     tracing::info!(socket = %shared.loaded.load().config.control.socket.display(), "ready");
-    let mut pulse = tokio::time::interval(Duration::from_secs(2));
+    // Beside the loop: what it waits for, such as a configuration that takes long, must not look like the end.
+    let pulse = tokio::spawn(watch_over(Arc::clone(shared)));
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -316,10 +326,6 @@ async fn tend_and_answer(
                 }
             }
             Some(reply) = reloads.recv() => { let _ = reply.send(shared.clone().take_configuration().await); }
-            _ = pulse.tick() => notify(&[
-                sd_notify::NotifyState::Watchdog,
-                sd_notify::NotifyState::Status(&shared.one_line()),
-            ]),
             ended = &mut server => return ended.unwrap_or_else(|e| Err(std::io::Error::other(e))),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
@@ -327,8 +333,37 @@ async fn tend_and_answer(
     }
     notify(&[sd_notify::NotifyState::Stopping]);
     drain(shared, &mut terminate, &mut interrupt).await;
+    pulse.abort();
     server.abort();
     Ok(())
+}
+
+/// Feeds the service manager's watchdog for as long as everything lives that the daemon cannot do without, and says
+/// once what does not.
+async fn watch_over(shared: Arc<Shared>) {
+    let wanted = sd_notify::watchdog_enabled().map_or(PULSE, |limit| limit / 3);
+    let mut ticks = tokio::time::interval(PULSE.min(wanted.max(Duration::from_millis(100))));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pulse = pulse::Pulse::default();
+    for look in 0_u32.. {
+        ticks.tick().await;
+        let verdict = pulse.look(&shared.signs(), shared.pool.events_busy() > 0);
+        for what in &verdict.newly {
+            tracing::error!("{what}: the service manager's watchdog is no longer fed");
+        }
+        for what in &verdict.again {
+            tracing::warn!("no longer so: {what}");
+        }
+        let line = shared.one_line();
+        match verdict.stuck.is_empty() {
+            true => notify(&[sd_notify::NotifyState::Watchdog, sd_notify::NotifyState::Status(&line)]),
+            false => notify(&[sd_notify::NotifyState::Status(&line)]),
+        }
+        *shared.stuck.lock().unwrap_or_else(PoisonError::into_inner) = verdict.stuck;
+        if look % LOOKS_PER_QUESTION == 0 {
+            shared.pool.ask_for_signs();
+        }
+    }
 }
 
 /// Events in progress are finished first: asked to stop is often the beginning of the very end they

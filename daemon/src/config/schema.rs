@@ -63,6 +63,8 @@ pub struct Config {
     /// that matches counts before those.
     #[schemars(extend("additionalProperties" = {"type": "number", "minimum": 1, "maximum": TIMEOUT_SECONDS_MAX}))]
     pub deadlines: BTreeMap<String, f64>,
+    /// What is kept of past events.
+    pub history: History,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -78,6 +80,7 @@ impl Default for Config {
             control: Control::default(),
             dispatch: Dispatch::default(),
             deadlines: BTreeMap::new(),
+            history: History::default(),
             log: Log::default(),
         }
     }
@@ -335,6 +338,25 @@ impl Default for Dispatch {
             cancel_grace_ms: 250,
             on_crash: OnCrash::default(),
         }
+    }
+}
+
+/// What is kept of past events. Whatever is beyond either limit is dropped, the oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Days that an event is kept.
+    #[schemars(range(min = 1, max = 36_500))]
+    pub keep_days: u32,
+    /// Most events kept; more than can be in progress at once.
+    #[schemars(range(min = 5_000, max = 1_000_000))]
+    pub keep_events: u32,
+}
+
+impl Default for History {
+    /// A year of rare events and a month to look back on it; some tens of megabytes of frequent ones.
+    fn default() -> Self {
+        Self { keep_days: 400, keep_events: 20_000 }
     }
 }
 

@@ -1,19 +1,21 @@
 //! What happened, on its way from the pool to the normal thread that journals, logs and tells.
 //!
-//! Inputs: notes pushed by real-time threads. Outputs: the same notes, in order. Must never wait on the
-//! pushing side: when the box is full the note is dropped and counted.
+//! Inputs: notes pushed by real-time threads. Outputs: the same notes, those of one event in order. Must never wait
+//! on the pushing side: when the box is full the note is dropped and counted. A flood of events that mean little
+//! must not cost the notes of an urgent one: those have room of their own.
 
 use super::engine::Job;
 use super::report::{Closed, Outcome};
-use crate::event::Event;
+use crate::event::{Event, Severity};
 use crate::host::Instance;
 use crossbeam_queue::ArrayQueue;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
-/// Notes the box holds.
+/// Notes the box holds of usual events, and of urgent ones.
 const NOTES_MAX: usize = 8192;
+const URGENT_MAX: usize = 2048;
 
 /// One thing that happened.
 pub enum Note {
@@ -64,21 +66,26 @@ impl Note {
 
 /// The box.
 pub struct Outbox {
-    notes: ArrayQueue<Note>,
+    usual: ArrayQueue<Note>,
+    urgent: ArrayQueue<Note>,
     dropped: AtomicU64,
     reader: OnceLock<Thread>,
 }
 
 impl Default for Outbox {
     fn default() -> Self {
-        Self { notes: ArrayQueue::new(NOTES_MAX), dropped: AtomicU64::new(0), reader: OnceLock::new() }
+        let (usual, urgent) = (ArrayQueue::new(NOTES_MAX), ArrayQueue::new(URGENT_MAX));
+        Self { usual, urgent, dropped: AtomicU64::new(0), reader: OnceLock::new() }
     }
 }
 
 impl Outbox {
     /// Puts a note in and wakes the reader.
     pub fn push(&self, note: Note) {
-        if self.notes.push(note).is_err() {
+        // All notes of an event go the same way: they stay in order.
+        let is_urgent = note.event().is_some_and(|event| event.severity >= Severity::Urgent && !event.is_self_test());
+        let notes = if is_urgent { &self.urgent } else { &self.usual };
+        if notes.push(note).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(reader) = self.reader.get() {
@@ -91,18 +98,43 @@ impl Outbox {
         let _ = self.reader.set(std::thread::current());
     }
 
-    /// Takes the oldest note.
+    /// Takes the oldest note of an urgent event, else the oldest of all.
     pub fn pop(&self) -> Option<Note> {
-        self.notes.pop()
+        self.urgent.pop().or_else(|| self.usual.pop())
     }
 
     /// Whether everything in it was taken.
     pub fn is_empty(&self) -> bool {
-        self.notes.is_empty()
+        self.usual.is_empty() && self.urgent.is_empty()
     }
 
     /// How many notes were dropped since the last call.
     pub fn take_dropped(&self) -> u64 {
         self.dropped.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Moment;
+    use serde_json::json;
+
+    fn note(severity: &str) -> Note {
+        let json = json!({ "id": "01a21534-78f2-76da-87f7-ce286d2359f3", "type": "custom.x", "severity": severity,
+            "time": "2026-01-02T03:04:05Z", "data": { "action": "none", "noticeKind": "advisory" } });
+        let event = Event::from_json(&json, Moment { boot_ns: 0, wall_ns: 0 }).expect("an event");
+        Note::Published(Arc::new(event))
+    }
+
+    #[test]
+    fn a_flood_costs_no_note_of_an_urgent_event_and_is_counted() {
+        let outbox = Outbox::default();
+        (0..NOTES_MAX + 3).for_each(|_| outbox.push(note("warning")));
+        outbox.push(note("urgent"));
+        assert_eq!(outbox.take_dropped(), 3);
+        let first = outbox.pop().expect("a note");
+        assert_eq!(first.event().map(|event| event.severity), Some(Severity::Urgent));
+        assert_eq!(std::iter::from_fn(|| outbox.pop()).count(), NOTES_MAX);
     }
 }

@@ -14,7 +14,10 @@
 
 mod crew;
 mod inline;
+mod signs;
 mod timer;
+
+pub use signs::Sign;
 
 use super::engine::{Act, Earlier, Engine, Job, Settings};
 use super::outbox::{Note, Outbox};
@@ -82,6 +85,8 @@ pub enum Order {
     Settings(Settings),
     /// Run `warm_up` of these instances once on every worker.
     WarmUp(Vec<Shared>),
+    /// Give a sign of life, and have the idle workers give theirs.
+    Sign,
     /// Stop everything that runs.
     ShutDown,
 }
@@ -150,6 +155,7 @@ struct Inner {
     lost_publisher: AtomicBool,
     busy_events: AtomicUsize,
     stopping: AtomicBool,
+    signs: signs::Signs,
 }
 
 /// The pool. Cheap to clone.
@@ -192,6 +198,7 @@ impl Pool {
             lost_publisher: AtomicBool::new(false),
             busy_events: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
+            signs: signs::Signs::default(),
         }));
         for _ in 0..pool.0.config.threads {
             pool.add_worker()?;
@@ -463,6 +470,7 @@ impl Pool {
                         worker.give(Task::WarmUp(Arc::clone(&instances)));
                     }
                 }
+                Order::Sign => self.pass_the_question_on(),
                 Order::ShutDown => {
                     self.with_engine(|engine, now, acts| engine.shut_down(now, acts));
                     self.0.stopping.store(true, Ordering::Release);

@@ -5,6 +5,8 @@
 //! up to [`WAITING_MAX`], and are written when there is room again.
 
 use super::store::{EventSummary, Row, Store, is_transient};
+use crate::config::History;
+use crate::sys::clock;
 use serde_json::Value;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -111,6 +113,14 @@ impl Journal {
             rows.retain(|row| store.write(std::slice::from_ref(row)).is_err_and(|e| is_transient(&e)));
         }
         Some(error.to_string())
+    }
+
+    /// Drops some of what is not to be kept; gives whether there may be more.
+    ///
+    /// # Errors
+    /// The store's, as text.
+    pub(super) fn drop_some(&self, keep: &History) -> Result<bool, String> {
+        lock(&self.store).drop_some(keep, clock::wall_ns()).map_err(|e| e.to_string())
     }
 
     /// The newest events.

@@ -7,19 +7,20 @@
 use super::journal::Journal;
 use super::self_tests::{SelfTestSummary, SelfTests};
 use super::store::{EventSummary, Row, Store};
-use crate::config::Scrubber;
+use crate::config::{History, Scrubber};
 use crate::dispatch::engine::Job;
 use crate::dispatch::outbox::{Note, Outbox};
 use crate::dispatch::report::{Ended, EventReport, HandlerReport, millis, seconds};
 use crate::event::{Event, EventId, Moment};
 use crate::host::Instance;
 use crate::log::ring::{Line, LogRing};
+use crate::sys::beat::Beat;
 use crate::sys::clock;
 use arc_swap::ArcSwap;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -29,7 +30,12 @@ use tokio::sync::broadcast;
 const WATCH_LINES_MAX: usize = 1024;
 /// Longest pause between two looks; notes and lines wake this thread before.
 const PAUSE: Duration = Duration::from_secs(10);
-/// The same while there is something that could not be written down.
+/// Pause between two droppings of old events, and between two steps of one, nanoseconds.
+const DROP_PAUSE_NS: i64 = 1_000_000_000;
+const DROP_STEP_NS: i64 = 50_000_000;
+/// Events that are held in memory as running: more than can run and wait at once. What is beyond has lost its end.
+const LIVE_MAX: usize = 8_192;
+/// The pause while there is something that could not be written down.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What the control socket asks of the history.
@@ -43,6 +49,10 @@ pub struct Recorder {
     counts: Counts,
     stop: AtomicBool,
     disk_refuses: AtomicBool,
+    beat: Beat,
+    keep: ArcSwap<History>,
+    /// When old events are dropped next, CLOCK_BOOTTIME nanoseconds.
+    drop_boot_ns: AtomicI64,
 }
 
 /// Counts since the start.
@@ -78,7 +88,7 @@ impl Recorder {
     ///
     /// # Errors
     /// None in practice: the histogram's bounds are constants that its library accepts.
-    pub fn new(store: Store, scrubber: Scrubber) -> Result<Arc<Self>, hdrhistogram::CreationError> {
+    pub fn new(store: Store, scrubber: Scrubber, keep: History) -> Result<Arc<Self>, hdrhistogram::CreationError> {
         // Three significant digits up to an hour, in microseconds.
         let histogram = Histogram::new_with_max(3_600_000_000, 3)?;
         Ok(Arc::new(Self {
@@ -91,6 +101,9 @@ impl Recorder {
             counts: Counts::default(),
             stop: AtomicBool::new(false),
             disk_refuses: AtomicBool::new(false),
+            beat: Beat::default(),
+            keep: ArcSwap::from_pointee(keep),
+            drop_boot_ns: AtomicI64::new(0),
         }))
     }
 
@@ -180,6 +193,33 @@ impl Recorder {
         }
     }
 
+    /// Keeps so much of past events from now on.
+    pub fn keep_history(&self, keep: History) {
+        self.keep.store(Arc::new(keep));
+        self.drop_boot_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// For how long the thread of `run` has owed a sign of life, nanoseconds; 0: it owes none.
+    pub fn owed_ns(&self, now_boot_ns: i64) -> i64 {
+        self.beat.owed_ns(now_boot_ns)
+    }
+
+    /// Gives the sign of life, and drops some old events when it is time to.
+    fn lives(&self) {
+        let now = clock::boot_ns();
+        self.beat.give_and_promise(now.saturating_add(i64::try_from(PAUSE.as_nanos()).unwrap_or(i64::MAX)));
+        if now < self.drop_boot_ns.load(Ordering::Relaxed) || self.disk_refuses() {
+            return;
+        }
+        let has_more = self.journal.drop_some(&self.keep.load()).unwrap_or_else(|error| {
+            self.counts.failed_writes.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(error, "old events could not be dropped from the history");
+            false
+        });
+        let pause = if has_more { DROP_STEP_NS } else { DROP_PAUSE_NS };
+        self.drop_boot_ns.store(clock::boot_ns().saturating_add(pause), Ordering::Relaxed);
+    }
+
     /// Ends `run` after what is in the box now.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
@@ -190,9 +230,11 @@ impl Recorder {
             self.take(note);
             if self.journal.is_due() {
                 self.write_down();
+                self.lives();
             }
         }
         self.write_down();
+        self.lives();
         while let Some(line) = log.pop() {
             self.log_line(&line);
         }
@@ -266,7 +308,11 @@ impl Recorder {
         // ended already.
         let mut live = lock(&self.live);
         live.entry(event.id).or_insert_with(|| Live::new(event));
+        let forsaken = forsaken(&mut live);
         drop(live);
+        if let Some(report) = forsaken {
+            self.journal.note(self.row_of(&report));
+        }
         let deadline = event.effective.map(Moment::rfc3339).unwrap_or_default();
         tracing::warn!(
             event = %event.id, r#type = %event.event_type, severity = event.severity.as_str(), action = event.action.as_str(),
@@ -320,8 +366,7 @@ impl Recorder {
 
     fn row_of(&self, report: &EventReport) -> Row {
         let text = serde_json::to_string(report).unwrap_or_default();
-        let (event_id, state) = (report.event_id.clone(), report.state.clone());
-        Row::Done { event_id, state, report: self.scrub(&text), at_wall_ns: clock::wall_ns() }
+        Row::Done { event_id: report.event_id.clone(), state: report.state.clone(), report: self.scrub(&text) }
     }
 
     fn ended(&self, id: EventId, report: HandlerReport) {
@@ -464,6 +509,17 @@ impl Live {
         report.first_start_us = first.map(|ms| ms * 1_000.0);
         report
     }
+}
+
+/// Takes the oldest of too many events that seem to run out of the list: the note of its end was dropped, it would stay for
+/// ever.
+fn forsaken(live: &mut HashMap<EventId, Live>) -> Option<EventReport> {
+    let is_too_long = live.len() > LIVE_MAX;
+    let open = live.iter().filter(|(_, live)| is_too_long && live.over.is_none());
+    let oldest = open.min_by_key(|(_, live)| live.event.detected.boot_ns).map(|(id, _)| *id)?;
+    let mut report = live.remove(&oldest)?.report();
+    report.state = "interrupted".into();
+    Some(report)
 }
 
 fn end_ns(event: &Event, due_boot_ns: i64) -> i64 {

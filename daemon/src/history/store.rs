@@ -4,6 +4,7 @@
 //! age; what was not over when the last process ended. Must never fail the daemon: a full, read-only or broken disk
 //! costs history, not the dispatch. A broken file is kept under another name.
 
+use crate::config::History;
 use crate::dispatch::report::{Ended, EventReport};
 use crate::event::{Event, Moment};
 use crate::sys::clock;
@@ -11,10 +12,10 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Events kept.
-const EVENTS_MAX: i64 = 20_000;
-/// Age at which an event is dropped, nanoseconds: 400 days.
-const AGE_MAX_NS: i64 = 400 * 86_400 * 1_000_000_000;
+/// Events dropped at a time: some milliseconds, for which whoever asks for the history waits.
+const DROPPED_MAX: i64 = 1_000;
+/// One day, nanoseconds.
+const DAY_NS: i64 = 86_400 * 1_000_000_000;
 /// Number of the schema, in `user_version`.
 const SCHEMA_VERSION: i64 = 2;
 
@@ -68,12 +69,12 @@ pub struct EventSummary {
 pub enum Row {
     /// An event was taken in (`running`) or turned away (`refused`).
     Published { event: Event, state: &'static str, json: String },
-    /// An attempt of a handler began.
+    /// An attempt of a handler began. Passed over when its event is not known: the note of that may have been dropped.
     Started { event_id: String, instance: String, attempt: u32 },
-    /// A handler ended; its report as JSON.
+    /// A handler ended; its report as JSON. Passed over likewise.
     Ended { event_id: String, instance: String, state: String, report: String },
     /// An event is over; its report as JSON.
-    Done { event_id: String, state: String, report: String, at_wall_ns: i64 },
+    Done { event_id: String, state: String, report: String },
 }
 
 /// An event that was not over when the last process ended.
@@ -190,6 +191,25 @@ impl Store {
         transaction.commit()
     }
 
+    /// Drops some of the oldest events, with their deliveries, of those that are over and are not to be kept; the file's
+    /// pages are used again. Gives whether there may be more.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn drop_some(&mut self, keep: &History, now_wall_ns: i64) -> rusqlite::Result<bool> {
+        let transaction = self.0.transaction()?;
+        let count = "SELECT count(*) FROM events";
+        let known: i64 = transaction.prepare_cached(count)?.query_row([], |row| row.get(0))?;
+        let oldest = "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE state <> 'running' \
+                      AND detected_wall_ns < ? ORDER BY detected_wall_ns LIMIT ?)";
+        let too_many = (known - i64::from(keep.keep_events)).clamp(0, DROPPED_MAX);
+        let too_old_ns = now_wall_ns.saturating_sub(i64::from(keep.keep_days) * DAY_NS);
+        let drop = |before_ns: i64, most: i64| transaction.prepare_cached(oldest)?.execute([before_ns, most]);
+        let dropped = drop(i64::MAX, too_many)? + drop(too_old_ns, DROPPED_MAX - too_many)?;
+        transaction.commit()?;
+        Ok(i64::try_from(dropped).is_ok_and(|dropped| dropped >= DROPPED_MAX))
+    }
+
     /// The newest events, newest first, of one type or all.
     ///
     /// # Errors
@@ -267,21 +287,18 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
             ])?;
         }
         Row::Started { event_id, instance, attempt } => {
-            let sql = "INSERT INTO deliveries (event_id, instance, state, attempts) VALUES (?1, ?2, 'started', ?3) \
-                       ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3)";
+            let sql = "INSERT INTO deliveries (event_id, instance, state, attempts) SELECT id, ?2, 'started', ?3 \
+                       FROM events WHERE id = ?1 ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3)";
             connection.prepare_cached(sql)?.execute(params![event_id, instance, attempt])?;
         }
         Row::Ended { event_id, instance, state, report } => {
-            let sql = "INSERT INTO deliveries (event_id, instance, state, report) VALUES (?1, ?2, ?3, ?4) \
-                       ON CONFLICT DO UPDATE SET state = ?3, report = ?4";
+            let sql = "INSERT INTO deliveries (event_id, instance, state, report) SELECT id, ?2, ?3, ?4 \
+                       FROM events WHERE id = ?1 ON CONFLICT DO UPDATE SET state = ?3, report = ?4";
             connection.prepare_cached(sql)?.execute(params![event_id, instance, state, report])?;
         }
-        Row::Done { event_id, state, report, at_wall_ns } => {
+        Row::Done { event_id, state, report } => {
             let sql = "UPDATE events SET state = ?, report = ? WHERE id = ?";
             connection.prepare_cached(sql)?.execute(params![state, report, event_id])?;
-            let sql = "DELETE FROM events WHERE state <> 'running' AND (detected_wall_ns < ? OR id IN \
-                       (SELECT id FROM events ORDER BY detected_wall_ns DESC LIMIT -1 OFFSET ?))";
-            connection.prepare_cached(sql)?.execute(params![at_wall_ns - AGE_MAX_NS, EVENTS_MAX])?;
         }
     }
     Ok(())
@@ -365,8 +382,8 @@ mod tests {
         Row::Ended { event_id: event_id.into(), instance: instance.into(), state, report }
     }
 
-    fn done(event_id: &str, at_wall_ns: i64) -> Row {
-        Row::Done { event_id: event_id.into(), state: "completed".into(), report: "{}".into(), at_wall_ns }
+    fn done(event_id: &str) -> Row {
+        Row::Done { event_id: event_id.into(), state: "completed".into(), report: "{}".into() }
     }
 
     fn open(path: &Path) -> Store {
@@ -375,18 +392,66 @@ mod tests {
         store
     }
 
+    fn ids(store: &Store) -> Vec<String> {
+        store.events(usize::MAX, None).expect("read").into_iter().map(|event| event.event_id).collect()
+    }
+
+    const KEEP: History = History { keep_days: 10, keep_events: 5_000 };
+
     #[test]
-    fn events_come_newest_first_and_old_ones_are_dropped() {
+    fn events_come_newest_first_and_old_ones_are_dropped_when_they_are_over() {
         let mut store = Store::in_memory().expect("open");
-        let (old, new) = (publish(&mut store, 1), publish(&mut store, AGE_MAX_NS + 10));
-        store.write(&[started(&old, "x/y", 1), ended(&old, "x/y"), done(&new, 5)]).expect("written");
-        let ids = |s: &Store| s.events(9, None).expect("read").into_iter().map(|e| e.event_id).collect::<Vec<_>>();
-        assert_eq!(ids(&store), [new.clone(), old.clone()]);
+        let (old, new) = (publish(&mut store, 1), publish(&mut store, 10 * DAY_NS + 10));
+        store.write(&[started(&old, "x/y", 1), ended(&old, "x/y"), done(&new)]).expect("written");
+        assert!(!store.drop_some(&KEEP, 20 * DAY_NS).expect("written"));
+        assert_eq!(ids(&store), [new.clone(), old.clone()], "it still runs");
         assert_eq!(store.report("last").expect("read").as_deref(), Some("{}"));
         assert_eq!(store.report(&old).expect("read"), None);
-        store.write(&[done(&old, AGE_MAX_NS + 10)]).expect("written");
-        assert_eq!(ids(&store), [new], "the old one went, with its delivery");
+        store.write(&[done(&old)]).expect("written");
+        assert!(!store.drop_some(&KEEP, 10 * DAY_NS).expect("written"));
+        assert_eq!(ids(&store).len(), 2, "it is not old enough");
+        assert!(!store.drop_some(&KEEP, 10 * DAY_NS + 2).expect("written"));
+        assert_eq!(ids(&store), [new]);
+        let deliveries = "SELECT count(*) FROM deliveries";
+        let left: i64 = store.0.query_row(deliveries, [], |row| row.get(0)).expect("read");
+        assert_eq!(left, 0, "its delivery went with it");
         assert_eq!(store.seen_since(0).expect("read").len(), 1);
+    }
+
+    #[test]
+    fn of_too_many_the_newest_are_kept_and_the_file_does_not_grow_any_more() {
+        let dir = tempfile::tempdir().expect("tempdir");
+        let mut store = open(&dir.path().join("history.sqlite"));
+        let mut round = |from: i64| {
+            let published = |event: Event| {
+                let id = event.id.to_string();
+                [Row::Published { event, state: "running", json: "{}".into() }, done(&id)]
+            };
+            let rows: Vec<Row> = (from..from + 7_500).flat_map(|n| published(event(n))).collect();
+            store.write(&rows).expect("written");
+            let steps = (0..9).take_while(|_| store.drop_some(&KEEP, 0).expect("written")).count();
+            let pages: i64 = store.0.pragma_query_value(None, "page_count", |row| row.get(0)).expect("read");
+            (steps, pages)
+        };
+        let (first_steps, first_pages) = round(0);
+        assert_eq!(first_steps, 2, "2,500 too many: two whole steps and one that is not");
+        let later: Vec<_> = (1..6).map(|n| round(7_500 * n)).collect();
+        let is_small = |(_, pages): &(usize, i64)| *pages < first_pages * 2;
+        assert!(later.iter().all(is_small), "{first_pages} pages after one round, then {later:?}");
+        assert_eq!(ids(&store).len(), 5_000);
+        let oldest = "SELECT min(detected_wall_ns) FROM events";
+        let oldest: i64 = store.0.query_row(oldest, [], |row| row.get(0)).expect("read");
+        assert_eq!(oldest, 6 * 7_500 - 5_000);
+    }
+
+    #[test]
+    fn what_is_told_of_an_event_that_is_not_known_keeps_nothing_else_from_being_written() {
+        let mut store = Store::in_memory().expect("open");
+        store.0.pragma_update(None, "foreign_keys", true).expect("set");
+        let id = publish(&mut store, 1);
+        let rows = [started("nobody", "t/a", 1), ended("nobody", "t/a"), done("nobody"), started(&id, "t/a", 1)];
+        store.write(&rows).expect("written");
+        assert_eq!(store.open_events().expect("read")[0].deliveries.len(), 1);
     }
 
     #[test]
@@ -396,7 +461,7 @@ mod tests {
         let mut store = open(&path);
         let (one, two) = (publish(&mut store, 1), publish(&mut store, 2));
         store.write(&[started(&one, "t/a", 1), started(&one, "t/b", 1), ended(&one, "t/a")]).expect("written");
-        store.write(&[started(&one, "t/b", 2), done(&two, 3)]).expect("written");
+        store.write(&[started(&one, "t/b", 2), done(&two)]).expect("written");
         // The process is gone without a word; the next one finds it so.
         drop(store);
         let found = open(&path).open_events().expect("read");
@@ -410,10 +475,11 @@ mod tests {
     #[test]
     fn a_commit_that_fails_leaves_nothing_half_written() {
         let mut store = Store::in_memory().expect("open");
-        store.0.pragma_update(None, "foreign_keys", true).expect("set");
         let id = publish(&mut store, 1);
-        // The event of the second is not there.
-        let error = store.write(&[started(&id, "t/b", 1), started("nobody", "t/b", 1)]).expect_err("a foreign key");
+        let refuses = "CREATE TRIGGER no BEFORE INSERT ON deliveries WHEN new.instance = 't/no' \
+                       BEGIN SELECT RAISE(ABORT, 'no'); END";
+        store.0.execute_batch(refuses).expect("made");
+        let error = store.write(&[started(&id, "t/b", 1), started(&id, "t/no", 1)]).expect_err("the second");
         assert!(!is_transient(&error));
         assert!(store.open_events().expect("read")[0].deliveries.is_empty());
     }
@@ -445,7 +511,7 @@ mod tests {
         let mut store = open(&path);
         for n in 0..200 {
             let id = publish(&mut store, n);
-            store.write(&[done(&id, n)]).expect("written");
+            store.write(&[done(&id)]).expect("written");
         }
         drop(store);
         let sound = std::fs::read(&path).expect("read");

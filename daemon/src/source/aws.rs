@@ -40,6 +40,10 @@ const LIFECYCLE_STATE: &str = "/latest/meta-data/autoscaling/target-lifecycle-st
 const SCHEDULED: &str = "/latest/meta-data/events/maintenance/scheduled";
 const HISTORY: &str = "/latest/meta-data/events/maintenance/history";
 
+/// Longest poll, nanoseconds for each millisecond of the request time-out: two items (maintenance), each with a token, an
+/// answer that it has ended, another token and another request.
+const POLL_MAX_PER_MS: i64 = 2 * 4 * 1_000_000;
+
 /// Seconds between attempts to learn who this machine is.
 const IDENTITY_INTERVAL_SECONDS: f64 = 5.0;
 
@@ -174,6 +178,8 @@ pub struct AwsSource {
     /// The intervals that the rota goes by, and whether it is in a hurry.
     intervals: (AwsIntervals, bool),
     self_test: bool,
+    /// Longest that one poll may take, nanoseconds.
+    poll_max_ns: i64,
     watch: Watch,
 }
 
@@ -205,6 +211,7 @@ impl AwsSource {
             control,
             intervals: (config.intervals, false),
             self_test: config.self_test,
+            poll_max_ns: i64::try_from(config.request_timeout_ms).unwrap_or(i64::MAX).saturating_mul(POLL_MAX_PER_MS),
             watch: Watch::new(reviser),
         })
     }
@@ -231,6 +238,7 @@ impl AwsSource {
                 }
                 self.poll(Item::ALL[number], sink, told);
             } else {
+                told.health.lives_until(due_boot_ns);
                 self.control.bell.wait(due_boot_ns);
                 has_slept = true;
             }
@@ -269,6 +277,8 @@ impl AwsSource {
     /// Reads an item, tells what is new, then keeps the books.
     fn poll(&mut self, item: Item, sink: &mut impl Sink, told: Told<'_>) {
         let began_boot_ns = clock::boot_ns();
+        // Before the request: nothing of it stands between the answer and the handler.
+        told.health.lives_until(began_boot_ns.saturating_add(self.poll_max_ns));
         let outcome = self.look(item, sink, told.health);
         if matches!(
             outcome,

@@ -7,6 +7,7 @@
 
 use crate::event::Machine;
 use crate::normalise::deadline::SECOND_NS;
+use crate::sys::beat::Beat;
 use serde::Serialize;
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -58,6 +59,7 @@ pub struct Health {
     interval_seconds: AtomicU64,
     /// CLOCK_BOOTTIME of the last poll, whatever came of it; 0 is "never".
     polled_boot_ns: AtomicI64,
+    beat: Beat,
 }
 
 #[derive(Debug)]
@@ -101,6 +103,7 @@ impl Health {
             machine: OnceLock::new(),
             interval_seconds: AtomicU64::new(0),
             polled_boot_ns: AtomicI64::new(0),
+            beat: Beat::default(),
         }
     }
 
@@ -150,6 +153,17 @@ impl Health {
     /// How often the most important path is polled now, seconds.
     pub fn interval_seconds(&self) -> f64 {
         f64::from_bits(self.interval_seconds.load(Relaxed))
+    }
+
+    /// The source's thread lives, and shows it again by `boot_ns` (CLOCK_BOOTTIME): it sleeps until then, or no request that
+    /// it makes can take longer.
+    pub fn lives_until(&self, boot_ns: i64) {
+        self.beat.give_and_promise(boot_ns);
+    }
+
+    /// For how long the source's thread has owed a sign of life, whatever it sees, nanoseconds; 0: it owes none.
+    pub fn owed_ns(&self, now_boot_ns: i64) -> i64 {
+        self.beat.owed_ns(now_boot_ns)
     }
 
     /// A lasting fact that whoever reads the status should know. Only the first is kept.
@@ -342,6 +356,23 @@ mod tests {
         let report = health.report(78 * SECOND_NS);
         assert_eq!(report.state, State::Blind);
         assert!(report.to_string().contains("not seen for 77 s: its thread has not polled for 77 s"), "{report}");
+    }
+
+    #[test]
+    fn a_blind_source_that_still_asks_lives_and_a_seeing_one_that_does_not_come_back_does_not() {
+        let health = health();
+        assert_eq!(health.owed_ns(i64::MAX), 0, "it has not begun");
+        health.lives_until(20 * SECOND_NS);
+        for n in 0..9 {
+            health.error(n % 2, 10 * SECOND_NS, "no route".into());
+        }
+        assert_eq!((health.report(20 * SECOND_NS).state, health.owed_ns(20 * SECOND_NS)), (State::Blind, 0));
+        health.success(0, 20 * SECOND_NS);
+        health.success(1, 20 * SECOND_NS);
+        assert_eq!(
+            (health.report(25 * SECOND_NS).state, health.owed_ns(25 * SECOND_NS)),
+            (State::Seeing, 5 * SECOND_NS)
+        );
     }
 
     #[test]

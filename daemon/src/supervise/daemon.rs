@@ -3,6 +3,7 @@
 //! Inputs: requests. Outputs: wire types. Threads: the control runtime, and the tender. Must never take
 //! the pool's lock: what changes the pool is an order.
 
+use super::pulse::{Kind, Sign};
 use super::sources::{Sources, intervals};
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, Loaded, SecretSources, redacted_config};
@@ -17,6 +18,7 @@ use crate::host::Instance;
 use crate::host::state::Lifecycle;
 use crate::log::ring::LogRing;
 use crate::source::health::State;
+use crate::sys::beat::Beat;
 use crate::sys::clock;
 use crate::sys::memory::Locked;
 use crate::sys::sched::Grant;
@@ -45,6 +47,10 @@ pub(super) struct Shared {
     pub(super) reload: mpsc::Sender<super::ReloadReply>,
     /// An inline call was given up.
     pub(super) publisher_is_lost: AtomicBool,
+    /// The sign of life of the thread that tends.
+    pub(super) tender: Beat,
+    /// What is stuck, in words.
+    pub(super) stuck: Mutex<Vec<String>>,
 }
 
 /// Pause between two rounds while there is a process to restart or an instance to free, and otherwise.
@@ -53,10 +59,14 @@ const TEND_SELDOM: Duration = Duration::from_secs(1);
 
 /// Restarts what died and frees what is no longer used, for ever.
 pub(super) fn tend_forever(shared: &Shared) {
+    let long = i64::try_from(TEND_SELDOM.as_nanos()).unwrap_or(i64::MAX);
+    let lives = || shared.tender.give_and_promise(clock::boot_ns().saturating_add(long));
     loop {
+        lives();
         let mut pause = TEND_SELDOM;
         for handler in shared.plans.load().handlers().iter().filter(|h| h.instance.is_killable()) {
             handler.instance.tend();
+            lives();
             pause = TEND_OFTEN;
         }
         let free: Vec<Arc<Instance>> = {
@@ -71,6 +81,7 @@ pub(super) fn tend_forever(shared: &Shared) {
         };
         for instance in free {
             instance.retire();
+            lives();
         }
         shared.pool.look_after();
         if shared.pool.take_lost_publisher() {
@@ -120,6 +131,7 @@ impl Shared {
         let old: Vec<Arc<Instance>> = old.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(old);
         self.source.set_intervals(&fresh.config);
+        self.recorder.keep_history(fresh.config.history);
         self.loaded.store(Arc::new(fresh));
         let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|c| c.needs_restart);
         Ok(wire::Reloaded {
@@ -142,8 +154,27 @@ impl Shared {
         self.pool.grants().into_iter().max().map_or_else(|| "no threads".into(), |g: Grant| g.to_string())
     }
 
+    /// What every part that the daemon cannot do without owes of signs of life.
+    pub(super) fn signs(&self) -> Vec<Sign> {
+        let now = clock::boot_ns();
+        let mut signs: Vec<Sign> = self.pool.signs(now).iter().map(Sign::of_pool).collect();
+        if let Some(health) = &self.source.aws {
+            signs.push(Sign::new(
+                "the thread snooze-aws does not come back to read notices",
+                Kind::Brings,
+                health.owed_ns(now),
+            ));
+        }
+        let recorder = self.recorder.owed_ns(now);
+        signs.push(Sign::new("the thread snooze-record writes nothing down", Kind::Books, recorder));
+        let tender = self.tender.owed_ns(now);
+        signs.push(Sign::new("the thread snooze-tend restarts and frees nothing", Kind::Books, tender));
+        signs
+    }
+
     fn problems(&self) -> Vec<String> {
         let mut problems = self.problems.clone();
+        problems.extend(self.stuck.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
         if let Some(grant) = self.pool.grants().into_iter().max().filter(|g| !g.is_real_time()) {
             problems.push(format!(
                 "no real-time scheduling, the threads run at {grant}: under load handlers start later \

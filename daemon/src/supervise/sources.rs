@@ -124,6 +124,7 @@ pub(super) fn start(
     let self_tests = Plan::self_tests(&probe);
     let mut sink = ToPool { pool: pool.clone(), plans: Cache::new(Arc::clone(plans)), self_tests };
     let (publisher, seen_by, log) = (pool.clone(), Arc::clone(&health), Arc::clone(log));
+    health.lives_until(clock::boot_ns());
     let body = move || {
         publisher.join_publishers();
         source.run(&mut sink, Told { health: &seen_by, log: &log });

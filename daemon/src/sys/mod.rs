@@ -2,6 +2,7 @@
 //! function. Inputs: plain values. Outputs: plain values and errors that name the call. Must never
 //! know what an event or a plugin is.
 
+pub mod beat;
 pub mod bell;
 pub mod clock;
 pub mod fault;

@@ -9,6 +9,7 @@ use super::super::report::Finished;
 use super::super::run;
 use super::{Pool, Role, Shared, duration, spawn};
 use crate::host::CallCell;
+use crate::sys::beat::Beat;
 use crate::sys::sched::{self, Class, Grant};
 use crate::sys::{clock, memory};
 use crossbeam_queue::ArrayQueue;
@@ -32,6 +33,8 @@ pub(super) enum Task {
     Call(Job<Shared>, Arc<CallCell>),
     /// Touch what these instances will need.
     WarmUp(Arc<[Shared]>),
+    /// Give a sign of life.
+    Sign,
 }
 
 /// One worker, as others see it.
@@ -47,6 +50,8 @@ pub(super) struct Worker {
     demoted: AtomicBool,
     /// May run on any CPU in the present call.
     is_away: AtomicBool,
+    /// The sign of life that it owes.
+    pub(super) beat: Beat,
 }
 
 impl Worker {
@@ -60,6 +65,7 @@ impl Worker {
             cpu_before_ns: AtomicI64::new(sched::thread_cpu_ns(tid).unwrap_or(0)),
             demoted: AtomicBool::new(false),
             is_away: AtomicBool::new(false),
+            beat: Beat::default(),
         }
     }
 
@@ -70,6 +76,16 @@ impl Worker {
             return;
         }
         let _ = self.inbox.push(task);
+        self.thread.unpark();
+    }
+
+    /// Puts the question for a sign of life into the inbox, unless the last one is still there. Who asks wakes it afterwards.
+    pub(super) fn ask(&self) -> bool {
+        self.inbox.len() < INBOX_MAX / 2 && self.beat.ask() && self.inbox.push(Task::Sign).is_ok()
+    }
+
+    /// Has it look into its inbox.
+    pub(super) fn wake(&self) {
         self.thread.unpark();
     }
 
@@ -112,7 +128,7 @@ impl Pool {
     pub(super) fn add_worker(&self) -> std::io::Result<()> {
         let (pool, (told, ready)) = (self.clone(), sync_channel(1));
         let number = self.0.workers.fetch_add(1, Ordering::Relaxed);
-        spawn(&format!("snooze-work-{number}"), move || pool.work(&told))?;
+        spawn(&format!("snooze-work-{number}"), move || pool.work(number, &told))?;
         // A worker that is not up yet would make the first event wait for it.
         let _ = ready.recv_timeout(Duration::from_secs(10));
         Ok(())
@@ -136,10 +152,11 @@ impl Pool {
         }
     }
 
-    fn work(&self, ready: &SyncSender<()>) {
+    fn work(&self, number: usize, ready: &SyncSender<()>) {
         let grant = self.raise(Class::RoundRobin);
         self.0.grants.lock().unwrap_or_else(PoisonError::into_inner).push(grant);
         let worker = Arc::new(Worker::new());
+        self.0.signs.born(number, &worker);
         let mut state = self.lock();
         let me = state.workers.len();
         state.workers.push(Arc::clone(&worker));
@@ -155,10 +172,11 @@ impl Pool {
                     worker.waits_since_ns.store(0, Ordering::Release);
                     if self.call(me, &worker, &job, cell) {
                         // Another worker took this one's place.
-                        return;
+                        return self.0.signs.ended(&worker);
                     }
                 }
                 Some(Task::WarmUp(instances)) => instances.iter().for_each(|instance| instance.warm_up()),
+                Some(Task::Sign) => worker.beat.give(),
                 None => thread::park(),
             }
         }

@@ -63,7 +63,10 @@ impl Pool {
             let State { engine, acts, .. } = &mut *state;
             engine.tick(clock::now(), acts);
             self.carry_out(&mut state);
+            // What was given up or withdrawn may have made room.
+            self.admit(&mut state);
             self.watch(&mut state);
+            self.0.signs.looked(&state);
             // Nobody on this CPU has to give way to whom it woke.
             state.handed = 0;
             std::mem::swap(&mut state.notes, &mut notes);

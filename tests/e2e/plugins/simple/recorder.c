@@ -1,7 +1,8 @@
 /* A plugin that records every call it gets, one line of JSON each, and can be held up by a missing file.
  *
- * Configuration: "file" gets the lines; "tag" is told in each; "gate" is a file that a handled event waits for; "say" is
- * told when the instance is made; "refuse" has create fail with this text; "count" is there to be wrong. Apache-2.0. */
+ * Configuration: "file" gets the lines; "tag" is told in each; "gate" is a file that a handled event waits for; "create_gate"
+ * is one that create waits for, a minute at most; "say" is told when the instance is made; "refuse" has create fail with this
+ * text; "count" is there to be wrong. Apache-2.0. */
 
 #define _POSIX_C_SOURCE 200809L
 
@@ -148,7 +149,7 @@ static void setting(snooze_str config, const char *key, char *out, size_t capaci
 static snooze_status create(const snooze_host *host, const snooze_create_args *args, const snooze_plugin **out)
 {
   struct recorder *self = calloc(1, sizeof *self);
-  char refuse[256];
+  char refuse[256], create_gate[4096];
   if (self == NULL) {
     return SNOOZE_E_NO_MEMORY;
   }
@@ -160,7 +161,11 @@ static snooze_status create(const snooze_host *host, const snooze_create_args *a
   setting(args->config, "tag", self->tag, sizeof self->tag);
   setting(args->config, "say", self->say, sizeof self->say);
   setting(args->config, "refuse", refuse, sizeof refuse);
+  setting(args->config, "create_gate", create_gate, sizeof create_gate);
   record(self, "create");
+  for (int i = 0; create_gate[0] != '\0' && access(create_gate, F_OK) != 0 && i < 6000; i++) {
+    poll(NULL, 0, 10);
+  }
   if (refuse[0] != '\0') {
     free(self);
     return snooze_failf(host, SNOOZE_E_CONFIG, "%s", refuse);
@@ -173,6 +178,7 @@ static const char *config_schema(void)
 {
   return "{\"type\":\"object\",\"additionalProperties\":false,\"required\":[\"file\"],\"properties\":{"
          "\"file\":{\"type\":\"string\",\"minLength\":1},\"gate\":{\"type\":\"string\"},\"tag\":{\"type\":\"string\"},"
+         "\"create_gate\":{\"type\":\"string\"},"
          "\"say\":{\"type\":\"string\"},\"refuse\":{\"type\":\"string\"},\"count\":{\"type\":\"integer\",\"minimum\":1}}}";
 }
 

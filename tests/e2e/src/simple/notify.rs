@@ -1,4 +1,4 @@
-//! The service manager's side of sd_notify(3): learns when the daemon is ready and when it is stopping.
+//! The service manager's side of sd_notify(3): learns when the daemon is ready, that it lives, and when it is stopping.
 //! Inputs: datagrams. Outputs: what they say. Must never miss one: the socket is there before the daemon is.
 
 use std::os::unix::net::UnixDatagram;
@@ -49,5 +49,21 @@ impl Notified {
             told.push(text);
         }
         panic!("the daemon never said {wanted}; it said {told:?}");
+    }
+
+    /// Everything that the daemon says within this time, and when, from now.
+    ///
+    /// # Panics
+    /// When the socket fails.
+    pub fn listen_for(&self, time: Duration) -> Vec<(Duration, String)> {
+        let started = Instant::now();
+        let mut told = Vec::new();
+        while let Some(left) = time.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
+            self.socket.set_read_timeout(Some(left)).expect("a limit");
+            let mut buffer = [0; 4096];
+            let Ok(length) = self.socket.recv(&mut buffer) else { continue };
+            told.push((started.elapsed(), String::from_utf8_lossy(&buffer[..length]).into_owned()));
+        }
+        told
     }
 }
