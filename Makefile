@@ -3,6 +3,8 @@
 #   make test      everything, on real servers; installs what is missing when run as root on Debian
 #   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
 #                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
+#   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
+#                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
 #   make soak      the fault campaign: thousands of interruptions with faults drawn from a seed; INTERRUPTIONS=2000 SOAK="--seed 7"
 #   make check     formatting, lints, generated files
@@ -13,10 +15,11 @@ PREFIX  ?= /usr
 INTERRUPTIONS ?= 2000
 LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
+ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
-.PHONY: all demo test bench bench-hardened soak check generate build setup setup-demo setup-bench install clean
+.PHONY: all demo test bench bench-hardened soak endurance check generate build setup setup-demo setup-bench install clean
 
 all: build
 
@@ -44,6 +47,11 @@ test: setup
 bench: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze -p first-byte
 	$(TARGET)/release/latency-bench $(BENCH)
+
+endurance: setup
+	$(CARGO) build --locked --release -p cloudsnooze
+	CLOUDSNOOZE_ENDURANCE_EVENTS=$(ENDURANCE_EVENTS) \
+	    $(CARGO) test --locked --release -p e2e --test endurance -- --nocapture
 
 bench-hardened: setup-bench
 	$(CARGO) build --locked --release -p latency

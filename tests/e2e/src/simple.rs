@@ -6,6 +6,7 @@
 
 pub mod leaks;
 pub mod notify;
+pub mod possessions;
 pub mod socket;
 
 use harness::daemon::{Daemon, DaemonBuilder};

@@ -6,6 +6,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stddef.h>
 #include <unistd.h>
 
@@ -94,6 +95,9 @@ static snooze_status on_event(const snooze_plugin *plugin, const snooze_event *e
 #ifdef UNRESOLVED
   return nobody_has_this_function();
 #else
+#ifdef NAP_MS
+  poll(NULL, 0, NAP_MS);
+#endif
   return SNOOZE_OK;
 #endif
 }
