@@ -13,7 +13,9 @@ mod sources;
 
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, ConfigError, Loaded, SecretSources};
-use crate::control::{server, wire};
+use crate::control::limits::Limits;
+use crate::control::rights::{self, Rights};
+use crate::control::{gate, server, wire};
 use crate::dispatch::engine::Settings;
 use crate::dispatch::outbox::Outbox;
 use crate::dispatch::plan::Plans;
@@ -24,7 +26,7 @@ use crate::history::store::Store;
 use crate::host::quarantine::Quarantine;
 use crate::log::ring::LogRing;
 use crate::sys::beat::Beat;
-use crate::sys::{clock, memory, sched, socket};
+use crate::sys::{clock, memory, sched};
 use crate::{event, log};
 use arc_swap::ArcSwap;
 use clap::Parser;
@@ -116,7 +118,7 @@ enum Failed {
 
 struct Started {
     shared: Arc<Shared>,
-    listener: UnixListener,
+    listening: (UnixListener, Rights),
     reloads: mpsc::Receiver<ReloadReply>,
     recorder_thread: thread::JoinHandle<()>,
 }
@@ -147,13 +149,18 @@ fn start(args: &Args, loaded: Loaded) -> Result<Started, Failed> {
     assemble::check(&loaded, &SecretSources::system(), &found.quarantine).map_err(Failed::Config)?;
     // A second daemon learns here that it is one: before it makes an instance or asks a cloud.
     let control = loaded.config.control.clone();
-    let listener = socket::listen(&control.socket, control.group.as_deref()).map_err(Failed::System)?;
-    start_behind(listener, args, loaded, found).inspect_err(|_| {
+    let listening = rights::listen(&control).map_err(Failed::System)?;
+    start_behind(listening, args, loaded, found).inspect_err(|_| {
         let _ = std::fs::remove_file(&control.socket);
     })
 }
 
-fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded, found: Found) -> Result<Started, Failed> {
+fn start_behind(
+    listening: (UnixListener, Rights),
+    args: &Args,
+    loaded: Loaded,
+    found: Found,
+) -> Result<Started, Failed> {
     let config = loaded.config.clone();
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
@@ -205,7 +212,7 @@ fn start_behind(listener: UnixListener, args: &Args, loaded: Loaded, found: Foun
         tender: Beat::default(),
         stuck: Mutex::default(),
     });
-    Ok(Started { shared, listener, reloads, recorder_thread })
+    Ok(Started { shared, listening, reloads, recorder_thread })
 }
 
 fn pool_config(config: &Config, threads: usize) -> PoolConfig {
@@ -279,7 +286,7 @@ fn plugin_log_level(config: &Config) -> u32 {
 
 /// The normal side of the daemon: one runtime on the main thread for the control socket and signals.
 fn serve(started: Started) -> i32 {
-    let Started { shared, listener, reloads, recorder_thread } = started;
+    let Started { shared, listening, reloads, recorder_thread } = started;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -288,7 +295,7 @@ fn serve(started: Started) -> i32 {
         }
     };
     let code = runtime.block_on(async {
-        match tend_and_answer(&shared, listener, reloads).await {
+        match tend_and_answer(&shared, listening, reloads).await {
             Ok(()) => exit::OK,
             Err(error) => {
                 tracing::error!(%error, "the control socket failed");
@@ -302,11 +309,13 @@ fn serve(started: Started) -> i32 {
 
 async fn tend_and_answer(
     shared: &Arc<Shared>,
-    listener: UnixListener,
+    (listener, rights): (UnixListener, Rights),
     mut reloads: mpsc::Receiver<ReloadReply>,
 ) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
-    let mut server = tokio::spawn(axum::serve(listener, server::router(Arc::clone(shared))).into_future());
+    let limits = Arc::new(Limits::default());
+    let router = server::router(Arc::clone(shared), Arc::clone(&limits));
+    let mut server = tokio::spawn(gate::serve(listener, router, rights, limits));
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -326,7 +335,7 @@ async fn tend_and_answer(
                 }
             }
             Some(reply) = reloads.recv() => { let _ = reply.send(shared.clone().take_configuration().await); }
-            ended = &mut server => return ended.unwrap_or_else(|e| Err(std::io::Error::other(e))),
+            ended = &mut server => return ended.map_err(std::io::Error::other),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }

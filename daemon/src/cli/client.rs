@@ -4,7 +4,7 @@
 //! use a proxy or the network, nor wait without a bound except on a stream.
 
 use super::fault::Fault;
-use crate::control::wire::Failure;
+use crate::control::wire::{Failure, Needs};
 use nix::unistd::{Gid, Group};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde::Serialize;
@@ -98,6 +98,7 @@ impl Daemon {
         }
         let text = reply.text().await.map_err(|e| self.fault(&e))?;
         Err(match serde_json::from_str::<Failure>(&text) {
+            Ok(Failure { error, needs: Some(needs), .. }) => Fault::Forbidden(refused(&error, &needs)),
             Ok(failure) => Fault::Refused { status: status.as_u16(), message: failure.error, details: failure.details },
             Err(_) if status == StatusCode::NOT_FOUND => {
                 Fault::Broken("the daemon does not know this request (is it older than this command?)".into())
@@ -189,6 +190,14 @@ fn chain(error: &reqwest::Error) -> String {
 
 fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| (*cause).source())
+}
+
+/// The daemon's own words, and what to do about them.
+fn refused(error: &str, needs: &Needs) -> String {
+    match &needs.group {
+        Some(group) => format!("{error} (use sudo, or join: sudo usermod -aG {group} $USER, and log in again)"),
+        None => format!("{error} (use sudo, or name a group in the setting control.{}_group)", needs.right),
+    }
 }
 
 fn forbidden(socket: &Path) -> String {

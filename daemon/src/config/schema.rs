@@ -268,14 +268,31 @@ impl Default for AwsSource {
 pub struct Control {
     /// Absolute path of the socket, at most 107 bytes.
     pub socket: PathBuf,
-    /// Group that may use it besides root and the daemon's own user.
+    /// Group that may use it besides root and the daemon's own user, who always may: it has every right for which no group
+    /// of its own is named below. Absent: the daemon's own group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Group that may look: status, plan, events, reports, watch, metrics. Absent: as `group`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_group: Option<String>,
+    /// Group that may simulate events, which calls their handlers, and may look. Absent: as `group`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub simulate_group: Option<String>,
+    /// Group that may do everything, `reload` too. Absent: as `group`. Where not all three rights are one group's, every
+    /// local user can connect to the socket, and the daemon refuses whoever has no right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub administer_group: Option<String>,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { socket: PathBuf::from("/run/cloudsnooze/control.sock"), group: None }
+        Self {
+            socket: PathBuf::from("/run/cloudsnooze/control.sock"),
+            group: None,
+            read_group: None,
+            simulate_group: None,
+            administer_group: None,
+        }
     }
 }
 

@@ -1,24 +1,31 @@
 //! Answers on the control socket.
 //!
-//! Inputs: requests of local users who may write to the socket (its mode and group say who). Outputs:
-//! wire types as JSON, each scrubbed. Must never block the runtime for long: what takes time is asked
-//! of the supervisor.
+//! Inputs: requests, each with the caller that `gate` has attached. Outputs: wire types as JSON, each scrubbed; a refusal
+//! where the caller lacks the right. Must never block the runtime for long: what takes time is asked of the supervisor.
+//! Every route stands under the right that it needs.
 
+use super::gate::over_limit;
+use super::limits::{Limits, Over};
+use super::rights::{Caller, Right};
 use super::wire::{Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
+use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Path, RawQuery, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Longest request body, bytes.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest wait for the whole body of a request.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 /// Most events a list may have.
 const EVENTS_LIMIT_MAX: usize = 10_000;
 
@@ -57,19 +64,73 @@ pub trait Daemon: Send + Sync + 'static {
 }
 
 /// The routes.
-pub fn router<D: Daemon>(daemon: Arc<D>) -> Router {
-    Router::new()
+pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
+    let under = |right: Right, routes: Router<Arc<D>>| routes.route_layer(from_fn_with_state(right, permit));
+    let read = Router::new()
         .route("/v1/status", get(status::<D>))
         .route("/v1/plan", get(plan::<D>))
-        .route("/v1/simulate", post(simulate::<D>))
         .route("/v1/watch", get(watch::<D>))
         .route("/v1/events", get(events::<D>))
         .route("/v1/reports/{id}", get(report::<D>))
-        .route("/v1/reload", post(reload::<D>))
-        .route("/metrics", get(metrics::<D>))
+        .route("/metrics", get(metrics::<D>));
+    under(Right::Read, read)
+        .merge(under(Right::Simulate, Router::new().route("/v1/simulate", post(simulate::<D>))))
+        .merge(under(Right::Administer, Router::new().route("/v1/reload", post(reload::<D>))))
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path; see snooze --help") })
+        .method_not_allowed_fallback(|| async {
+            failure(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method")
+        })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(pace))
+        .layer(Extension(limits))
         .with_state(daemon)
+}
+
+/// Passes the request on when its caller has the right.
+async fn permit(
+    State(right): State<Right>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match caller.may(right) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => told(StatusCode::FORBIDDEN, &refused),
+    }
+}
+
+/// Passes the request on unless its caller makes too many.
+async fn pace(
+    Extension(limits): Extension<Arc<Limits>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match limits.request(&caller, Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(over) => too_many(over),
+    }
+}
+
+fn too_many(over: Over) -> Response {
+    let (status, text) = over_limit(over);
+    ([(header::RETRY_AFTER, "1")], failure(status, &text)).into_response()
+}
+
+/// The whole body, or the reply that says why not.
+async fn whole(request: Request) -> Result<Bytes, Response> {
+    match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            let text = format!("the body is longer than {BODY_BYTES_MAX} bytes");
+            Err(failure(StatusCode::PAYLOAD_TOO_LARGE, &text))
+        }
+        Ok(Err(error)) => Err(failure(error.status(), &format!("the body cannot be read: {}", error.body_text()))),
+        Err(_) => {
+            let text = format!("the body did not come within {} s", BODY_TIME_MAX.as_secs());
+            Err(failure(StatusCode::REQUEST_TIMEOUT, &text))
+        }
+    }
 }
 
 async fn status<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
@@ -91,7 +152,11 @@ async fn plan<D: Daemon>(State(daemon): State<Arc<D>>, RawQuery(query): RawQuery
     }
 }
 
-async fn simulate<D: Daemon>(State(daemon): State<Arc<D>>, body: Bytes) -> Response {
+async fn simulate<D: Daemon>(State(daemon): State<Arc<D>>, request: Request) -> Response {
+    let body = match whole(request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
     let request: Simulate = match serde_json::from_slice(&body) {
         Ok(request) => request,
         Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("the body is not a simulation: {error}")),
@@ -137,8 +202,16 @@ async fn metrics<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
 
 /// One JSON object a line for as long as the client listens. One that falls behind is told how many
 /// lines it lost.
-async fn watch<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
-    let lines = stream::unfold(daemon.watch(), |mut lines| async move {
+async fn watch<D: Daemon>(
+    State(daemon): State<Arc<D>>,
+    Extension(limits): Extension<Arc<Limits>>,
+    Extension(caller): Extension<Caller>,
+) -> Response {
+    let place = match limits.watch(&caller, Instant::now()) {
+        Ok(place) => place,
+        Err(over) => return too_many(over),
+    };
+    let lines = stream::unfold((daemon.watch(), place), |(mut lines, place)| async move {
         let line = match lines.recv().await {
             Ok(line) => format!("{line}\n"),
             Err(RecvError::Lagged(lost)) => {
@@ -148,7 +221,7 @@ async fn watch<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
             }
             Err(RecvError::Closed) => return None,
         };
-        Some((Ok::<_, std::convert::Infallible>(line), lines))
+        Some((Ok::<_, std::convert::Infallible>(line), (lines, place)))
     });
     ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
@@ -159,8 +232,11 @@ fn json<D: Daemon>(daemon: &D, value: &impl Serialize) -> Response {
 }
 
 fn failure(status: StatusCode, error: &str) -> Response {
-    let failure = Failure { error: error.into(), details: Vec::new() };
-    reply(status, "application/json", serde_json::to_string(&failure).unwrap_or_default())
+    told(status, &Failure { error: error.into(), ..Failure::default() })
+}
+
+fn told(status: StatusCode, failure: &Failure) -> Response {
+    reply(status, "application/json", serde_json::to_string(failure).unwrap_or_default())
 }
 
 fn reply(status: StatusCode, kind: &'static str, text: String) -> Response {

@@ -198,12 +198,24 @@ pub struct Reloaded {
 }
 
 /// Every error reply, with status 4xx or 5xx.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Failure {
     pub error: String,
     /// One line each, for errors that are lists (a refused configuration).
     #[serde(default)]
     pub details: Vec<String>,
+    /// With 403: the right that the caller lacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
+}
+
+/// A right that a request needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// `read`, `simulate`, `administer`.
+    pub right: String,
+    /// The group that has it besides root; None where that is root's own.
+    pub group: Option<String>,
 }
 
 /// One line of `GET /v1/watch` (NDJSON).

@@ -8,11 +8,11 @@ use super::sources::{Sources, intervals};
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, Loaded, SecretSources, redacted_config};
 use crate::control::server::Daemon;
-use crate::control::{metrics, wire};
+use crate::control::{metrics, operator, wire};
 use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
-use crate::event::{Action, Event, EventId, EventType, Machine, NoticeKind, Severity};
+use crate::event::EventType;
 use crate::history::recorder::Recorder;
 use crate::host::Instance;
 use crate::host::state::Lifecycle;
@@ -95,7 +95,7 @@ pub(super) fn tend_forever(shared: &Shared) {
 impl Shared {
     /// Takes the files as they are now; a bad one changes nothing.
     pub(super) async fn take_configuration(self: Arc<Self>) -> Result<wire::Reloaded, wire::Failure> {
-        let failed = |e: tokio::task::JoinError| wire::Failure { error: e.to_string(), details: Vec::new() };
+        let failed = |e: tokio::task::JoinError| wire::Failure { error: e.to_string(), ..wire::Failure::default() };
         tokio::task::spawn_blocking(move || self.take_configuration_now()).await.unwrap_or_else(|e| Err(failed(e)))
     }
 
@@ -104,6 +104,7 @@ impl Shared {
         let refused = |errors: Vec<crate::config::ConfigError>| wire::Failure {
             error: "the new configuration was refused; the old one goes on".into(),
             details: errors.iter().map(ToString::to_string).collect(),
+            ..wire::Failure::default()
         };
         let beside = file.parent().map(|p| p.join("conf.d"));
         let conf_d = conf_d.clone().or_else(|| beside.filter(|d| d.is_dir()));
@@ -284,80 +285,6 @@ impl Shared {
             })
             .collect()
     }
-
-    fn operator_event(&self, request: wire::Simulate) -> Result<Event, String> {
-        let event_type = EventType::parse(&request.event_type)?;
-        let now = clock::now();
-        let word = |what: &str, given: String, expected: &str| {
-            format!("{what} '{given}' is not known; expected one of {expected}")
-        };
-        let severity = match request.severity {
-            Some(text) => serde_json::from_value(text.clone().into())
-                .map_err(|_| word("severity", text, "info, warning, urgent, critical"))?,
-            None => usual_severity(&event_type),
-        };
-        let action = match request.action {
-            Some(text) => serde_json::from_value(text.clone().into())
-                .map_err(|_| word("action", text, "terminate, stop, hibernate, reboot, redeploy, freeze, none"))?,
-            None => usual_action(&event_type),
-        };
-        let effective = match request.in_seconds {
-            Some(s) if !(0.0..=86_400.0).contains(&s) => {
-                return Err(format!("'in' is {s} seconds, expected 0 to 86400"));
-            }
-            seconds => seconds.map(|s| now.plus_ns(assemble::nanoseconds(s))),
-        };
-        let reserved = ["timeRemaining", "time", "provider", "action", "noticeKind", "raw"];
-        if let Some(key) = request.data.keys().find(|k| reserved.contains(&k.as_str())) {
-            return Err(format!("data.{key} is set by the daemon itself"));
-        }
-        let given = |key: &str| request.data.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let machine = Machine {
-            instance_id: given("instanceID"),
-            instance_type: given("instanceType"),
-            zone: given("zone"),
-            region: given("region"),
-        };
-        Ok(Event {
-            id: EventId::at(now.wall_ns),
-            event_type,
-            source: "operator".into(),
-            severity,
-            detected: now,
-            effective,
-            simulated: true,
-            provider: "operator".into(),
-            action,
-            notice_kind: if effective.is_some() { NoticeKind::Deadline } else { NoticeKind::Advisory },
-            machine: Arc::new(machine),
-            resources: Vec::new(),
-            cancels: None,
-            raw: None,
-            extra: request.data,
-        })
-    }
-}
-
-fn usual_severity(event_type: &EventType) -> Severity {
-    match event_type.as_str() {
-        t if t.ends_with(".cancelled") => Severity::Info,
-        "cloud.spot.interrupt" | "cloud.autoscaling.terminate" | "cloud.instance.terminate" | "system.shutdown" => {
-            Severity::Urgent
-        }
-        t if t.starts_with("cloud.") => Severity::Warning,
-        _ => Severity::Info,
-    }
-}
-
-fn usual_action(event_type: &EventType) -> Action {
-    match event_type.as_str() {
-        "cloud.spot.interrupt" | "cloud.instance.terminate" | "cloud.autoscaling.terminate" => Action::Terminate,
-        "cloud.maintenance.reboot" => Action::Reboot,
-        "cloud.maintenance.redeploy" => Action::Redeploy,
-        "cloud.maintenance.freeze" => Action::Freeze,
-        "cloud.maintenance.stop" | "cloud.maintenance.retire" => Action::Stop,
-        _ => Action::None,
-    }
 }
 
 impl Daemon for Shared {
@@ -413,7 +340,7 @@ impl Daemon for Shared {
     }
 
     fn simulate(&self, request: wire::Simulate) -> Result<String, String> {
-        let event = self.operator_event(request)?;
+        let event = operator::event(request, clock::now())?;
         let plan = self.plans.load().of(&event.event_type);
         let id = event.id.to_string();
         self.pool.order(Order::Publish(Arc::new(event), plan));
@@ -433,7 +360,7 @@ impl Daemon for Shared {
     }
 
     async fn reload(&self) -> Result<wire::Reloaded, wire::Failure> {
-        let gone = || wire::Failure { error: "the daemon is leaving".into(), details: Vec::new() };
+        let gone = || wire::Failure { error: "the daemon is leaving".into(), ..wire::Failure::default() };
         let (reply, answer) = oneshot::channel();
         self.reload.send(reply).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?

@@ -7,6 +7,7 @@ pub mod bell;
 pub mod clock;
 pub mod fault;
 pub mod memory;
+pub mod peer;
 pub mod sched;
 pub mod socket;
 

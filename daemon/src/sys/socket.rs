@@ -1,20 +1,20 @@
 //! The control socket in the file system: who may connect is said by its owner, group and mode.
 //!
-//! Inputs: a path, a group. Outputs: a listening socket. Must never take over a socket on which somebody
+//! Inputs: a path, a group, a mode. Outputs: a listening socket. Must never take over a socket on which somebody
 //! still listens.
 
-use nix::unistd::{Group, chown};
+use nix::unistd::{Gid, Group, chown};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-/// Listens at `path`, mode 0660, for `group` when one is named. A stale socket is replaced.
+/// Listens at `path` with this mode, for `group` when one is named. A stale socket is replaced.
 ///
 /// # Errors
 /// Text that says which step failed: another daemon listens, the directory is missing, no such group.
-pub fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, String> {
+pub fn listen(path: &Path, group: Option<&str>, mode: u32) -> Result<UnixListener, String> {
     let fail = |what: &str, error: io::Error| format!("{what} {}: {error}", path.display());
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory).map_err(|e| fail("cannot make the directory of", e))?;
@@ -33,11 +33,20 @@ pub fn listen(path: &Path, group: Option<&str>) -> Result<UnixListener, String> 
         _ => {}
     }
     let listener = UnixListener::bind(path).map_err(|e| fail("cannot listen on", e))?;
-    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(|e| fail("cannot set the mode of", e))?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(|e| fail("cannot set the mode of", e))?;
     if let Some(name) = group {
-        let found = Group::from_name(name).ok().flatten().ok_or_else(|| format!("there is no group '{name}'"))?;
-        chown(path, None, Some(found.gid)).map_err(|e| fail("cannot give to its group", e.into()))?;
+        chown(path, None, Some(Gid::from_raw(gid_of(name)?)))
+            .map_err(|e| fail("cannot give to its group", e.into()))?;
     }
     listener.set_nonblocking(true).map_err(|e| fail("cannot prepare", e))?;
     Ok(listener)
+}
+
+/// The number of a group.
+///
+/// # Errors
+/// There is none of this name.
+pub fn gid_of(name: &str) -> Result<u32, String> {
+    let found = Group::from_name(name).ok().flatten();
+    found.map(|group| group.gid.as_raw()).ok_or_else(|| format!("there is no group '{name}'"))
 }

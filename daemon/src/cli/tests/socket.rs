@@ -282,3 +282,19 @@ fn a_socket_that_is_closed_to_us_has_code_77() {
     assert_eq!(ran.code, 77, "{}", ran.talk);
     assert!(ran.talk.contains("may not use"), "{}", ran.talk);
 }
+
+#[test]
+fn a_right_that_is_lacking_is_told_with_the_group_to_join_and_code_77() {
+    let needs = json!({ "right": "administer", "group": "wheel" });
+    let failure = json!({ "error": "user 5 lacks the right 'administer'", "details": [], "needs": needs });
+    let ran = Played::refuses(StatusCode::FORBIDDEN, &failure).snooze(&["reload"]);
+    assert_eq!((ran.code, ran.out.as_str()), (77, ""));
+    assert!(
+        ran.talk.contains("lacks the right 'administer'") && ran.talk.contains("usermod -aG wheel"),
+        "{}",
+        ran.talk
+    );
+    let failure = json!({ "error": "no", "details": [], "needs": { "right": "read", "group": null } });
+    let ran = Played::refuses(StatusCode::FORBIDDEN, &failure).snooze(&["status"]);
+    assert!(ran.code == 77 && ran.talk.contains("control.read_group"), "{}", ran.talk);
+}

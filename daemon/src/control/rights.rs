@@ -1,0 +1,189 @@
+//! Who may ask what: a right for every kind of request, a group for every right.
+//!
+//! Inputs: the settings, the peer of a connection. Outputs: a caller with the rights it has, or a refusal that names right and
+//! group. Must never trust what the request says of its sender. Groups are looked up by name once, at the start.
+//!
+//! The rights are a ladder: who may simulate may look, who may administer may do both. Root and the daemon's own user have all.
+
+use super::wire::{Failure, Needs};
+use crate::config::Control;
+use crate::sys::{peer::Peer, socket};
+use nix::unistd::{Gid, Group, geteuid};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+/// What a request needs, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// To look: nothing changes.
+    Read,
+    /// To publish an operator's event: handlers do their real work.
+    Simulate,
+    /// To change how the daemon works.
+    Administer,
+}
+
+impl Right {
+    /// All, least first.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Simulate, Self::Administer];
+
+    /// Its name, as in the settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Simulate => "simulate",
+            Self::Administer => "administer",
+        }
+    }
+}
+
+/// A group that holds a right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its number.
+    pub gid: u32,
+    /// Its name, for refusals; None for root's own.
+    pub name: Option<String>,
+}
+
+/// The holder of each right, least first.
+#[derive(Clone, Debug)]
+pub struct Rights {
+    own_uid: u32,
+    holders: Arc<[Holder; 3]>,
+}
+
+/// Whoever is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Its user.
+    pub uid: u32,
+    /// Root, or the daemon's own user.
+    pub is_owner: bool,
+    /// The greatest right it has; None for a stranger.
+    pub right: Option<Right>,
+    holders: Arc<[Holder; 3]>,
+}
+
+/// Listens as the settings say. While one group has all rights, the kernel keeps everybody else from connecting; else
+/// everybody can connect and is refused by what they ask.
+///
+/// # Errors
+/// Text that says which step failed.
+pub fn listen(control: &Control) -> Result<(UnixListener, Rights), String> {
+    let group = control.group.as_deref();
+    let named = [&control.read_group, &control.simulate_group, &control.administer_group];
+    let named = named.map(|own| own.as_deref().or(group));
+    let is_one = named.iter().all(|name| *name == named[0]);
+    // Before anything is there to connect to: a name that does not exist must not leave a socket behind.
+    let mut gids = [None; 3];
+    for (gid, name) in gids.iter_mut().zip(named) {
+        *gid = name.map(socket::gid_of).transpose()?;
+    }
+    let (group, mode) = if is_one { (named[0], 0o660) } else { (group, 0o666) };
+    let listener = socket::listen(&control.socket, group, mode)?;
+    // Whose group the socket got decided who could use it before rights had groups of their own.
+    let fail = |error: std::io::Error| format!("cannot look at {}: {error}", control.socket.display());
+    let socket_gid = std::fs::symlink_metadata(&control.socket).map_err(fail)?.gid();
+    let holders = gids.map(|gid| holder(gid.unwrap_or(socket_gid)));
+    Ok((listener, Rights::new(geteuid().as_raw(), holders)))
+}
+
+/// Looked up now: the directory of groups may be a slow service, and a refusal must not wait for it.
+fn holder(gid: u32) -> Holder {
+    let found = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
+    let name = found.map_or_else(|| gid.to_string(), |group| group.name);
+    Holder { gid, name: Some(name).filter(|_| gid != 0) }
+}
+
+impl Rights {
+    /// Rights of these groups in a daemon of this user.
+    pub fn new(own_uid: u32, holders: [Holder; 3]) -> Self {
+        Self { own_uid, holders: Arc::new(holders) }
+    }
+
+    /// What the peer may do.
+    pub fn of(&self, peer: &Peer) -> Caller {
+        let is_owner = peer.uid == 0 || peer.uid == self.own_uid;
+        let holds = |right: &Right| is_owner || peer.gids.contains(&self.holders[*right as usize].gid);
+        let right = Right::ALL.into_iter().rev().find(holds);
+        Caller { uid: peer.uid, is_owner, right, holders: Arc::clone(&self.holders) }
+    }
+}
+
+impl Caller {
+    /// Whether the caller has the right.
+    ///
+    /// # Errors
+    /// The refusal, which names the right and the group that has it.
+    pub fn may(&self, right: Right) -> Result<(), Failure> {
+        if self.right.is_some_and(|held| held >= right) {
+            return Ok(());
+        }
+        let group = self.holders[right as usize].name.clone();
+        let holders = group.as_ref().map_or_else(String::new, |name| format!(" and the group '{name}'"));
+        let name = right.as_str();
+        Err(Failure {
+            error: format!("user {} lacks the right '{name}': it is for root{holders}", self.uid),
+            needs: Some(Needs { right: name.into(), group }),
+            ..Failure::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(uid: u32, gids: &[u32]) -> Caller {
+        let holders = [10, 20, 30].map(|gid| Holder { gid, name: Some(format!("group-{gid}")) });
+        Rights::new(900, holders).of(&Peer { uid, gids: gids.to_vec() })
+    }
+
+    fn right_of(uid: u32, gids: &[u32]) -> Option<Right> {
+        caller(uid, gids).right
+    }
+
+    #[test]
+    fn root_and_the_daemons_own_user_may_do_all_and_strangers_nothing() {
+        assert_eq!(right_of(0, &[]), Some(Right::Administer));
+        assert_eq!(right_of(900, &[]), Some(Right::Administer));
+        assert_eq!(right_of(1000, &[0, 900, 1000]), None);
+    }
+
+    #[test]
+    fn a_group_has_its_right_and_those_below() {
+        assert_eq!(right_of(1000, &[10]), Some(Right::Read));
+        assert_eq!(right_of(1000, &[5, 20]), Some(Right::Simulate));
+        assert_eq!(right_of(1000, &[10, 30]), Some(Right::Administer), "the greatest counts");
+        let caller = caller(1000, &[20]);
+        assert!(caller.may(Right::Read).is_ok() && caller.may(Right::Simulate).is_ok());
+        let refused = caller.may(Right::Administer).expect_err("refused");
+        assert_eq!(refused.needs, Some(Needs { right: "administer".into(), group: Some("group-30".into()) }));
+        assert_eq!(refused.error, "user 1000 lacks the right 'administer': it is for root and the group 'group-30'");
+    }
+
+    #[test]
+    fn a_group_named_for_one_right_takes_it_from_the_group_of_all_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let own = Group::from_gid(nix::unistd::getegid()).expect("readable").expect("known");
+        let mode_of = |control: &Control| {
+            let (_listener, rights) = listen(control).expect("listening");
+            let gids = rights.holders.each_ref().map(|holder| holder.gid);
+            (std::fs::metadata(&control.socket).expect("there").mode() & 0o777, gids)
+        };
+        let gid = own.gid.as_raw();
+        let mut control = Control { socket: directory.path().join("s"), ..Control::default() };
+        assert_eq!(mode_of(&control), (0o660, [gid; 3]), "as the mode of the socket has always had it");
+        control.group = Some(own.name.clone());
+        assert_eq!(mode_of(&control), (0o660, [gid; 3]));
+        let other = Group::from_name("daemon").expect("readable").expect("every system has it");
+        control.administer_group = Some(other.name);
+        assert_eq!(mode_of(&control), (0o666, [gid, gid, other.gid.as_raw()]));
+        control.read_group = Some("no-such-group".into());
+        std::fs::remove_file(&control.socket).expect("removed");
+        assert_eq!(listen(&control).expect_err("refused"), "there is no group 'no-such-group'");
+        assert!(!control.socket.exists());
+    }
+}
