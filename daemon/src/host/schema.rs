@@ -1,10 +1,10 @@
 //! A handler's configuration against the schema of its plugin, before the plugin sees it.
 //!
 //! Inputs: JSON Schema text (draft 2020-12), a configuration value. Outputs: one sentence a fault, with
-//! the JSON path. Must never print a value of the configuration: it may be a secret.
+//! the JSON path. Must never print a value of the configuration: it may be a secret. Must never open what a schema refers to.
 
 use super::refusal::Refusal;
-use boon::{Compiler, ErrorKind, Schemas, ValidationError};
+use boon::{Compiler, ErrorKind, Schemas, SchemeUrlLoader, ValidationError};
 use serde_json::Value;
 
 /// Longest schema accepted, bytes.
@@ -21,6 +21,8 @@ pub fn check(schema: &str, config: &Value) -> Result<(), Refusal> {
     let parsed: Value = serde_json::from_str(schema).map_err(|e| Refusal::BadSchema(e.to_string()))?;
     let bad = |error: boon::CompileError| Refusal::BadSchema(error.to_string());
     let (mut schemas, mut compiler) = (Schemas::new(), Compiler::new());
+    // A schema is one text: what it refers to must be in it. The library would open any file that it names.
+    compiler.use_loader(Box::new(SchemeUrlLoader::new()));
     compiler.add_resource("config.schema.json", parsed).map_err(bad)?;
     let compiled = compiler.compile("config.schema.json", &mut schemas).map_err(bad)?;
     schemas.validate(config, compiled).map_err(|error| {
@@ -124,5 +126,15 @@ mod tests {
     fn a_schema_that_is_no_schema_is_the_plugins_fault() {
         assert_eq!(check("{", &json!({})).expect_err("refused").code(), "BAD_SCHEMA");
         assert_eq!(check(r#"{"type":"nonsense"}"#, &json!({})).expect_err("refused").code(), "BAD_SCHEMA");
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_a_file_does_not_have_it_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("s.json");
+        std::fs::write(&file, r#"{"type":"string"}"#).expect("written");
+        let schema = json!({ "$ref": format!("file://{}", file.display()) }).to_string();
+        let refused = check(&schema, &json!({})).expect_err("refused");
+        assert_eq!(refused.code(), "BAD_SCHEMA", "{refused}");
     }
 }
