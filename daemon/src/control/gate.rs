@@ -6,6 +6,7 @@
 use super::limits::{Limits, Over};
 use super::rights::{Caller, Rights};
 use super::wire::Failure;
+use crate::sys::{clock, peer};
 use axum::extract::Extension;
 use axum::http::StatusCode;
 use axum::{Router, serve::Listener};
@@ -14,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -36,14 +37,14 @@ pub async fn serve(mut listener: UnixListener, router: Router, rights: Rights, l
     loop {
         // The trait's own accept goes on after errors, with a pause.
         let (stream, _) = Listener::accept(&mut listener).await;
-        let caller = match crate::sys::peer::of(&stream) {
+        let caller = match peer::of(&stream) {
             Ok(peer) => rights.of(&peer),
             Err(error) => {
                 tracing::warn!(%error, "the kernel does not say who connected to the control socket; it is turned away");
                 continue;
             }
         };
-        match limits.connect(&caller, Instant::now()) {
+        match limits.connect(&caller, clock::boot_ns()) {
             Ok(place) => {
                 let router = router.clone();
                 tokio::spawn(async move {

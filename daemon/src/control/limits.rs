@@ -1,12 +1,13 @@
 //! How much of the control socket one user may take, so that nobody keeps an operator from it.
 //!
-//! Inputs: who asks, the time. Outputs: a place that is given back when dropped, or what is over the limit. Must never be asked
-//! by a real-time thread. Users without any right share one account: there may be more of them than can be remembered.
+//! Inputs: who asks, the time (CLOCK_BOOTTIME). Outputs: a place that is given back when dropped, or what is over the limit.
+//! Must never be asked by a real-time thread. Users without any right share one account: there may be more of them than can be
+//! remembered.
 
 use super::rights::Caller;
+use crate::dispatch::report::seconds;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 /// Most connections at the same time; those of root and the daemon's own user are not counted here.
 pub const CONNECTIONS_MAX: usize = 128;
@@ -51,14 +52,14 @@ struct Account {
     watchers: usize,
     /// Requests it may make now.
     tokens: f64,
-    filled: Instant,
+    filled_ns: i64,
 }
 
 impl Account {
-    fn fill(&mut self, now: Instant) {
-        let seconds = now.saturating_duration_since(self.filled).as_secs_f64();
+    fn fill(&mut self, now_ns: i64) {
+        let seconds = seconds(now_ns.saturating_sub(self.filled_ns).max(0));
         self.tokens = (self.tokens + seconds * REQUESTS_PER_SECOND).min(REQUESTS_BURST);
-        self.filled = now;
+        self.filled_ns = now_ns;
     }
 }
 
@@ -98,34 +99,34 @@ impl Limits {
     ///
     /// # Errors
     /// There is none left.
-    pub fn connect(self: &Arc<Self>, caller: &Caller, now: Instant) -> Result<Place, Over> {
+    pub fn connect(self: &Arc<Self>, caller: &Caller, now_ns: i64) -> Result<Place, Over> {
         // Whom nothing holds any more is forgotten, so that there are never more accounts than connections and a few seconds' worth.
         self.lock().accounts.retain(|_, account| {
-            account.fill(now);
+            account.fill(now_ns);
             account.connections + account.watchers > 0 || account.tokens < REQUESTS_BURST
         });
-        self.take(caller, Kind::Connection, now)
+        self.take(caller, Kind::Connection, now_ns)
     }
 
     /// A place for a watcher.
     ///
     /// # Errors
     /// There is none left.
-    pub fn watch(self: &Arc<Self>, caller: &Caller, now: Instant) -> Result<Place, Over> {
-        self.take(caller, Kind::Watcher, now)
+    pub fn watch(self: &Arc<Self>, caller: &Caller, now_ns: i64) -> Result<Place, Over> {
+        self.take(caller, Kind::Watcher, now_ns)
     }
 
     /// Counts a request. Root and the daemon's own user are not paced: a drill may make many, and they could do worse.
     ///
     /// # Errors
     /// The caller makes too many; there will be room again after a second at the latest.
-    pub fn request(&self, caller: &Caller, now: Instant) -> Result<(), Over> {
+    pub fn request(&self, caller: &Caller, now_ns: i64) -> Result<(), Over> {
         if caller.is_owner {
             return Ok(());
         }
         let mut state = self.lock();
-        let account = state.account(account_of(caller), now);
-        account.fill(now);
+        let account = state.account(account_of(caller), now_ns);
+        account.fill(now_ns);
         if account.tokens < 1.0 {
             return Err(Over::Own("requests"));
         }
@@ -133,14 +134,14 @@ impl Limits {
         Ok(())
     }
 
-    fn take(self: &Arc<Self>, caller: &Caller, kind: Kind, now: Instant) -> Result<Place, Over> {
+    fn take(self: &Arc<Self>, caller: &Caller, kind: Kind, now_ns: i64) -> Result<Place, Over> {
         let mut state = self.lock();
         let (account, is_counted) = (account_of(caller), !caller.is_owner);
         let (all, all_max, what) = match kind {
             Kind::Connection => (state.connections, CONNECTIONS_MAX, "connections"),
             Kind::Watcher => (state.watchers, WATCHERS_MAX, "watchers"),
         };
-        let own = state.account(account, now);
+        let own = state.account(account, now_ns);
         let (taken, max) = match kind {
             Kind::Connection if caller.right.is_none() => (&mut own.connections, CONNECTIONS_OF_STRANGERS_MAX),
             Kind::Connection => (&mut own.connections, CONNECTIONS_OF_ONE_MAX),
@@ -166,8 +167,8 @@ impl Limits {
 }
 
 impl State {
-    fn account(&mut self, account: Option<u32>, now: Instant) -> &mut Account {
-        let fresh = || Account { connections: 0, watchers: 0, tokens: REQUESTS_BURST, filled: now };
+    fn account(&mut self, account: Option<u32>, now_ns: i64) -> &mut Account {
+        let fresh = || Account { connections: 0, watchers: 0, tokens: REQUESTS_BURST, filled_ns: now_ns };
         self.accounts.entry(account).or_insert_with(fresh)
     }
 }
@@ -181,19 +182,20 @@ mod tests {
     use super::*;
     use crate::control::rights::{Holder, Rights};
     use crate::sys::peer::Peer;
-    use std::time::Duration;
+
+    const SECOND_NS: i64 = 1_000_000_000;
 
     fn caller(uid: u32, gid: u32) -> Caller {
         Rights::new(900, [10; 3].map(|gid| Holder { gid, name: None })).of(&Peer { uid, gids: vec![gid] })
     }
 
-    fn taken(limits: &Arc<Limits>, who: &Caller, now: Instant) -> Vec<Place> {
+    fn taken(limits: &Arc<Limits>, who: &Caller, now: i64) -> Vec<Place> {
         std::iter::from_fn(|| limits.connect(who, now).ok()).collect()
     }
 
     #[test]
     fn one_user_takes_its_share_and_gives_it_back() {
-        let (limits, now) = (Arc::new(Limits::default()), Instant::now());
+        let (limits, now) = (Arc::new(Limits::default()), 1_000_000_000_000);
         let one = caller(1000, 10);
         let places = taken(&limits, &one, now);
         assert_eq!(places.len(), CONNECTIONS_OF_ONE_MAX);
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn strangers_share_one_account_however_many_they_are() {
-        let (limits, now) = (Arc::new(Limits::default()), Instant::now());
+        let (limits, now) = (Arc::new(Limits::default()), 1_000_000_000_000);
         let places: Vec<Place> = (5000..6000).filter_map(|uid| limits.connect(&caller(uid, 1), now).ok()).collect();
         assert_eq!(places.len(), CONNECTIONS_OF_STRANGERS_MAX);
         assert_eq!(limits.lock().accounts.len(), 1);
@@ -215,7 +217,7 @@ mod tests {
 
     #[test]
     fn root_gets_in_when_all_others_have_taken_everything() {
-        let (limits, now) = (Arc::new(Limits::default()), Instant::now());
+        let (limits, now) = (Arc::new(Limits::default()), 1_000_000_000_000);
         let _places: Vec<_> = (1000..1010).flat_map(|uid| taken(&limits, &caller(uid, 10), now)).collect();
         assert_eq!(limits.connect(&caller(1011, 10), now).err(), Some(Over::All("connections")));
         assert_eq!(taken(&limits, &caller(0, 0), now).len(), CONNECTIONS_OF_ONE_MAX);
@@ -223,25 +225,25 @@ mod tests {
 
     #[test]
     fn requests_are_paced_and_a_rest_fills_the_bucket_again() {
-        let (limits, now) = (Limits::default(), Instant::now());
+        let (limits, now) = (Limits::default(), 1_000_000_000_000);
         let one = caller(1000, 10);
-        let made = |limits: &Limits, now| (0..1000).take_while(|_| limits.request(&one, now).is_ok()).count();
+        let made = |limits: &Limits, now: i64| (0..1000).take_while(|_| limits.request(&one, now).is_ok()).count();
         assert_eq!(made(&limits, now), 200);
         assert!(limits.request(&caller(1001, 10), now).is_ok(), "another user is not slowed down");
-        assert_eq!(made(&limits, now + Duration::from_millis(500)), 50);
-        assert_eq!(made(&limits, now + Duration::from_secs(3600)), 200, "no more than one burst is saved up");
+        assert_eq!(made(&limits, now + SECOND_NS / 2), 50);
+        assert_eq!(made(&limits, now + 3600 * SECOND_NS), 200, "no more than one burst is saved up");
         assert!((0..1000).all(|_| limits.request(&caller(0, 0), now).is_ok()), "root is not paced");
     }
 
     #[test]
     fn who_has_left_and_rested_is_forgotten() {
-        let (limits, now) = (Arc::new(Limits::default()), Instant::now());
+        let (limits, now) = (Arc::new(Limits::default()), 1_000_000_000_000);
         for uid in 1000..1100 {
             let place = limits.connect(&caller(uid, 10), now).expect("a place");
             limits.request(&caller(uid, 10), now).expect("paced");
             drop(place);
         }
-        let later = now + Duration::from_secs(1);
+        let later = now + SECOND_NS;
         let _place = limits.connect(&caller(1, 10), later).expect("a place");
         assert_eq!(limits.lock().accounts.len(), 1);
     }

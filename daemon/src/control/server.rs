@@ -8,6 +8,7 @@ use super::gate::over_limit;
 use super::limits::{Limits, Over};
 use super::rights::{Caller, Right};
 use super::wire::{Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
+use crate::sys::clock;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Path, RawQuery, Request, State};
@@ -19,7 +20,7 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::broadcast::{self, error::RecvError};
 
 /// Longest request body, bytes.
@@ -106,7 +107,7 @@ async fn pace(
     request: Request,
     next: Next,
 ) -> Response {
-    match limits.request(&caller, Instant::now()) {
+    match limits.request(&caller, clock::boot_ns()) {
         Ok(()) => next.run(request).await,
         Err(over) => too_many(over),
     }
@@ -207,7 +208,7 @@ async fn watch<D: Daemon>(
     Extension(limits): Extension<Arc<Limits>>,
     Extension(caller): Extension<Caller>,
 ) -> Response {
-    let place = match limits.watch(&caller, Instant::now()) {
+    let place = match limits.watch(&caller, clock::boot_ns()) {
         Ok(place) => place,
         Err(over) => return too_many(over),
     };
