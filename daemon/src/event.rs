@@ -47,7 +47,8 @@ impl Moment {
 /// RFC 3339 text in UTC of nanoseconds since 1970, with milliseconds unless they are zero.
 pub fn rfc3339(wall_ns: i64) -> String {
     let stamp = jiff::Timestamp::from_nanosecond(i128::from(wall_ns)).unwrap_or_default();
-    if stamp.subsec_millisecond() == 0 { format!("{stamp:.0}") } else { format!("{stamp:.3}") }
+    // Not the stamp's own fraction: before 1970 that counts backwards.
+    if wall_ns.rem_euclid(1_000_000_000) < 1_000_000 { format!("{stamp:.0}") } else { format!("{stamp:.3}") }
 }
 
 /// Identity of an event, a UUID of version 7 (ordered by time).
