@@ -7,6 +7,8 @@
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
 #   make soak      the fault campaign: thousands of interruptions with faults drawn from a seed; INTERRUPTIONS=2000 SOAK="--seed 7"
+#   make fuzz      throws what strangers can write at the code that reads it, a minute for each target; FUZZ="--seconds 600
+#                  --target reply" looks longer at one; what breaks becomes a test
 #   make check     formatting, lints, generated files
 #   make install   DESTDIR= PREFIX=/usr LIBDIR=$(PREFIX)/lib
 
@@ -19,7 +21,7 @@ ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
-.PHONY: all demo test bench bench-hardened soak endurance check generate build setup setup-demo setup-bench install clean
+.PHONY: all demo test bench bench-hardened soak endurance fuzz check generate build setup setup-demo setup-bench setup-fuzz install clean
 
 all: build
 
@@ -31,6 +33,9 @@ setup-demo:
 
 setup-bench:
 	tests/setup.sh bench
+
+setup-fuzz:
+	tests/setup.sh fuzz
 
 build:
 	$(CARGO) build --locked --release --workspace
@@ -60,6 +65,9 @@ bench-hardened: setup-bench
 soak: setup
 	$(CARGO) build --locked --release -p cloudsnooze -p soak
 	$(TARGET)/release/soak --interruptions $(INTERRUPTIONS) $(SOAK)
+
+fuzz: setup-fuzz
+	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ)
 
 check: setup
 	$(CARGO) fmt --all --check

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets up what this machine lacks: `tests/setup.sh demo` for the demo, `tests/setup.sh test` for every test,
-# `tests/setup.sh bench` for the latency benchmark.
+# `tests/setup.sh bench` for the latency benchmark, `tests/setup.sh fuzz` for fuzzing.
 # As root on Debian or Ubuntu it installs the packages; otherwise it names them and says what will not run.
 set -eu
 
@@ -17,6 +17,9 @@ if [ "$mode" = bench ]; then
     need stress-ng stress-ng
     need curl curl
     need go golang-go
+elif [ "$mode" = fuzz ]; then
+    # The engine is C++.
+    need c++ g++
 else
     need mariadbd mariadb-server
     need mariadb mariadb-client

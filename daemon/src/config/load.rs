@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::check::check;
 use super::merge::Layers;
-use super::parse::read_file;
+use super::parse::{parse, read_file};
 use super::path::JsonPath;
 use super::problem::{ConfigError, Finding, describe};
 use super::schema::{Config, json_schema};
@@ -94,6 +94,16 @@ impl Config {
                 Err(wrong) => errors.extend(wrong),
             }
         }
+        decode(layers, errors)
+    }
+
+    /// The same from the text of one file, without the file system: `main` is only named.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn from_text(main: &Path, text: &[u8]) -> Result<Loaded, Vec<ConfigError>> {
+        let mut layers = Layers::new(main);
+        let errors = parse(main, text).map(|object| layers.add(main, object)).err().unwrap_or_default();
         decode(layers, errors)
     }
 }

@@ -10,13 +10,13 @@
 //! the daemon beyond a call's time.
 
 mod conversation;
-mod lines;
+pub mod lines;
 mod manifest;
 mod process;
 mod reader;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub mod wire;
 
 pub use manifest::Manifest;
 

@@ -12,7 +12,7 @@ pub mod cadence;
 pub mod control;
 pub mod health;
 pub mod imds;
-mod reply;
+pub mod reply;
 mod rota;
 
 pub use control::Control;

@@ -4,6 +4,7 @@
 
 pub mod bans;
 pub mod docs;
+pub mod evidence;
 pub mod fence;
 pub mod functions;
 pub mod imports;
@@ -90,7 +91,7 @@ impl Source {
 
 /// True for captured documents of others, which are kept as they came.
 pub fn is_fixture(path: &str) -> bool {
-    path.starts_with("tests/fixtures/")
+    path.starts_with("tests/fixtures/") || path.starts_with("tests/fuzz/corpus/")
 }
 
 /// True for files that hold nothing but tests and what tests need.
@@ -124,7 +125,8 @@ pub const FILE_RULES: &[fn(&Source) -> Vec<Violation>] = &[
 ];
 
 /// Every rule that needs the whole repository.
-pub const TREE_RULES: &[fn(&Tree) -> Vec<Violation>] = &[names::vague_names, markdown::links, markdown::readme_map];
+pub const TREE_RULES: &[fn(&Tree) -> Vec<Violation>] =
+    &[names::vague_names, markdown::links, markdown::readme_map, evidence::named_tests];
 
 /// Applies every rule to every file.
 pub fn check(tree: &Tree) -> Vec<Violation> {
