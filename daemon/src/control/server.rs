@@ -11,6 +11,7 @@ use super::wire::{Events, Failure, PlanView, Reloaded, Simulate, Simulated, Stat
 use crate::sys::clock;
 use axum::Router;
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Path, RawQuery, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -178,7 +179,8 @@ async fn events<D: Daemon>(State(daemon): State<Arc<D>>, RawQuery(query): RawQue
     }
 }
 
-async fn report<D: Daemon>(State(daemon): State<Arc<D>>, Path(id): Path<String>) -> Response {
+async fn report<D: Daemon>(State(daemon): State<Arc<D>>, id: Result<Path<String>, PathRejection>) -> Response {
+    let Ok(Path(id)) = id else { return failure(StatusCode::BAD_REQUEST, "the id is no text") };
     match daemon.report(&id) {
         Ok(Some(report)) => json(&*daemon, &report),
         Ok(None) if id == "last" => failure(StatusCode::NOT_FOUND, "no event has a report yet"),
