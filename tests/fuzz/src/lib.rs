@@ -14,7 +14,7 @@ pub mod socket;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name. The folder of a target's inputs, `corpus/NAME`, has the same name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("metadata", cloud::metadata),
     ("reply", cloud::reply),
     ("times", cloud::times),
@@ -27,6 +27,7 @@ pub const TARGETS: [(&str, Target); 12] = [
     ("external", plugins::external),
     ("manifest", plugins::manifest),
     ("elf", plugins::elf),
+    ("last_words", plugins::last_words),
 ];
 
 /// A word that the inputs put where nothing may be shown: it must not come out.

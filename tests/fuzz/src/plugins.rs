@@ -6,6 +6,7 @@
 use crate::MARK;
 use cloudsnooze::host::delivery::RESULT_BYTES_MAX;
 use cloudsnooze::host::external::{Manifest, lines, wire};
+use cloudsnooze::host::quarantine::LastWords;
 use cloudsnooze::host::{Refusal, peek::peek};
 use cloudsnooze_abi as abi;
 use serde_json::Value;
@@ -121,4 +122,15 @@ pub fn elf(data: &[u8]) {
             == (head.major, head.minor_built, head.minor_required)),
         "no record in the file says {head:?}"
     );
+}
+
+/// What a process that was ended by a plugin left behind; the plugin could have written it too.
+pub fn last_words(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Some(words) = LastWords::parse(text) else {
+        assert!(!text.lines().any(|line| line == "end"), "not believed: {text:?}");
+        return;
+    };
+    assert!(words.plugin().is_none_or(|name| !name.is_empty() && !name.contains('/')), "{words:?}");
+    assert!(!words.sentence().contains('\n') && !words.sentence().is_empty());
 }
