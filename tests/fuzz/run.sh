@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the targets under the coverage-guided engine, one after the other, and says what came of it.
 #   tests/fuzz/run.sh [--seconds N] [--target NAME] [--keep]
-# --seconds: for each target (60). --keep: afterwards corpus/NAME gets the smallest inputs that reach all that was reached.
+# --seconds: for each target (60). --keep: afterwards corpus/NAME gets a choice of the inputs that reach all that was reached.
 # Exit code 1 when a target broke; its input is then in corpus/NAME, where every `cargo test` plays it until it is mended.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -9,6 +9,9 @@ cd "$(dirname "$0")/../.."
 seconds=60
 only=""
 keep=""
+# What --keep leaves of one target besides the files with names.
+kept_files_max=40
+kept_bytes_max=12000
 while [ $# -gt 0 ]; do
     case "$1" in
     --seconds) seconds="$2"; shift 2 ;;
@@ -57,9 +60,16 @@ for target in ${only:-$(ls tests/fuzz/corpus)}; do
         rm -rf "$kept"
         mkdir "$kept"
         FUZZ_TARGET="$target" nice -n 10 "$binary" -set_cover_merge=1 -max_len="$longest" "$kept" "$seeds" "$work" >> "$log" 2>&1
-        # Reproducers stay whatever they reach.
-        find "$seeds" -type f ! -name 'crash-*' ! -name 'timeout-*' ! -name 'oom-*' ! -name 'mended-*' -delete
-        cp "$kept"/* "$seeds"/
+        # What has a name of its own was put there by hand: seeds, and inputs of faults that were mended.
+        find "$seeds" -type f -regextype posix-extended -regex '.*/[0-9a-f]{40}' -delete
+        # A choice of all sizes, the smallest first, until it is enough: they are part of every checkout.
+        bytes=0
+        step=$((1 + $(ls "$kept" | wc -l) / kept_files_max))
+        for input in $(ls -Sr "$kept" | awk -v step="$step" 'NR % step == 0'); do
+            bytes=$((bytes + $(wc -c < "$kept/$input")))
+            [ "$bytes" -le "$kept_bytes_max" ] || break
+            cp "$kept/$input" "$seeds/"
+        done
     fi
 done
 printf '\n%-10s %12s %8s %10s %8s\n' target executions crashes "branches" "peak MB"
