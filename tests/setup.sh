@@ -37,6 +37,7 @@ if [ "$mode" = test ]; then
     # The example plugin imports it as its author did; without it a stand-in is used, and said so.
     python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
     need git git
+    need setpriv util-linux
     need zsh zsh
     need fish fish
 fi
