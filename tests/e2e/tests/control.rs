@@ -28,7 +28,9 @@ fn open(what: &str, control: Value) -> Option<Daemon> {
     }
     let bin = paths::bin_dir().expect("built");
     let daemon = DaemonBuilder::new(&bin).config(json!({ "control": control })).start().expect("it starts");
-    fs::copy(bin.join("snooze"), daemon.root().join("snooze")).expect("copied");
+    // By a program of its own: a child that another test forks meanwhile would inherit the open copy, and "text file busy".
+    let copied = program::run(Command::new("cp").arg(bin.join("snooze")).arg(daemon.root()), LIMIT).expect("it ends");
+    copied.success("cp").expect("copied");
     fs::set_permissions(daemon.root(), Permissions::from_mode(0o755)).expect("open for all");
     Some(daemon)
 }
