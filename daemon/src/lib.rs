@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: a `source` reads a notice, `normalise` makes an event of it, the `queue` takes
 //! it, `dispatch` plans and runs, `host` calls the plugins, `history` keeps what happened, `control` and
-//! `cli` show it. `event`, `config` and `sys` are leaves that every module may use; `supervise` puts
+//! `cli` show it. `verify` finds out what a plugin does to its host. `event`, `config` and `sys` are leaves that every module may use; `supervise` puts
 //! everything together and reads as a story. `docs/ARCHITECTURE.md` has the whole map.
 
 pub mod assemble;
@@ -19,3 +19,4 @@ pub mod queue;
 pub mod source;
 pub mod supervise;
 pub mod sys;
+pub mod verify;

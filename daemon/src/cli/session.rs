@@ -64,6 +64,8 @@ pub struct Surroundings {
     pub is_colourful: bool,
     /// Columns of the terminal.
     pub width: Option<u16>,
+    /// Whether standard error is a terminal that understands control characters.
+    pub is_talk_on_terminal: bool,
 }
 
 impl Surroundings {
@@ -77,6 +79,7 @@ impl Surroundings {
             socket: variable("SNOOZE_SOCKET").map(PathBuf::from),
             is_colourful: is_terminal && !is_dumb && variable("NO_COLOR").is_none(),
             width: comfy_table::Table::new().width().filter(|_| is_terminal),
+            is_talk_on_terminal: std::io::stderr().is_terminal() && !is_dumb,
         }
     }
 }
@@ -134,6 +137,16 @@ impl<'o> Session<'o> {
         if !self.global.quiet {
             // Nobody is left to be told that standard error is gone.
             let _ = writeln!(self.talk, "snooze: {text}");
+        }
+    }
+
+    /// Shows on standard error what is being done, in one line that the next one overwrites; "" takes it away. Only on
+    /// a terminal: elsewhere it would only be noise.
+    pub fn progress(&mut self, text: &str) {
+        if self.surroundings.is_talk_on_terminal && !self.global.quiet {
+            // Nobody is left to be told that standard error is gone. ECMA-48: return, erase in line.
+            let _ = write!(self.talk, "\r\x1b[K{text}");
+            let _ = self.talk.flush();
         }
     }
 

@@ -65,13 +65,27 @@ static LOADED: Mutex<Vec<&'static Loaded>> = Mutex::new(Vec::new());
 /// # Errors
 /// What `peek` says, what the dynamic linker says, or the ABI member that differs.
 pub fn load(file: Trusted) -> Result<&'static Loaded, Refusal> {
-    let head = peek::peek(&file.bytes);
     let mut all = LOADED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // What lies on disk now may differ from what was mapped; identity and hash decide.
     if let Some(known) = all.iter().find(|l| l.identity == file.identity && l.sha256 == file.sha256) {
         return Ok(known);
     }
-    let head = head?;
+    let loaded = map(file, open)?;
+    all.push(loaded);
+    Ok(loaded)
+}
+
+/// Maps a library on the calling thread, which its constructors may change, whether or not it is mapped already. For
+/// finding out what it does.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_here(file: Trusted) -> Result<&'static Loaded, Refusal> {
+    map(file, open_here)
+}
+
+fn map(file: Trusted, open: fn(&Trusted) -> Result<Library, Refusal>) -> Result<&'static Loaded, Refusal> {
+    let head = peek::peek(&file.bytes)?;
     let library = open(&file)?;
     // SAFETY: the symbol is a data object of this type: `peek` checked its magic, version and size.
     let entry = unsafe { library.get::<*const abi::snooze_entry>(c"snooze_plugin_entry_v1") }
@@ -87,7 +101,6 @@ pub fn load(file: Trusted) -> Result<&'static Loaded, Refusal> {
     let loaded = Loaded { path: file.path, sha256: file.sha256, head, identity: file.identity, entry };
     let loaded: &'static Loaded = Box::leak(Box::new(loaded));
     know_where(loaded);
-    all.push(loaded);
     Ok(loaded)
 }
 
@@ -103,29 +116,27 @@ fn know_where(loaded: &'static Loaded) {
 const RTLD_NODELETE: i32 = 0x1000;
 
 fn open(file: &Trusted) -> Result<Library, Refusal> {
-    let path = format!("/proc/self/fd/{}", file.file.as_raw_fd());
     // On a thread of its own: a constructor built with -ffast-math changes the floating-point mode of
     // the thread that loads it, and that thread ends here.
-    let opened = std::thread::scope(|scope| {
-        let name = path.clone();
-        // Leaked: its last words would be written when nothing else is left.
-        let whose: &'static str = Box::leak(file.path.display().to_string().into_boxed_str());
-        // SAFETY: the file passed the trust checks; running its constructors is what loading means.
-        let thread = scope.spawn(move || unsafe {
-            let _doing = fault::doing(Doing { instance: whose, phase: "load", event: [0; 16] });
-            Library::open(Some(name), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)
-        });
-        thread.join()
-    });
-    match opened {
-        Ok(Ok(library)) => Ok(library),
-        // The linker names the descriptor; people want the file.
-        Ok(Err(error)) => {
-            let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-            Err(Refusal::Unresolved(text.replace(&path, &file.path.display().to_string())))
-        }
-        Err(_) => Err(Refusal::Unresolved("the loading thread panicked".into())),
-    }
+    // Leaked: its last words would be written when nothing else is left.
+    let whose: &'static str = Box::leak(file.path.display().to_string().into_boxed_str());
+    let load = || {
+        let _doing = fault::doing(Doing { instance: whose, phase: "load", event: [0; 16] });
+        open_here(file)
+    };
+    let opened = std::thread::scope(|scope| scope.spawn(load).join());
+    opened.unwrap_or_else(|_| Err(Refusal::Unresolved("the loading thread panicked".into())))
+}
+
+fn open_here(file: &Trusted) -> Result<Library, Refusal> {
+    let path = format!("/proc/self/fd/{}", file.file.as_raw_fd());
+    // SAFETY: the file passed the trust checks; running its constructors is what loading means.
+    let opened = unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) };
+    // The linker names the descriptor; people want the file.
+    opened.map_err(|error| {
+        let text = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+        Refusal::Unresolved(text.replace(&path, &file.path.display().to_string()))
+    })
 }
 
 /// Rust plugins can hand over the reflected text of the ABI they were built against: the growth rule on

@@ -53,7 +53,7 @@ pub fn open(path: &Path, pin: Option<&str>) -> Result<Trusted, Refusal> {
         return Err(Refusal::Permissions { path: real, problem });
     }
     let bytes = read_all(&file)?;
-    let sha256 = hex(&Sha256::digest(&bytes));
+    let sha256 = hex_digest(&bytes);
     let file = match pin {
         Some(expected) if !expected.eq_ignore_ascii_case(&sha256) => {
             return Err(Refusal::Pin { expected: expected.to_lowercase(), found: sha256 });
@@ -122,8 +122,9 @@ fn sealed_copy(path: &Path, bytes: &[u8]) -> Result<File, Refusal> {
     Ok(copy)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+/// SHA-256 of the bytes, lower-case hexadecimal.
+pub fn hex_digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

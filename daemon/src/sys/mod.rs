@@ -5,11 +5,14 @@
 pub mod beat;
 pub mod bell;
 pub mod clock;
+pub mod conduct;
 pub mod fault;
 pub mod memory;
 pub mod peer;
 pub mod sched;
+pub mod slate;
 pub mod socket;
+pub mod surroundings;
 
 /// Ends the process at once, without running exit handlers or static destructors: those of plugins
 /// run in an order that nobody can steer, and may use what is gone already. Flush first.

@@ -28,6 +28,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("history", &["dispatch", "host"]),
     // From a configuration to handlers with instances: shared by the daemon and the checks of the command line.
     ("assemble", &["dispatch", "host"]),
+    // Plays the host for a plugin that is not in the daemon yet.
+    ("verify", &["host"]),
     ("insight", &["history"]),
     ("economy", &["history", "insight"]),
     // Passes events on to other machines and puts theirs into the queue.
@@ -38,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &["normalise", "source", "queue", "host", "dispatch", "shutdown", "history", "insight", "economy", "fleet"],
     ),
     // Speaks the wire types of `control`; uses the library directly only where no daemon need run (checking, verifying).
-    ("cli", &["assemble", "control", "dispatch", "history", "host", "source", "normalise"]),
+    ("cli", &["assemble", "control", "dispatch", "history", "host", "source", "normalise", "verify"]),
 ];
 
 /// A module of the daemon imports only what comes before it in the flow, and the leaves.

@@ -105,7 +105,11 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     Ok(Exit::when(steps.is_well()))
 }
 
-fn settings(file: &Path) -> Result<Value, Fault> {
+/// The settings in a file.
+///
+/// # Errors
+/// It cannot be read, or holds no JSON object.
+pub(super) fn settings(file: &Path) -> Result<Value, Fault> {
     let text = std::fs::read_to_string(file).map_err(|error| Fault::reading(file, &error))?;
     let wrong =
         |what: String| Fault::Configuration { message: format!("{}: {what}", file.display()), details: Vec::new() };
@@ -187,10 +191,14 @@ fn tell(found: &Found, steps: &Steps, messages: &[String], session: &mut Session
 }
 
 /// A directory of the plugin's own that goes away with the test.
-struct StateDirectory(PathBuf);
+pub(super) struct StateDirectory(pub(super) PathBuf);
 
 impl StateDirectory {
-    fn make() -> Result<Self, Fault> {
+    /// A fresh one.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn make() -> Result<Self, Fault> {
         use std::os::unix::fs::DirBuilderExt;
         let path = std::env::temp_dir().join(format!("snooze-load-test-{}", uuid::Uuid::now_v7()));
         let made = std::fs::DirBuilder::new().mode(0o700).create(&path);

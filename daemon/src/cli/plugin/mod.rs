@@ -1,9 +1,10 @@
 //! `snooze plugin`: which plugins there are, what they are, whether one works.
 //!
-//! Inputs: plugin files. Outputs: lists and steps. Needs no daemon. Must never hand a plugin an event:
-//! `load-test` stops short of it.
+//! Inputs: plugin files. Outputs: lists, steps and verdicts. Needs no daemon. Must never hand a plugin an event in
+//! this process: `load-test` stops short of it, `verify` does it elsewhere.
 
 mod load_test;
+mod verify;
 
 use super::fault::{Exit, Fault, Outcome};
 use super::paint::{Paint, Tone};
@@ -24,6 +25,7 @@ Examples:
   snooze plugin load-test ./my-plugin.so         load, create, activate, warm up, put away
   snooze plugin load-test mysql-flusher --config-file settings.json
   snooze plugin release mysql-flusher            it ended the daemon: let it be loaded again
+  snooze plugin verify ./my-plugin.so            everything that can go wrong, each in a process of its own
 
 Plugins are looked for in the directories of the setting 'plugin_directories', or those built in. A plugin runs \
 with the daemon's rights: its file and every directory above it must belong to root or the daemon's user.";
@@ -42,6 +44,8 @@ enum Command {
     Info(Info),
     LoadTest(load_test::Args),
     Release(Release),
+    Verify(verify::Args),
+    VerifyChild(verify::ChildArgs),
 }
 
 /// List every plugin that can be found, with the reason where one is refused.
@@ -74,6 +78,8 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
         Command::Info(args) => info(args, session),
         Command::LoadTest(args) => load_test::run(args, session),
         Command::Release(args) => release(args, session),
+        Command::Verify(args) => verify::run(args, session),
+        Command::VerifyChild(args) => verify::run_child(args),
     }
 }
 
