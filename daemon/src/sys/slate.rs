@@ -5,7 +5,7 @@
 #![allow(unsafe_code)]
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 use std::fs::File;
 use std::io;
 use std::num::NonZeroUsize;
@@ -28,6 +28,8 @@ pub enum Place {
 const PHASE_BYTES: usize = 1024;
 const REQUEST_BYTES: usize = 4 * 1024 * 1024;
 const REPORT_BYTES: usize = 1024 * 1024;
+/// What must not be touched on both sides, bytes.
+const MARGIN_BYTES: usize = 64 * 1024;
 const ALL_BYTES: usize = PHASE_BYTES + REQUEST_BYTES + REPORT_BYTES;
 
 impl Place {
@@ -78,10 +80,16 @@ impl Slate {
     }
 
     fn map(file: OwnedFd) -> io::Result<Self> {
-        let size = NonZeroUsize::new(ALL_BYTES).unwrap_or(NonZeroUsize::MIN);
-        // SAFETY: a new shared mapping of a file of this size; nothing else knows its address.
-        let base =
-            unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, &file, 0) }?;
+        let size = |bytes| NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
+        let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping without rights, in the middle of which the file takes the place of what nothing uses:
+        // who runs over the end of a neighbour meets its margin first.
+        let base = unsafe {
+            let whole = size(ALL_BYTES + 2 * MARGIN_BYTES);
+            let all = mmap_anonymous(None, whole, ProtFlags::PROT_NONE, MapFlags::MAP_PRIVATE)?;
+            let middle = Some(all.addr().saturating_add(MARGIN_BYTES));
+            mmap(middle, size(ALL_BYTES), rights, MapFlags::MAP_SHARED | MapFlags::MAP_FIXED, &file, 0)
+        }?;
         Ok(Self { base: base.cast(), file })
     }
 

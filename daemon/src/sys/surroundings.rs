@@ -56,9 +56,13 @@ impl Surroundings {
                 changes.push(format!("the handler of {} was replaced", signal_name(*signal)));
             }
         }
-        for signal in self.mask.symmetric_difference(&before.mask) {
-            let verb = if self.mask.contains(signal) { "blocked" } else { "let through" };
-            changes.push(format!("{} is now {verb} on the calling thread", signal_name(*signal)));
+        for (verb, old, new) in [("blocks", &before.mask, &self.mask), ("lets through", &self.mask, &before.mask)] {
+            let names: Vec<String> = new.difference(old).take(4).map(|signal| signal_name(*signal)).collect();
+            if !names.is_empty() {
+                let more = new.difference(old).count() - names.len();
+                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+                changes.push(format!("the calling thread now {verb} {}{more}", names.join(", ")));
+            }
         }
         let mut differs = |what: &str, old: &str, new: &str| {
             if old != new {
@@ -279,7 +283,10 @@ mod tests {
             assert_eq!(Surroundings::now().changes_since(&before), Vec::<String>::new());
             super::super::sched::block_all_signals();
             let changes = Surroundings::now().changes_since(&before);
-            assert!(changes.contains(&"SIGTERM is now blocked on the calling thread".to_owned()), "{changes:?}");
+            assert!(
+                changes.iter().any(|c| c.starts_with("the calling thread now blocks SIGHUP, SIGINT")),
+                "{changes:?}"
+            );
         })
         .join()
         .expect("thread");

@@ -31,6 +31,7 @@ pub const TESTS: &[Test] = &[
         name: "cancel-before",
         expected: "a call that is cancelled before it begins comes back within 250 ms",
         advice: "ask snooze_cancelled(call) first",
+        needs: "life-activate",
         body: Body::Dynamic(before),
         ..CANCEL
     },
@@ -39,6 +40,7 @@ pub const TESTS: &[Test] = &[
         expected: "a call that is cancelled while it runs comes back within 250 ms",
         advice: "ask snooze_cancelled(call) between steps, and wait with poll() on cancel_fd beside your own descriptors; \
                  give every wait of a library a timeout shorter than the grace",
+        needs: "life-activate",
         body: Body::Dynamic(during),
         ..CANCEL
     },
@@ -75,7 +77,7 @@ fn before(case: &Case) -> Result<Finding, Finding> {
     drive::note("on_event, cancelled before it began");
     let now_ns = clock::boot_ns();
     let delivered = driven.deliver_until(event, call, now_ns, abi::SNOOZE_CANCEL_SHUTDOWN);
-    let delivered = delivered.map_err(|lost| Finding::Bad(lost.to_string()))?;
+    let delivered = delivered.map_err(Finding::from)?;
     drive::close(event, call);
     put_away(&driven);
     Ok(told(&delivered))
@@ -89,7 +91,7 @@ fn during(case: &Case) -> Result<Finding, Finding> {
         drive::note(&format!("on_event of {kind}, cancelled in the middle"));
         let cancel_at_ns = clock::boot_ns() + MIDDLE_MS * 1_000_000;
         let delivered = driven.deliver_until(event, call, cancel_at_ns, abi::SNOOZE_CANCEL_WITHDRAWN);
-        let delivered = delivered.map_err(|lost| Finding::Bad(format!("{kind}: {lost}")))?;
+        let delivered = delivered.map_err(|lost| Finding::from(lost).during(kind.as_str()))?;
         drive::close(event, call);
         let rank = |delivered: &Delivered| (delivered.after_cancel_ms, delivered.took_ms);
         worst = Some(match worst {
@@ -105,13 +107,13 @@ fn after(case: &Case) -> Result<Finding, Finding> {
     let driven = case.active()?;
     let (event, call) = pair(&driven, events::first_kind(&driven), Fill::Usual, GRANTED_MS)?;
     drive::note("on_event");
-    driven.deliver(event, call).map_err(|lost| Finding::Bad(lost.to_string()))?;
+    driven.deliver(event, call).map_err(Finding::from)?;
     drive::note("on_cancel after on_event had returned");
     call.cancel(abi::SNOOZE_CANCEL_SHUTDOWN);
     driven.on_cancel(call, abi::SNOOZE_CANCEL_SHUTDOWN);
     drive::close(event, call);
     put_away(&driven);
-    Ok(Finding::Good("it does none".into()))
+    Ok(Finding::Good("a late on_cancel did no harm".into()))
 }
 
 fn reasons(case: &Case) -> Result<Finding, Finding> {
@@ -120,9 +122,9 @@ fn reasons(case: &Case) -> Result<Finding, Finding> {
         let (event, call) = pair(&driven, events::first_kind(&driven), Fill::Usual, LONG_MS)?;
         drive::note(&format!("on_event, cancelled for reason {reason}"));
         let delivered = driven.deliver_until(event, call, clock::boot_ns() + 10_000_000, reason);
-        delivered.map_err(|lost| Finding::Bad(format!("reason {reason}: {lost}")))?;
+        delivered.map_err(|lost| Finding::from(lost).during(&format!("reason {reason}")))?;
         drive::close(event, call);
     }
     put_away(&driven);
-    Ok(Finding::Good("five of them".into()))
+    Ok(Finding::Good("it came back for each of five reasons".into()))
 }

@@ -4,6 +4,7 @@
 //! thread of its own with every signal blocked, as on the daemon's pool. Must never wait without a limit for a handler.
 #![allow(unsafe_code)]
 
+use super::Finding;
 use super::scene::{CallAt, EventAt, scene};
 use super::stage::{self, Stage};
 use crate::sys::slate::{Place, Slate};
@@ -11,13 +12,15 @@ use crate::sys::{clock, sched};
 use cloudsnooze_abi as abi;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// How long a handler may take to come back once it was cancelled (`dispatch.cancel_grace_ms`), milliseconds.
 pub const GRACE_MS: i64 = 250;
 /// What a busy machine may add to that before it counts.
 pub const SLACK_MS: i64 = 250;
+/// How long a process takes at most to end by what unwinds in it.
+const DEATH: Duration = Duration::from_secs(2);
 /// Bytes of memory of which the words at its end say where an untouched result stands.
 const UNTOUCHED: usize = 0x5A5A_5A5A_5A5A_5A5A;
 
@@ -93,6 +96,9 @@ pub enum Lost {
         /// Milliseconds since it was cancelled.
         after_ms: i64,
     },
+    /// Its thread is gone without an answer.
+    #[error("an exception or a panic left on_event")]
+    Unwound,
     /// It answered SNOOZE_ASYNC and never completed.
     #[error("it answered SNOOZE_ASYNC and had not completed the call {after_ms} ms after it was cancelled")]
     Incomplete {
@@ -287,10 +293,11 @@ impl Driven {
             self.on_cancel(call, reason);
             clock::boot_ns()
         };
-        let answered = wait_until(&answer, cancel_at_ns).or_else(|| {
+        let mut answered = wait_until(&answer, cancel_at_ns)?;
+        if answered.is_none() {
             let since_ns = *cancelled_ns.insert(cancel());
-            wait_until(&answer, since_ns + (GRACE_MS + SLACK_MS) * 1_000_000)
-        });
+            answered = wait_until(&answer, since_ns + (GRACE_MS + SLACK_MS) * 1_000_000)?;
+        }
         let since_ms = |since: Option<i64>| since.map(|since_ns| (clock::boot_ns() - since_ns) / 1_000_000);
         let Some(((mut status, mut error), returned_ns)) = answered else {
             return Err(Lost::Running { after_ms: since_ms(cancelled_ns).unwrap_or(0) });
@@ -338,7 +345,36 @@ pub fn on_worker<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 }
 
 /// The answer, if it comes before `end_ns` (CLOCK_BOOTTIME).
-fn wait_until<T>(answer: &Receiver<T>, end_ns: i64) -> Option<T> {
+fn wait_until<T>(answer: &Receiver<T>, end_ns: i64) -> Result<Option<T>, Lost> {
     let left_ns = u64::try_from(end_ns - clock::boot_ns()).unwrap_or(0);
-    answer.recv_timeout(Duration::from_nanos(left_ns)).ok()
+    match answer.recv_timeout(Duration::from_nanos(left_ns)) {
+        Ok(answer) => Ok(Some(answer)),
+        Err(RecvTimeoutError::Timeout) => Ok(None),
+        Err(RecvTimeoutError::Disconnected) => {
+            // Something unwinds through the thread; as a rule it ends the process in a moment, and that says more.
+            std::thread::sleep(DEATH);
+            Err(Lost::Unwound)
+        }
+    }
+}
+
+impl From<Lost> for Finding {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Unwound => Self::Bad(lost.to_string()),
+            Lost::Running { .. } | Lost::Incomplete { .. } => Self::Late(lost.to_string()),
+        }
+    }
+}
+
+impl Finding {
+    /// The same, with what was being done.
+    #[must_use]
+    pub fn during(self, phase: &str) -> Self {
+        match self {
+            Self::Bad(text) => Self::Bad(format!("{phase}: {text}")),
+            Self::Late(text) => Self::Late(format!("{phase}: {text}")),
+            other => other,
+        }
+    }
 }

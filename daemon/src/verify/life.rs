@@ -4,8 +4,6 @@
 
 use super::case::Case;
 use super::drive::Driven;
-use super::events::{self, Fill};
-use super::scene::{Afterwards, CallAt, EventAt, scene};
 use super::stage::Stage;
 use super::{Body, Finding, Group, Test, drive};
 use crate::host::{load, schema};
@@ -80,22 +78,6 @@ pub const TESTS: &[Test] = &[
         ..LIFE
     },
     Test {
-        name: "life-two",
-        expected: "two instances work beside each other, and one goes on when the other is gone",
-        advice: "hang all state on ctx; globals are shared by every instance that the configuration names",
-        needs: "life-activate",
-        body: Body::Dynamic(two),
-        ..LIFE
-    },
-    Test {
-        name: "life-threads",
-        expected: "no thread and no child process is left once an instance that had an event is destroyed",
-        advice: "stop and join every thread in deactivate, before it returns; a detached thread cannot be joined",
-        needs: "life-activate",
-        body: Body::Dynamic(threads),
-        ..LIFE
-    },
-    Test {
         name: "life-surroundings",
         expected: "from create to destroy nothing changes that the whole process shares",
         advice: "leave signal handlers, masks, umask, working directory, locale, environment and limits alone",
@@ -108,15 +90,6 @@ pub const TESTS: &[Test] = &[
         expected: "an extension that nobody knows is answered with NULL",
         advice: "compare the id in get_extension, and return NULL for all others; or leave the member out",
         body: Body::Dynamic(extension),
-        ..LIFE
-    },
-    Test {
-        name: "life-future",
-        expected: "it works with a newer host: larger tables, unknown kinds and flags",
-        advice: "read a member only when struct_size holds it and you know its name (SNOOZE_HAS); treat unknown kinds as \
-                 SNOOZE_KIND_OTHER and ignore unknown flags",
-        needs: "life-activate",
-        body: Body::Dynamic(future),
         ..LIFE
     },
 ];
@@ -179,7 +152,7 @@ fn refuses(case: &Case) -> Result<Finding, Finding> {
 
 fn unused(case: &Case) -> Result<Finding, Finding> {
     case.create()?.destroy();
-    Ok(Finding::Good("it does".into()))
+    Ok(Finding::Good("destroy right after create works".into()))
 }
 
 fn activate(case: &Case) -> Result<Finding, Finding> {
@@ -270,56 +243,6 @@ fn anew(case: &Case) -> Result<Finding, Finding> {
     })
 }
 
-/// One usual event; what came of it is not the question.
-pub fn one_event(driven: &Driven) -> Result<(), Finding> {
-    let kind = events::first_kind(driven);
-    let (event, call) =
-        events::pair(driven, kind, Fill::Usual, events::GRANTED_MS).ok_or(Finding::Skipped("no memory".into()))?;
-    drive::note("on_event");
-    driven.deliver(event, call).map_err(|lost| Finding::Bad(lost.to_string()))?;
-    drive::note("between calls");
-    drive::close(event, call);
-    Ok(())
-}
-
-fn two(case: &Case) -> Result<Finding, Finding> {
-    let (first, second) = (case.active()?, case.active()?);
-    one_event(&first)?;
-    one_event(&second)?;
-    first.deactivate();
-    first.destroy();
-    drive::note("on_event of the second instance, after the first was destroyed");
-    one_event(&second)?;
-    second.deactivate();
-    second.destroy();
-    Ok(Finding::Good("they do".into()))
-}
-
-fn threads(case: &Case) -> Result<Finding, Finding> {
-    case.class()?;
-    let before = surroundings::threads();
-    let driven = case.active()?;
-    let lost = one_event(&driven);
-    driven.deactivate();
-    driven.destroy();
-    if let Err(lost) = lost {
-        return Ok(lost);
-    }
-    let left = surroundings::settled_threads(before).saturating_sub(before);
-    let mut kept = Vec::new();
-    if left > 0 {
-        kept.push(format!("{left} threads"));
-    }
-    if surroundings::has_children() {
-        kept.push("child processes".into());
-    }
-    Ok(if kept.is_empty() {
-        Finding::Good("none".into())
-    } else {
-        Finding::Bad(format!("it left {} behind", kept.join(" and ")))
-    })
-}
-
 fn shared(case: &Case) -> Result<Finding, Finding> {
     case.class()?;
     let before = Surroundings::now();
@@ -339,26 +262,6 @@ fn extension(case: &Case) -> Result<Finding, Finding> {
     driven.destroy();
     Ok(match offered {
         Some(id) => Finding::Bad(format!("it offers '{}'", id.to_string_lossy())),
-        None => Finding::Good("it is".into()),
-    })
-}
-
-fn future(case: &Case) -> Result<Finding, Finding> {
-    let driven = case.create_on(Stage::leak(true))?;
-    driven.activate().map_err(|text| Finding::Bad(format!("activate failed: {text}")))?;
-    driven.warm_up();
-    let event = events::event(events::first_kind(&driven), Fill::Usual);
-    let pair = (EventAt::new(&event, true, Afterwards::Keep), CallAt::new([7; 16], 1, events::GRANTED_MS, 0, true));
-    let (Some(event), Some(call)) = pair else { return Ok(Finding::Skipped("no memory".into())) };
-    drive::note("on_event with records of a newer host");
-    let delivered = driven.deliver(event, call).map_err(|lost| Finding::Bad(lost.to_string()))?;
-    drive::close(event, call);
-    driven.deactivate();
-    driven.destroy();
-    let faults = scene().take_faults();
-    Ok(if faults.is_empty() {
-        Finding::Good(format!("it answered {}", delivered.status))
-    } else {
-        Finding::Bad(faults.join("; "))
+        None => Finding::Good("an unknown extension is answered with NULL".into()),
     })
 }

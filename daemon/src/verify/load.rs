@@ -150,7 +150,7 @@ fn twice(case: &Case) -> Result<Finding, Finding> {
     let second = load::load_here(copy).and_then(|library| library.class(&case.plugin));
     Ok(match second {
         Ok(second) if std::ptr::eq(first, second) => Finding::Skipped("the linker gave the first copy again".into()),
-        Ok(_) => Finding::Good("both are there".into()),
+        Ok(_) => Finding::Good("two copies are loaded".into()),
         Err(refusal) => Finding::Bad(format!("the second copy does not load: {refusal}")),
     })
 }

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod drive;
 pub mod events;
 pub mod image;
+pub mod leftovers;
 pub mod life;
 pub mod load;
 pub mod realtime;
@@ -71,6 +72,8 @@ pub enum Finding {
     Doubtful(String),
     /// Not as expected.
     Bad(String),
+    /// It did not come back in its time.
+    Late(String),
     /// There was nothing to test, and why.
     Skipped(String),
 }
@@ -105,7 +108,17 @@ pub struct Test {
 
 /// Every test, in order. The number shown is its place in this list.
 pub fn all() -> Vec<Test> {
-    [image::TESTS, load::TESTS, life::TESTS, delivery::TESTS, cancel::TESTS, realtime::TESTS, robust::TESTS].concat()
+    [
+        image::TESTS,
+        load::TESTS,
+        life::TESTS,
+        delivery::TESTS,
+        leftovers::TESTS,
+        cancel::TESTS,
+        realtime::TESTS,
+        robust::TESTS,
+    ]
+    .concat()
 }
 
 #[cfg(test)]

@@ -144,7 +144,7 @@ fn measure(driven: Driven, event: EventAt, call: CallAt) -> Option<Measured> {
 }
 
 fn late() -> Finding {
-    Finding::Bad("the events had not been handled after 15 s".into())
+    Finding::Late("the events had not been handled after 15 s".into())
 }
 
 fn us(ns: u64) -> String {

@@ -71,6 +71,7 @@ impl From<Finding> for (Outcome, String) {
             Finding::Good(text) => (Outcome::Success, text),
             Finding::Doubtful(text) => (Outcome::Warning, text),
             Finding::Bad(text) => (Outcome::Failed, text),
+            Finding::Late(text) => (Outcome::TimedOut, text),
             Finding::Skipped(text) => (Outcome::Skipped, text),
         }
     }

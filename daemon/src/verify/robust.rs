@@ -220,8 +220,8 @@ fn sigterm(case: &Case) -> Result<Finding, Finding> {
     put_away(&driven);
     ask("after it was destroyed");
     Ok(if missed.is_empty() {
-        Finding::Good("it does".into())
+        Finding::Good("SIGTERM was heard each time".into())
     } else {
-        Finding::Bad(format!("lost {}", missed.join(", ")))
+        Finding::Bad(format!("SIGTERM was not heard {}", missed.join(", ")))
     })
 }

@@ -109,17 +109,12 @@ fn obstacle(test: &Test, image: &Image, outcomes: &BTreeMap<&str, Outcome>) -> O
     let needed = *outcomes.get(test.needs)?;
     let is_first_step = !test.needs.starts_with("delivery");
     let stops = match needed {
-        Outcome::Crashed | Outcome::TimedOut => true,
-        Outcome::Failed | Outcome::Skipped => is_first_step,
+        Outcome::Crashed | Outcome::TimedOut | Outcome::Skipped => true,
+        // A handler can be tried further although it answers nonsense; an instance that cannot be had cannot.
+        Outcome::Failed => is_first_step,
         Outcome::Success | Outcome::Warning => false,
     };
-    stops.then(|| {
-        format!(
-            "it needs {}, which {}",
-            test.needs,
-            if needed == Outcome::Skipped { "was skipped" } else { "is not well" }
-        )
-    })
+    stops.then(|| format!("{} comes first: {}", test.needs, needed.word()))
 }
 
 fn in_child(order: &Order, test: &Test) -> io::Result<(Outcome, String)> {

@@ -1,0 +1,10 @@
+/* Its class has another name than its file. */
+
+#define CLASS_NAME "somebody-else"
+#include "zoo.h"
+
+static snooze_status defect(struct zoo *self, const snooze_event *event, const snooze_call *call)
+{
+  (void)self, (void)event, (void)call;
+  return SNOOZE_OK;
+}
