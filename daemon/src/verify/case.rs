@@ -12,6 +12,7 @@ use cloudsnooze_abi as abi;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// The case of one test.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,7 +43,14 @@ impl Case {
     /// # Errors
     /// It does not load.
     pub fn library(&self) -> Result<&'static Loaded, Finding> {
-        load::load(self.file()?).map_err(|refusal| Finding::Bad(format!("{}: {refusal}", refusal.code())))
+        // A process tests one file, and reading a large one takes a while.
+        static LIBRARY: OnceLock<&'static Loaded> = OnceLock::new();
+        if let Some(library) = LIBRARY.get() {
+            return Ok(library);
+        }
+        let loaded = load::load(self.file()?);
+        let loaded = loaded.map_err(|refusal| Finding::Bad(format!("{}: {refusal}", refusal.code())))?;
+        Ok(LIBRARY.get_or_init(|| loaded))
     }
 
     /// The class under test.

@@ -10,7 +10,7 @@ use crate::host::trust;
 use object::LittleEndian;
 use object::elf;
 use object::read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _, Sym as _};
-use object::{Object as _, ObjectSymbol as _};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +36,8 @@ struct Details {
     has_relro: bool,
     binds_now: bool,
     build_id: Option<String>,
+    /// Whether Rust's compiler made part of it: its standard library imports `exit` whether or not it is called.
+    is_rust: bool,
 }
 
 impl Image {
@@ -99,6 +101,8 @@ fn details(bytes: &[u8]) -> object::Result<Details> {
             found.exports.insert(name);
         }
     }
+    let comment = file.section_by_name(".comment").and_then(|section| section.data().ok()).unwrap_or_default();
+    found.is_rust = comment.windows(5).any(|word| word == b"rustc");
     let header = file.elf_header();
     found.has_relro =
         header.program_headers(LittleEndian, bytes)?.iter().any(|s| s.p_type(LittleEndian) == elf::PT_GNU_RELRO);
@@ -268,8 +272,7 @@ fn exports(image: &Image) -> Finding {
 }
 
 /// Imports that end or change the process, whatever the circumstances.
-const FORBIDDEN: [&str; 34] = [
-    "exit",
+const FORBIDDEN: [&str; 33] = [
     "_exit",
     "_Exit",
     "quick_exit",
@@ -306,7 +309,8 @@ const FORBIDDEN: [&str; 34] = [
 ];
 
 /// Imports that are dangerous in a real-time process with threads, and have better replacements.
-const DANGEROUS: [&str; 22] = [
+const DANGEROUS: [&str; 23] = [
+    "exit",
     "fork",
     "vfork",
     "clone",
@@ -333,7 +337,10 @@ const DANGEROUS: [&str; 22] = [
 
 fn imports(image: &Image) -> Finding {
     image.with(|details| {
-        let among = |list: &[&str]| details.imports.iter().filter(|i| list.contains(&i.as_str())).collect::<Vec<_>>();
+        let is_meant = |name: &str| !(name == "exit" && details.is_rust);
+        let among = |list: &[&str]| {
+            details.imports.iter().filter(|i| list.contains(&i.as_str()) && is_meant(i)).collect::<Vec<_>>()
+        };
         let (forbidden, dangerous) = (among(&FORBIDDEN), among(&DANGEROUS));
         match (forbidden.is_empty(), dangerous.is_empty()) {
             (false, _) => Finding::Bad(format!("it imports {}", listed(&forbidden))),

@@ -1,5 +1,6 @@
-//! Plugins that end-to-end tests build for themselves: simple ones that record, and a zoo of bad ones.
+//! Plugins that end-to-end tests build for themselves: simple ones that record, and zoos of bad ones.
 //! Inputs: sources in `plugins/`. Outputs: libraries in a test's own directory.
 
+pub mod bestiary;
 pub mod simple;
 pub mod zoo;
