@@ -207,7 +207,10 @@ impl Witness {
             while descriptor.load(Ordering::Acquire) == -1 {
                 std::thread::yield_now();
             }
-            seen.listen(descriptor.load(Ordering::Acquire));
+            let listener = descriptor.load(Ordering::Acquire);
+            if listener >= 0 {
+                seen.listen(listener);
+            }
         })?;
         match install_filter() {
             Ok(descriptor) => listener.store(descriptor, Ordering::Release),
@@ -225,7 +228,7 @@ impl Witness {
     }
 
     fn listen(&self, listener: c_int) {
-        while listener >= 0 {
+        loop {
             // SAFETY: all-zero records are what the kernel asks for, and it writes no more than their size.
             unsafe {
                 let mut asked: libc::seccomp_notif = std::mem::zeroed();

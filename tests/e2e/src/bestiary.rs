@@ -46,7 +46,7 @@ const fn when(animal: Animal, when: &'static str) -> Animal {
 pub const ANIMALS: &[Animal] = &[
     Animal { flags: &["-Wl,-z,execstack"], ..animal("executable-stack", "static-stack", FAILED) },
     Animal { flags: &["-Wl,-z,lazy,-z,norelro"], ..animal("late-binding", "static-hardening", &["warning"]) },
-    Animal { flags: &["-fvisibility=default"], ..animal("exports-all", "static-exports", &["warning"]) },
+    animal("exports-all", "static-exports", &["warning"]),
     Animal { flags: &["-Wl,-rpath,/tmp/somewhere"], ..animal("search-path", "static-runpath", FAILED) },
     Animal { flags: &["-Wl,--build-id=none"], ..animal("no-build-id", "static-build-id", &["warning"]) },
     animal("wrong-name", "load-class", FAILED),
