@@ -113,18 +113,20 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -l json -d 'Print JSON, for programs'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "list" -d 'List every plugin that can be found, with the reason where one is refused'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "info" -d 'Say what a plugin is and which settings it takes'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "load-test" -d 'Load a plugin, make an instance of it and put it away again; it gets no event'
-complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release" -f -a "release" -d 'Let a plugin be loaded again that ended the daemon: at the next reload or start'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -f -a "list" -d 'List every plugin that can be found, with the reason where one is refused'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -f -a "info" -d 'Say what a plugin is and which settings it takes'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -f -a "load-test" -d 'Load a plugin, make an instance of it and put it away again; it gets no event'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -f -a "release" -d 'Let a plugin be loaded again that ended the daemon: at the next reload or start'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -f -a "verify" -d 'Find out what a plugin does to its host, before it runs in the daemon'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -f -a "verify-child" -d 'The process of one test. Started by `verify`'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from list" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -158,6 +160,28 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from release" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l config-file -d 'Its settings: a JSON file with what would stand under "config"; left out: {}' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l junit -d 'Write the result as JUnit XML too, for a build server' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l seed -d 'What chance begins with; the same seed makes the same calls' -r
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l only -d 'Only these tests, or all of a group (static, load, life, delivery, cancel, realtime, robust)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l in-process -d 'Run every test in this process: for a debugger. A crash ends everything'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l list -d 'List the tests and what each expects'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify-child" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify-child" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify-child" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify-child" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify-child" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand plugin; and __fish_seen_subcommand_from verify-child" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand config; and not __fish_seen_subcommand_from check schema" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -116,14 +116,14 @@ fn know_where(loaded: &'static Loaded) {
 const RTLD_NODELETE: i32 = 0x1000;
 
 fn open(file: &Trusted) -> Result<Library, Refusal> {
-    // On a thread of its own: a constructor built with -ffast-math changes the floating-point mode of
-    // the thread that loads it, and that thread ends here.
     // Leaked: its last words would be written when nothing else is left.
     let whose: &'static str = Box::leak(file.path.display().to_string().into_boxed_str());
     let load = || {
         let _doing = fault::doing(Doing { instance: whose, phase: "load", event: [0; 16] });
         open_here(file)
     };
+    // On a thread of its own: a constructor built with -ffast-math changes the floating-point mode of
+    // the thread that loads it, and that thread ends here.
     let opened = std::thread::scope(|scope| scope.spawn(load).join());
     opened.unwrap_or_else(|_| Err(Refusal::Unresolved("the loading thread panicked".into())))
 }
