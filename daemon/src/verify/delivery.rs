@@ -387,9 +387,5 @@ fn future(case: &Case) -> Result<Finding, Finding> {
     driven.deactivate();
     driven.destroy();
     let faults = scene().take_faults();
-    Ok(if faults.is_empty() {
-        Finding::Good(format!("it answered {}", delivered.status))
-    } else {
-        Finding::Bad(faults.join("; "))
-    })
+    Ok(if faults.is_empty() { Finding::Good(word(delivered.status).into()) } else { Finding::Bad(faults.join("; ")) })
 }
