@@ -4,10 +4,13 @@
 //! JSON path. Runs on normal threads. Must never leave an instance behind when it refuses: a bad
 //! configuration changes nothing.
 
-use crate::config::{Config, ConfigError, JsonPath, Loaded, Scrubber, SecretSources, Start as ConfigStart};
+use crate::config::{
+    Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, Scrubber, SecretSources, Start as ConfigStart,
+};
 use crate::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
 use crate::event::{Action, EventType, Pattern};
 use crate::host::instance::Subscription;
+use crate::host::isolate::Isolation;
 use crate::host::quarantine::Quarantine;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance, trust};
 use crate::log::ring::LogRing;
@@ -60,6 +63,12 @@ impl Entry<'_> {
                 faults.iter().map(|fault| say(&path.key("config"), fault, &expected)).collect()
             }
             Refusal::Pin { .. } => vec![say(&path.key("sha256"), &refusal.to_string(), "the file that was pinned")],
+            Refusal::Isolation(_) => {
+                vec![say(&path.key("isolation"), &refusal.to_string(), "a plugin that can be isolated")]
+            }
+            Refusal::User { .. } => {
+                vec![say(&path.key("user"), &refusal.to_string(), "a user that the plugin's process can become")]
+            }
             Refusal::NotSubscribed { .. } => {
                 vec![say(&path.key("name"), &format!("'{name}' {refusal}"), "a type that the plugin handles")]
             }
@@ -107,7 +116,7 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) 
         if barred(quarantine, &found).is_some() {
             return planned(entry, &[], ());
         }
-        instance::check(&found, spec.sha256.as_deref(), &spec.config)?;
+        instance::check(&found, &spec)?;
         planned(entry, &[], ())
     });
     if made.errors.is_empty() { Ok(()) } else { Err(made.errors) }
@@ -190,6 +199,7 @@ fn each<I>(
             config,
             sha256: entry.handler.sha256.clone(),
             state_dir: instance::state_dir(&loaded.config.state_directory, &entry.name()),
+            isolation: isolation(&loaded.config, entry.handler),
         };
         match discover::find(&entry.handler.name, &directories).and_then(|found| one(&entry, found, spec)) {
             Ok(handler) => made.handlers.push(handler),
@@ -197,6 +207,13 @@ fn each<I>(
         }
     }
     made
+}
+
+/// How the plugin of a handler is isolated; None: it is not.
+pub fn isolation(config: &Config, handler: &crate::config::Handler) -> Option<Isolation> {
+    let (user, writable) = (handler.user.clone(), handler.writable_directories.clone());
+    let isolation = Isolation { user, writable, lock_memory: config.dispatch.lock_memory };
+    (handler.isolation == ConfigIsolation::Process).then_some(isolation)
 }
 
 /// Knows every secret of a configuration; a handler whose secrets cannot be read adds none.

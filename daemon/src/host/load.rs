@@ -111,13 +111,13 @@ fn open(file: &Trusted) -> Result<Library, Refusal> {
         // Leaked: its last words would be written when nothing else is left.
         let whose: &'static str = Box::leak(file.path.display().to_string().into_boxed_str());
         // SAFETY: the file passed the trust checks; running its constructors is what loading means.
-        let thread = scope.spawn(move || unsafe {
+        let load = move || unsafe {
             let _doing = fault::doing(Doing { instance: whose, phase: "load", event: [0; 16] });
             Library::open(Some(name), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE)
-        });
-        thread.join()
+        };
+        std::thread::Builder::new().spawn_scoped(scope, load).map(std::thread::ScopedJoinHandle::join)
     });
-    match opened {
+    match opened.map_err(|error| Refusal::Unresolved(format!("no thread to load it on: {error}")))? {
         Ok(Ok(library)) => Ok(library),
         // The linker names the descriptor; people want the file.
         Ok(Err(error)) => {

@@ -5,10 +5,13 @@
 pub mod beat;
 pub mod bell;
 pub mod clock;
+pub mod confine;
 pub mod fault;
 pub mod memory;
 pub mod peer;
+pub mod process;
 pub mod sched;
+pub mod shared;
 pub mod socket;
 
 /// Ends the process at once, without running exit handlers or static destructors: those of plugins

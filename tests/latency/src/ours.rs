@@ -157,6 +157,7 @@ fn handler(parts: &Path, wish: &Wish, index: usize, slots: &Slots, log: &Arc<Log
         config: json!({"slots": slots.path(), "index": index.to_string()}),
         sha256: None,
         state_dir: parts.join("state"),
+        isolation: None,
     };
     let instance = Instance::make(&found, &spec, log).map_err(io::Error::other)?;
     Ok(Handler {
