@@ -96,9 +96,9 @@ fn entries(config: &Config) -> Vec<Entry<'_>> {
         .collect()
 }
 
-/// Why a plugin may not be loaded: it ended the daemon, and its file is still the same.
-fn barred(quarantine: &Quarantine, found: &discover::Found) -> Option<String> {
-    if quarantine.entries().is_empty() {
+/// Why a plugin may not be loaded: it ended the daemon, and its file is still the same. In a process of its own it may be.
+fn barred(quarantine: &Quarantine, found: &discover::Found, spec: &InstanceSpec) -> Option<String> {
+    if quarantine.entries().is_empty() || spec.isolation.is_some() {
         return None;
     }
     // A file that cannot be opened has its own refusal.
@@ -113,7 +113,7 @@ fn barred(quarantine: &Quarantine, found: &discover::Found) -> Option<String> {
 /// Every one there is.
 pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) -> Result<(), Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
-        if barred(quarantine, &found).is_some() {
+        if barred(quarantine, &found, &spec).is_some() {
             return planned(entry, &[], ());
         }
         instance::check(&found, &spec)?;
@@ -147,7 +147,7 @@ pub fn make(
     quarantine: &Quarantine,
 ) -> Result<Assembly, Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
-        if let Some(why) = barred(quarantine, &found) {
+        if let Some(why) = barred(quarantine, &found, &spec) {
             return planned(entry, &[], Arc::new(Instance::barred(&found, &spec, why)));
         }
         let instance = Instance::make(&found, &spec, log)?;
