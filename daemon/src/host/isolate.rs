@@ -224,9 +224,11 @@ impl Isolated {
         answer
     }
 
-    /// Gives the process the scheduling and the CPU of the calling worker, now and whenever it is started again.
+    /// Gives the process the scheduling and the CPU of the calling worker, now and whenever it is started again. One
+    /// priority above: it is woken by the worker, and would else begin only when the thread that published the event,
+    /// which gave way to the worker, has gone to sleep. `curb` keeps it from holding that up for long.
     pub fn take_place(&self) {
-        let Some(place) = Placement::of_current_thread() else { return };
+        let Some(place) = Placement::of_current_thread().map(Placement::one_above) else { return };
         let place = self.inner.place.get_or_init(|| place);
         if let Some(process) = &*self.inner.current.load() {
             place.give(process.pid.as_raw());
