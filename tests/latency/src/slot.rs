@@ -1,6 +1,7 @@
 //! Slots: where handlers leave the time of their first instruction (`handler/slot.h` is the same in C).
 //!
-//! Inputs: a number of slots. Outputs: shared memory that a plugin, in whatever process, can map by a path, and the waiting for a handler's end.
+//! Inputs: a number of slots. Outputs: shared memory that a plugin, in whatever process, can map by a path, and the waiting
+//! for a handler's end.
 //! Must never wait with a time limit: that would start a timer between publishing and the handler's start.
 #![allow(unsafe_code)]
 

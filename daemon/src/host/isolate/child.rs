@@ -6,7 +6,7 @@
 
 use super::exchange::{Exchange, Kind, Request};
 use super::greeting::{self, Depth, Order, Started};
-use crate::host::delivery::CallCell;
+use crate::host::delivery::{CallCell, stock_up};
 use crate::host::load;
 use crate::host::native::Native;
 use crate::host::refusal::Refusal;
@@ -19,6 +19,7 @@ use arc_swap::ArcSwapOption;
 use cloudsnooze_abi as abi;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -27,6 +28,9 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Real-time priority of the thread that waits for cancellations: the lowest there is.
+const ATTEND_PRIORITY: u8 = 1;
 
 /// What the process was given.
 struct Given {
@@ -125,6 +129,11 @@ fn confine_and_make(order: &Order, library: File, seat: &'static Seat) -> Result
         let own = own.into_iter().filter(|place| place.is_dir()).map(PathBuf::from);
         directories.iter().cloned().chain(own).collect::<Vec<_>>()
     });
+    if order.account.is_some() {
+        // For `attend`: another user may not ask for it without a limit that allows it.
+        let priority = u64::from(ATTEND_PRIORITY);
+        let _ = setrlimit(Resource::RLIMIT_RTPRIO, priority, priority);
+    }
     let confinement = confine::confine(order.account.as_ref(), writable.as_deref()).map_err(Refusal::Process)?;
     if order.lock_memory {
         // As the user that it has become: what was locked by root before would count against that user's limit.
@@ -188,6 +197,8 @@ impl Seat {
         if !self.exchange.answer(turn, answer.as_ref()) {
             self.say(|exchange| exchange.say_line(abi::SNOOZE_LOG_WARNING, "the result is too long; it is left out"));
         }
+        // For the next one.
+        stock_up();
     }
 
     /// The call that was just cancelled, if it is the one in progress.
@@ -205,6 +216,8 @@ impl Seat {
 
     /// Waits for cancellations; ends the process when the daemon is gone.
     fn attend(&self, native: &'static Native, socket: &UnixStream) {
+        // Busy threads of normal priority must not keep a cancellation waiting; what it starts is of normal priority again.
+        sched::raise_current_thread(sched::Class::Fifo, ATTEND_PRIORITY);
         loop {
             let mut fds =
                 [PollFd::new(self.bell.as_fd(), PollFlags::POLLIN), PollFd::new(socket.as_fd(), PollFlags::POLLIN)];

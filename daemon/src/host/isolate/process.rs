@@ -340,7 +340,8 @@ impl Process {
         let turn = self.turn.load(Ordering::Acquire);
         let waits = !self.exchange.has_begun(turn) && clock::boot_ns() - asked_ns >= CROWD_NS;
         let used = || sched::process_cpu_ns(pid).map(|ns| ns - self.cpu_before_ns.load(Ordering::Relaxed));
-        let burnt = !waits && used().is_some_and(|ns| ns > budget_ns);
+        // Whatever it says of having begun: what it has used the kernel knows.
+        let burnt = used().is_some_and(|ns| ns > budget_ns);
         if burnt {
             self.demoted.store(true, Ordering::Release);
             sched::demote(pid);
