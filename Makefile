@@ -80,6 +80,7 @@ generate:
 install: build
 	install -D -m 755 $(TARGET)/release/snoozed $(DESTDIR)$(PREFIX)/sbin/snoozed
 	install -D -m 755 $(TARGET)/release/snooze $(DESTDIR)$(PREFIX)/bin/snooze
+	install -D -m 755 $(TARGET)/release/snooze-plugin-host $(DESTDIR)$(PREFIX)/libexec/cloudsnooze/snooze-plugin-host
 	for p in $(PLUGINS); do install -D -m 644 $(TARGET)/release/lib$$(echo $$p | tr - _).so \
 	    $(DESTDIR)$(LIBDIR)/cloudsnooze/plugins/$$p.so || exit 1; done
 	for h in include/cloudsnooze/*; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/$$h || exit 1; done

@@ -4,10 +4,13 @@
 //! JSON path. Runs on normal threads. Must never leave an instance behind when it refuses: a bad
 //! configuration changes nothing.
 
-use crate::config::{Config, ConfigError, JsonPath, Loaded, Scrubber, SecretSources, Start as ConfigStart};
+use crate::config::{
+    Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, Scrubber, SecretSources, Start as ConfigStart,
+};
 use crate::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
 use crate::event::{Action, EventType, Pattern};
 use crate::host::instance::Subscription;
+use crate::host::isolate::Isolation;
 use crate::host::quarantine::Quarantine;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance, trust};
 use crate::log::ring::LogRing;
@@ -60,6 +63,12 @@ impl Entry<'_> {
                 faults.iter().map(|fault| say(&path.key("config"), fault, &expected)).collect()
             }
             Refusal::Pin { .. } => vec![say(&path.key("sha256"), &refusal.to_string(), "the file that was pinned")],
+            Refusal::Isolation(_) => {
+                vec![say(&path.key("isolation"), &refusal.to_string(), "a plugin that can be isolated")]
+            }
+            Refusal::User { .. } => {
+                vec![say(&path.key("user"), &refusal.to_string(), "a user that the plugin's process can become")]
+            }
             Refusal::NotSubscribed { .. } => {
                 vec![say(&path.key("name"), &format!("'{name}' {refusal}"), "a type that the plugin handles")]
             }
@@ -87,9 +96,9 @@ fn entries(config: &Config) -> Vec<Entry<'_>> {
         .collect()
 }
 
-/// Why a plugin may not be loaded: it ended the daemon, and its file is still the same.
-fn barred(quarantine: &Quarantine, found: &discover::Found) -> Option<String> {
-    if quarantine.entries().is_empty() {
+/// Why a plugin may not be loaded: it ended the daemon, and its file is still the same. In a process of its own it may be.
+fn barred(quarantine: &Quarantine, found: &discover::Found, spec: &InstanceSpec) -> Option<String> {
+    if quarantine.entries().is_empty() || spec.isolation.is_some() {
         return None;
     }
     // A file that cannot be opened has its own refusal.
@@ -104,10 +113,10 @@ fn barred(quarantine: &Quarantine, found: &discover::Found) -> Option<String> {
 /// Every one there is.
 pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) -> Result<(), Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
-        if barred(quarantine, &found).is_some() {
+        if barred(quarantine, &found, &spec).is_some() {
             return planned(entry, &[], ());
         }
-        instance::check(&found, spec.sha256.as_deref(), &spec.config)?;
+        instance::check(&found, &spec)?;
         planned(entry, &[], ())
     });
     if made.errors.is_empty() { Ok(()) } else { Err(made.errors) }
@@ -138,7 +147,7 @@ pub fn make(
     quarantine: &Quarantine,
 ) -> Result<Assembly, Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, spec| {
-        if let Some(why) = barred(quarantine, &found) {
+        if let Some(why) = barred(quarantine, &found, &spec) {
             return planned(entry, &[], Arc::new(Instance::barred(&found, &spec, why)));
         }
         let instance = Instance::make(&found, &spec, log)?;
@@ -190,6 +199,7 @@ fn each<I>(
             config,
             sha256: entry.handler.sha256.clone(),
             state_dir: instance::state_dir(&loaded.config.state_directory, &entry.name()),
+            isolation: isolation(&loaded.config, entry.handler),
         };
         match discover::find(&entry.handler.name, &directories).and_then(|found| one(&entry, found, spec)) {
             Ok(handler) => made.handlers.push(handler),
@@ -197,6 +207,13 @@ fn each<I>(
         }
     }
     made
+}
+
+/// How the plugin of a handler is isolated; None: it is not.
+pub fn isolation(config: &Config, handler: &crate::config::Handler) -> Option<Isolation> {
+    let (user, writable) = (handler.user.clone(), handler.writable_directories.clone());
+    let isolation = Isolation { user, writable, lock_memory: config.dispatch.lock_memory };
+    (handler.isolation == ConfigIsolation::Process).then_some(isolation)
 }
 
 /// Knows every secret of a configuration; a handler whose secrets cannot be read adds none.

@@ -101,6 +101,7 @@ impl Findings {
             let hint = "`sha256sum FILE` prints it.";
             self.error(path.key("sha256"), describe(&digest.into()), "64 hexadecimal digits", hint);
         }
+        self.isolation(handler, path);
         let seconds = |key: &str| handler.get(key).and_then(Value::as_f64);
         if let (Some(minimum), Some(timeout)) = (seconds("minimum_seconds"), seconds("timeout_seconds"))
             && minimum > timeout
@@ -109,6 +110,25 @@ impl Findings {
             let found = format!("the number {minimum}");
             let expected = format!("at most the timeout_seconds of this handler, {timeout}");
             self.error(path.key("minimum_seconds"), found, &expected, "");
+        }
+    }
+
+    /// What only a process of its own can have. Dropping it in silence would leave the operator with less than was asked for.
+    fn isolation(&mut self, handler: &Value, path: &JsonPath) {
+        let is_isolated = handler.get("isolation").and_then(Value::as_str) == Some("process");
+        for key in ["user", "writable_directories"] {
+            if handler.get(key).is_some() && !is_isolated {
+                let hint = "Add \"isolation\": \"process\".";
+                self.error(path.key(key), "a setting of isolated plugins", "no such setting without isolation", hint);
+            }
+        }
+        let writable = path.key("writable_directories");
+        for (index, directory) in
+            handler.get("writable_directories").and_then(Value::as_array).into_iter().flatten().enumerate()
+        {
+            if let Some(text) = directory.as_str().filter(|text| !text.starts_with('/')) {
+                self.error(writable.index(index), describe(&text.into()), "an absolute path", "");
+            }
         }
     }
 

@@ -169,6 +169,17 @@ pub struct Handler {
     /// Whether the plugin is asked afterwards if its effect really holds.
     #[serde(default = "yes")]
     pub verify: bool,
+    /// Where the plugin's code runs.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// User that the process of an isolated plugin becomes, with the groups of that user; takes a daemon that runs as
+    /// root. Absent: the daemon's own user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Absolute directories below which an isolated plugin may write, make and remove files, besides its own state
+    /// directory and `/dev`; kept by Landlock, where the kernel has it. Absent: wherever its user may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writable_directories: Option<Vec<PathBuf>>,
     /// The plugin's own settings. An object `{"credential": NAME}`, `{"env": NAME}` or `{"file": PATH}` anywhere inside
     /// stands for a secret kept elsewhere.
     #[serde(default = "empty_object")]
@@ -189,6 +200,9 @@ impl fmt::Debug for Handler {
             .field("retries", &self.retries)
             .field("sha256", &self.sha256)
             .field("verify", &self.verify)
+            .field("isolation", &self.isolation)
+            .field("user", &self.user)
+            .field("writable_directories", &self.writable_directories)
             .field("config", &redacted_config(&self.config))
             .finish()
     }
@@ -211,6 +225,20 @@ pub enum Start {
     InOrder,
     /// With the first handler, whatever its priority.
     AtOnce,
+}
+
+/// Where a plugin's code runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isolation {
+    /// In the daemon: the shortest way, and a crash of the plugin is one of the daemon.
+    #[default]
+    None,
+    /// In a process of its own, for `.so` plugins: a crash ends its own call only, a hang is killed, and the process is
+    /// started again. It gets no new privileges, none of the daemon's environment, and none of the system calls that
+    /// change the kernel, the clock, mounts or other processes' memory (seccomp); no device files can be made (Landlock).
+    /// `snooze status --json` says what the kernel really enforces.
+    Process,
 }
 
 /// Where notices come from.

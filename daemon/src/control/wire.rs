@@ -57,7 +57,7 @@ pub struct InstanceStatus {
     pub name: String,
     pub plugin: String,
     pub version: String,
-    /// `native` or `external`.
+    /// `native`, `isolated` or `external`.
     pub kind: String,
     /// `active`, `quarantined`, ...
     pub state: String,

@@ -5,7 +5,8 @@
 //! from any thread of the plugin. Must never take a lock that a normal thread of the daemon takes.
 #![allow(unsafe_code)]
 
-use crate::event::{Event, Moment};
+use super::packed;
+use crate::event::{Event, EventId, Moment};
 use crate::sys::clock;
 use cloudsnooze_abi as abi;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -84,11 +85,22 @@ fn place<T>(mut room: Arc<MaybeUninit<T>>, value: T) -> Arc<T> {
 pub struct Delivery {
     head: abi::snooze_event,
     magic: u64,
-    /// The event itself.
-    pub event: Arc<Event>,
+    matter: Matter,
     made: Moment,
     /// Made when a text is first asked for.
     texts: OnceLock<Box<Texts>>,
+}
+
+/// The event behind the head.
+enum Matter {
+    Event(Arc<Event>),
+    /// As it came from another process; read when it is first asked for.
+    Packed(Box<Packed>),
+}
+
+struct Packed {
+    bytes: Vec<u8>,
+    event: OnceLock<Option<Arc<Event>>>,
 }
 
 /// What a handler may ask for, each made once.
@@ -107,6 +119,20 @@ const DELIVERY_MAGIC: u64 = 0x5A4E_535F_4556_4E54;
 impl Delivery {
     /// A delivery as of `now`.
     pub fn new(event: Arc<Event>, seq: u64, now: Moment) -> Arc<Self> {
+        let head = Self::head_of(&event, seq);
+        let room = DELIVERY_ROOM.take().unwrap_or_else(Arc::new_uninit);
+        let matter = Matter::Event(event);
+        place(room, Self { head, magic: DELIVERY_MAGIC, matter, made: now, texts: OnceLock::new() })
+    }
+
+    /// The same delivery in another process, from its head and the event in the form of `packed`.
+    pub fn received(head: abi::snooze_event, packed: Vec<u8>, made: Moment) -> Arc<Self> {
+        let room = DELIVERY_ROOM.take().unwrap_or_else(Arc::new_uninit);
+        let matter = Matter::Packed(Box::new(Packed { bytes: packed, event: OnceLock::new() }));
+        place(room, Self { head, magic: DELIVERY_MAGIC, matter, made, texts: OnceLock::new() })
+    }
+
+    fn head_of(event: &Event, seq: u64) -> abi::snooze_event {
         let mut flags = 0;
         if event.event_type.is_cancelled() {
             flags |= abi::SNOOZE_EVENT_CANCELLED;
@@ -117,7 +143,7 @@ impl Delivery {
         if event.effective.is_some() {
             flags |= abi::SNOOZE_EVENT_DEADLINE_KNOWN;
         }
-        let head = abi::snooze_event {
+        abi::snooze_event {
             struct_size: size_of::<abi::snooze_event>() as u32,
             kind: event.event_type.kind(),
             severity: event.severity as u32,
@@ -127,9 +153,30 @@ impl Delivery {
             detected_boot_ns: event.detected.boot_ns,
             detected_wall_ns: event.detected.wall_ns,
             effective_boot_ns: event.effective.map_or(0, |e| e.boot_ns),
-        };
-        let room = DELIVERY_ROOM.take().unwrap_or_else(Arc::new_uninit);
-        place(room, Self { head, magic: DELIVERY_MAGIC, event, made: now, texts: OnceLock::new() })
+        }
+    }
+
+    /// The event itself; None when what another process sent was none.
+    pub fn event(&self) -> Option<&Arc<Event>> {
+        match &self.matter {
+            Matter::Event(event) => Some(event),
+            Matter::Packed(matter) => matter.event.get_or_init(|| packed::unpack(&matter.bytes).map(Arc::new)).as_ref(),
+        }
+    }
+
+    /// The event's identity.
+    pub fn id(&self) -> EventId {
+        EventId(uuid::Uuid::from_bytes(self.head.id))
+    }
+
+    /// The fixed head.
+    pub fn head(&self) -> &abi::snooze_event {
+        &self.head
+    }
+
+    /// As of when it was made.
+    pub fn made(&self) -> Moment {
+        self.made
     }
 
     /// The pointer a plugin gets.
@@ -159,12 +206,12 @@ impl Delivery {
 
     /// The whole event as a JSON value, made once.
     pub fn value(&self) -> &Value {
-        self.texts().value.get_or_init(|| self.event.to_json(self.made))
+        self.texts().value.get_or_init(|| self.event().map_or(Value::Null, |e| e.to_json(self.made)))
     }
 
     /// Text of a field by its number; None when absent or not text.
     pub fn text(&self, field: u32) -> Option<&str> {
-        let event = &*self.event;
+        let event = &**self.event()?;
         let given = |text| Some(text).filter(|t: &&str| !t.is_empty());
         match field {
             abi::SNOOZE_FIELD_TYPE => Some(event.event_type.as_str()),
@@ -190,7 +237,7 @@ impl Delivery {
     /// A number by its field.
     pub fn number(&self, field: u32) -> Option<f64> {
         if field == abi::SNOOZE_FIELD_TIME_REMAINING {
-            return self.event.seconds_left(clock::now());
+            return self.event()?.seconds_left(clock::now());
         }
         self.value().pointer(super::fields::pointer(field)?)?.as_f64()
     }
@@ -201,6 +248,12 @@ fn document(raw: &Value) -> String {
     raw.as_str().map_or_else(|| raw.to_string(), str::to_owned)
 }
 
+/// Somebody else who has to know of a cancellation at once. Called by the timer: must not wait.
+pub trait Relay: Send + Sync {
+    /// The call of this number was cancelled for this reason (`SNOOZE_CANCEL_*`).
+    fn cancelled(&self, call: u64, reason: u32);
+}
+
 /// The call around a delivery. The C part comes first, as with [`Delivery`].
 #[repr(C)]
 pub struct CallCell {
@@ -208,6 +261,7 @@ pub struct CallCell {
     magic: u64,
     cancelled: AtomicU32,
     cancel_fd: OnceLock<Option<EventFd>>,
+    relay: OnceLock<Arc<dyn Relay>>,
     /// None until there is something to note.
     notes: Mutex<Option<Box<Notes>>>,
     changed: Condvar,
@@ -245,6 +299,7 @@ impl CallCell {
             magic: CALL_MAGIC,
             cancelled: AtomicU32::new(abi::SNOOZE_CANCEL_NONE),
             cancel_fd: OnceLock::new(),
+            relay: OnceLock::new(),
             notes: Mutex::new(None),
             changed: Condvar::new(),
         };
@@ -285,6 +340,11 @@ impl CallCell {
         self.raw.idempotency_key
     }
 
+    /// What the subscription that matched is to be given back, as an address.
+    pub fn token(&self) -> usize {
+        self.raw.handler.expose_provenance()
+    }
+
     /// When the granted time ends, CLOCK_BOOTTIME nanoseconds.
     pub fn deadline_boot_ns(&self) -> i64 {
         self.raw.deadline_boot_ns
@@ -310,9 +370,17 @@ impl CallCell {
             if let Some(Some(fd)) = self.cancel_fd.get() {
                 let _ = fd.write(1);
             }
+            if let Some(relay) = self.relay.get() {
+                relay.cancelled(self.id(), reason);
+            }
             self.changed.notify_all();
         }
         first
+    }
+
+    /// Has `relay` told of a cancellation from now on; one that came before is to be looked for. Only the first counts.
+    pub fn relay_to(&self, relay: Arc<dyn Relay>) {
+        let _ = self.relay.set(relay);
     }
 
     /// A descriptor that turns readable on cancellation; -1 when none can be had.
@@ -396,7 +464,7 @@ impl CallCell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{EventId, Machine};
+    use crate::event::Machine;
     use serde_json::json;
 
     fn delivery(raw: Value) -> Arc<Delivery> {

@@ -12,7 +12,7 @@
 mod conversation;
 pub mod lines;
 mod manifest;
-mod process;
+pub(super) mod process;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! One plugin with one configuration, ready for events: native or external behind one face.
+//! One plugin with one configuration, ready for events: native, isolated or external behind one face.
 //!
 //! Inputs: a found plugin, a configuration. Outputs: an active instance or a refusal; answers to calls.
 //! Threads: made, stopped and tended on normal threads; called from the pool. Must never call a
@@ -7,12 +7,14 @@
 use super::delivery::{Answer, CallCell, Delivery, Status};
 use super::discover::{Found, Kind};
 use super::external::{External, Manifest};
+use super::isolate::{self, Isolated, Isolation};
 use super::load::{self, ClassInfo, Loaded};
 use super::native::Native;
 use super::refusal::Refusal;
 use super::services::{Context, Subscribed};
 use super::state::{Lifecycle, Standing, Step};
-use super::{schema, trust};
+use super::trust::{self, Trusted};
+use super::{peek, schema};
 use crate::log::ring::LogRing;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -31,6 +33,8 @@ pub struct InstanceSpec {
     pub sha256: Option<String>,
     /// Directory of its own for what must outlive the process.
     pub state_dir: PathBuf,
+    /// A process of its own for a native plugin; None: in this one.
+    pub isolation: Option<Isolation>,
 }
 
 /// What can be known of a plugin file without making an instance.
@@ -82,6 +86,7 @@ impl From<Subscribed> for Subscription {
 
 enum Body {
     Native(Native),
+    Isolated(Box<Isolated>),
     External(Box<External>),
     /// Not loaded: why.
     Barred(String),
@@ -106,17 +111,29 @@ pub struct Instance {
 /// A plugin that passed every check that runs no instance of it.
 enum Checked {
     Native(&'static Loaded, &'static cloudsnooze_abi::snooze_class),
+    /// Nothing of it was mapped here: the rest is checked in its process.
+    Isolated(Box<Trusted>),
     External(Box<Manifest>, String),
 }
 
-fn check_file(found: &Found, pin: Option<&str>) -> Result<Checked, Refusal> {
+fn check_file(found: &Found, pin: Option<&str>, isolation: Option<&Isolation>) -> Result<Checked, Refusal> {
     let file = trust::open(&found.path, pin)?;
-    match found.kind {
-        Kind::Native => {
+    match (found.kind, isolation) {
+        (Kind::Native, Some(_)) => {
+            peek::peek(&file.bytes)?;
+            Ok(Checked::Isolated(Box::new(file)))
+        }
+        (Kind::Native, None) => {
             let loaded = load::load(file)?;
             Ok(Checked::Native(loaded, loaded.class(&found.name)?))
         }
-        Kind::External => Ok(Checked::External(Box::new(Manifest::parse(&file.path, &file.bytes)?), file.sha256)),
+        (Kind::External, Some(_)) => Err(Refusal::Isolation(format!(
+            "'{}' is a process of its own already: leave \"isolation\" out",
+            found.name
+        ))),
+        (Kind::External, None) => {
+            Ok(Checked::External(Box::new(Manifest::parse(&file.path, &file.bytes)?), file.sha256))
+        }
     }
 }
 
@@ -124,6 +141,7 @@ impl Checked {
     fn schema(&self) -> Option<String> {
         match self {
             Self::Native(_, class) => load::config_schema(class),
+            Self::Isolated(_) => None,
             Self::External(manifest, _) => manifest.config_schema.as_ref().map(ToString::to_string),
         }
     }
@@ -140,8 +158,11 @@ impl Checked {
 ///
 /// # Errors
 /// The first refusal.
-pub fn check(found: &Found, pin: Option<&str>, config: &Value) -> Result<(), Refusal> {
-    check_file(found, pin)?.check_config(config)
+pub fn check(found: &Found, spec: &InstanceSpec) -> Result<(), Refusal> {
+    match check_file(found, spec.sha256.as_deref(), spec.isolation.as_ref())? {
+        Checked::Isolated(library) => isolate::check(*library, &found.name, spec),
+        checked => checked.check_config(&spec.config),
+    }
 }
 
 /// Makes a native instance without opening it, asks what it subscribes to, and frees it: a plan can then
@@ -150,9 +171,13 @@ pub fn check(found: &Found, pin: Option<&str>, config: &Value) -> Result<(), Ref
 /// # Errors
 /// The first refusal.
 pub fn rehearse(found: &Found, spec: &InstanceSpec, log: &Arc<LogRing>) -> Result<Vec<Subscription>, Refusal> {
-    let checked = check_file(found, spec.sha256.as_deref())?;
+    let checked = check_file(found, spec.sha256.as_deref(), spec.isolation.as_ref())?;
     checked.check_config(&spec.config)?;
-    let Checked::Native(_, class) = checked else { return Ok(Vec::new()) };
+    let class = match checked {
+        Checked::Native(_, class) => class,
+        Checked::Isolated(library) => return isolate::rehearse(*library, &found.name, spec),
+        Checked::External(..) => return Ok(Vec::new()),
+    };
     let native = create(class, spec, log)?;
     let subscribed = native.subscriptions();
     native.destroy();
@@ -164,7 +189,7 @@ pub fn rehearse(found: &Found, spec: &InstanceSpec, log: &Arc<LogRing>) -> Resul
 /// # Errors
 /// The first refusal.
 pub fn inspect(found: &Found) -> Result<PluginInfo, Refusal> {
-    let checked = check_file(found, None)?;
+    let checked = check_file(found, None, None)?;
     let config_schema = match checked.schema() {
         Some(text) => Some(serde_json::from_str(&text).map_err(|e| Refusal::BadSchema(e.to_string()))?),
         None => None,
@@ -185,6 +210,9 @@ pub fn inspect(found: &Found) -> Result<PluginInfo, Refusal> {
                 command: None,
                 config_schema,
             }
+        }
+        Checked::Isolated(_) => {
+            return Err(Refusal::Isolation("an isolated plugin is asked in its own process".into()));
         }
         Checked::External(manifest, sha256) => PluginInfo {
             name,
@@ -207,7 +235,7 @@ impl Instance {
     /// # Errors
     /// The first refusal; nothing of the instance is left behind.
     pub fn make(found: &Found, spec: &InstanceSpec, log: &Arc<LogRing>) -> Result<Arc<Self>, Refusal> {
-        let checked = check_file(found, spec.sha256.as_deref())?;
+        let checked = check_file(found, spec.sha256.as_deref(), spec.isolation.as_ref())?;
         checked.check_config(&spec.config)?;
         let (body, path, sha256, version) = match checked {
             Checked::Native(loaded, class) => {
@@ -218,6 +246,12 @@ impl Instance {
                 }
                 let version = loaded.info(class).version;
                 (Body::Native(native), loaded.path.clone(), loaded.sha256.clone(), version)
+            }
+            Checked::Isolated(library) => {
+                let (path, sha256) = (library.path.clone(), library.sha256.clone());
+                let isolated = Isolated::start(*library, &found.name, spec, log)?;
+                let version = isolated.version();
+                (Body::Isolated(Box::new(isolated)), path, sha256, version)
             }
             Checked::External(manifest, sha256) => {
                 let version = manifest.version.clone();
@@ -282,7 +316,16 @@ impl Instance {
 
     /// Whether a restarted process makes an instance whole again after an abandoned call.
     pub fn is_killable(&self) -> bool {
-        matches!(self.body, Body::External(_))
+        matches!(self.body, Body::Isolated(_) | Body::External(_))
+    }
+
+    /// How it is run, in a word: native, isolated, external.
+    pub fn kind(&self) -> &'static str {
+        match self.body {
+            Body::Native(_) | Body::Barred(_) => "native",
+            Body::Isolated(_) => "isolated",
+            Body::External(_) => "external",
+        }
     }
 
     /// Whether several calls may run at the same time.
@@ -301,6 +344,7 @@ impl Instance {
     pub fn subscriptions(&self) -> Vec<Subscription> {
         match &self.body {
             Body::Native(native) => native.subscriptions().into_iter().map(Subscription::from).collect(),
+            Body::Isolated(isolated) => isolated.subscriptions(),
             Body::External(external) => {
                 let kinds = external.subscriptions();
                 let one = Subscription { kinds, priority: EXTERNAL_PRIORITY, budget_us: 0, token: 0 };
@@ -312,8 +356,10 @@ impl Instance {
 
     /// Touches what handling will need, on the calling pool thread.
     pub fn warm_up(&self) {
-        if let Body::Native(native) = &self.body {
-            native.warm_up();
+        match &self.body {
+            Body::Native(native) => native.warm_up(),
+            Body::Isolated(isolated) => isolated.take_place(),
+            Body::External(_) | Body::Barred(_) => {}
         }
     }
 
@@ -328,12 +374,11 @@ impl Instance {
         }
         let answer = match &self.body {
             Body::Native(native) => native.handle(event, call, grace),
+            Body::Isolated(isolated) => isolated.handle(event, call, grace),
             Body::External(external) => external.handle(event, call),
             Body::Barred(why) => Answer::new(Status::Failed, why.as_str()),
         };
-        if answer.status == Status::Panicked {
-            self.quarantine();
-        }
+        self.look_at(&answer);
         answer
     }
 
@@ -341,37 +386,52 @@ impl Instance {
     pub fn verify(&self, event: &Delivery, call: &CallCell, result: Option<&Map<String, Value>>) -> Option<Answer> {
         let said = match &self.body {
             Body::Native(native) => native.verify(event, call),
+            Body::Isolated(isolated) => isolated.verify(event, call),
             Body::External(external) => external.verify(event, call, result),
             Body::Barred(_) => None,
         };
-        if said.as_ref().is_some_and(|answer| answer.status == Status::Panicked) {
+        said.inspect(|answer| self.look_at(answer))
+    }
+
+    /// A panic poisons an instance in this process; one in its own gets a fresh process.
+    fn look_at(&self, answer: &Answer) {
+        if answer.status == Status::Panicked && !self.is_killable() {
             self.quarantine();
         }
-        said
     }
 
     /// Tells it that its call was cancelled. Does not wait.
     pub fn cancel(&self, call: &CallCell, reason: u32) {
         match &self.body {
             Body::Native(native) => native.cancel(call, reason),
+            Body::Isolated(isolated) => isolated.cancel(),
             Body::External(external) => external.cancel(call, reason),
             Body::Barred(_) => {}
         }
     }
 
-    /// Its call outlived time and grace: an external process is killed, a native instance quarantined.
+    /// Its call outlived time and grace: a process of its own is killed, an instance in this one quarantined.
     pub fn give_up(&self) {
         match &self.body {
             Body::Native(_) | Body::Barred(_) => self.quarantine(),
+            Body::Isolated(isolated) => isolated.kill(),
             Body::External(external) => external.kill(),
         }
     }
 
     /// Restarts what died; called about ten times a second from a normal thread.
     pub fn tend(&self) {
-        if let Body::External(external) = &self.body {
-            external.tend();
+        match &self.body {
+            Body::Native(_) | Body::Barred(_) => {}
+            Body::Isolated(isolated) => isolated.tend(),
+            Body::External(external) => external.tend(),
         }
+    }
+
+    /// Keeps a call in a real-time process of its own from starving the machine: beyond `budget_ns` of CPU time it goes on
+    /// at normal priority, on these CPUs. Returns whether it just came to that. For the timer.
+    pub fn curb(&self, budget_ns: i64, everywhere: &[u32]) -> bool {
+        matches!(&self.body, Body::Isolated(isolated) if isolated.curb(budget_ns, everywhere))
     }
 
     /// What a status line says of it beyond its state.
@@ -379,6 +439,7 @@ impl Instance {
         match &self.body {
             Body::Native(_) => "in process".into(),
             Body::Barred(why) => format!("not loaded: {why}"),
+            Body::Isolated(isolated) => isolated.detail(),
             Body::External(external) => match external.pid() {
                 Some(pid) => format!("process {pid}, {} restarts", external.restarts()),
                 None => format!("process not running, {} restarts", external.restarts()),
@@ -390,12 +451,9 @@ impl Instance {
     /// Only when no call is in progress.
     pub fn retire(&self) {
         match &self.body {
-            Body::Barred(_) => {}
-            Body::External(external) => {
-                external.stop();
-                self.state.step(Step::Deactivated);
-                self.state.step(Step::Destroyed);
-            }
+            Body::Barred(_) => return,
+            Body::External(external) => external.stop(),
+            Body::Isolated(isolated) => isolated.stop(),
             Body::Native(native) => {
                 if self.state.step(Step::Deactivated) {
                     native.deactivate();
@@ -403,8 +461,11 @@ impl Instance {
                 if self.state.step(Step::Destroyed) {
                     native.destroy();
                 }
+                return;
             }
         }
+        self.state.step(Step::Deactivated);
+        self.state.step(Step::Destroyed);
     }
 }
 

@@ -124,8 +124,11 @@ fn open(file: &Trusted) -> Result<Library, Refusal> {
     };
     // On a thread of its own: a constructor built with -ffast-math changes the floating-point mode of
     // the thread that loads it, and that thread ends here.
-    let opened = std::thread::scope(|scope| scope.spawn(load).join());
-    opened.unwrap_or_else(|_| Err(Refusal::Unresolved("the loading thread panicked".into())))
+    let opened = std::thread::scope(|scope| {
+        std::thread::Builder::new().spawn_scoped(scope, load).map(std::thread::ScopedJoinHandle::join)
+    });
+    let joined = opened.map_err(|error| Refusal::Unresolved(format!("no thread to load it on: {error}")))?;
+    joined.unwrap_or_else(|_| Err(Refusal::Unresolved("the loading thread panicked".into())))
 }
 
 fn open_here(file: &Trusted) -> Result<Library, Refusal> {

@@ -2,17 +2,20 @@
 //!
 //! Flow: `discover` finds the file a name means, `trust` checks who could have written it, `peek` reads
 //! its entry record from the bytes, `load` maps it, `schema` checks the configuration, `instance`
-//! creates and activates, `native` and `external` are the two ways to call. `services` is the table
+//! creates and activates, `native`, `isolate` and `external` are the ways to call. `services` is the table
 //! that plugins call back; `probe` is the self-test's own plugin;
 //! `quarantine` remembers who ended the daemon. Must never know events' sources, plans or budgets.
 
+mod backoff;
 pub mod delivery;
 pub mod discover;
 pub mod external;
 pub mod fields;
 pub mod instance;
+pub mod isolate;
 pub mod load;
 pub mod native;
+mod packed;
 pub mod peek;
 pub mod probe;
 pub mod quarantine;

@@ -133,7 +133,7 @@ impl Native {
             return Answer::new(Status::Failed, "the instance has no on_event");
         };
         services::take_error();
-        let doing = fault::doing(self.context.doing("on_event", *event.event.id.0.as_bytes()));
+        let doing = fault::doing(self.context.doing("on_event", event.head().id));
         // SAFETY: active table; event and call live until it returns, and longer below.
         let mut status = unsafe { on_event(self.table, event.as_raw(), call.as_raw()) };
         drop(doing);
@@ -161,7 +161,7 @@ impl Native {
     pub fn verify(&self, event: &Delivery, call: &CallCell) -> Option<Answer> {
         let verify = member!(self.table, verify)?;
         services::take_error();
-        let doing = fault::doing(self.context.doing("verify", *event.event.id.0.as_bytes()));
+        let doing = fault::doing(self.context.doing("verify", event.head().id));
         // SAFETY: as in `handle`.
         let status = unsafe { verify(self.table, event.as_raw(), call.as_raw()) };
         drop(doing);

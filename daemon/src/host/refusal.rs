@@ -1,10 +1,11 @@
 //! Why a plugin was not taken: one stable code and one sentence each, both numbers named.
 //! Inputs: what was found. Outputs: text for people, a code for programs. Must never hold a secret.
 
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A plugin that was refused, before any of its code ran unless the code says otherwise.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each variant's sentence is its documentation")]
 pub enum Refusal {
     #[error("no plugin '{name}' in {searched}{}", .hint.as_ref().map_or_else(String::new, |h| format!("; did you mean '{h}'?")))]
@@ -69,6 +70,10 @@ pub enum Refusal {
     Manifest(String),
     #[error("the process did not start: {0}")]
     Process(String),
+    #[error("{0}")]
+    Isolation(String),
+    #[error("user '{name}' {problem}")]
+    User { name: String, problem: String },
     #[error("does not handle {event_type}: it subscribes to {subscribed}")]
     NotSubscribed { event_type: String, subscribed: String },
 }
@@ -104,6 +109,8 @@ impl Refusal {
             Self::Activate(_) => "ACTIVATE",
             Self::Manifest(_) => "MANIFEST",
             Self::Process(_) => "PROCESS",
+            Self::Isolation(_) => "ISOLATION",
+            Self::User { .. } => "USER",
             Self::NotSubscribed { .. } => "NOT_SUBSCRIBED",
         }
     }

@@ -30,12 +30,17 @@ pub struct Subscribed {
     pub handler: usize,
 }
 
+/// Tells another process how far a call is: the call's id, permille, text. Must not block.
+pub type Relay = Box<dyn Fn(u64, u32, &str) + Send + Sync>;
+
 /// The host as one instance sees it. Lives as long as the process: a plugin may keep the table.
 pub struct Context {
     table: abi::snooze_host,
     name: &'static str,
     log: Arc<LogRing>,
     subscriptions: Mutex<Vec<Subscribed>>,
+    /// Where progress goes besides the call itself.
+    relay: Option<Relay>,
 }
 
 // SAFETY: the table is immutable after construction and its `ctx` points at this value itself.
@@ -68,8 +73,13 @@ impl Context {
 
     /// A context for the instance of this name; never freed.
     pub fn leak(name: &str, log: Arc<LogRing>) -> &'static Self {
+        Self::leak_relayed(name, log, None)
+    }
+
+    /// The same in the process of an isolated plugin, where progress is passed on.
+    pub fn leak_relayed(name: &str, log: Arc<LogRing>, relay: Option<Relay>) -> &'static Self {
         let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
-        let context = Box::leak(Box::new(Self { table: table(), name, log, subscriptions: Mutex::default() }));
+        let context = Box::leak(Box::new(Self { table: table(), name, log, subscriptions: Mutex::default(), relay }));
         context.table.ctx = (&raw const *context).cast_mut().cast();
         context
     }
@@ -325,7 +335,7 @@ unsafe extern "C" fn cancel_fd(_host: *const abi::snooze_host, call: *const abi:
 }
 
 unsafe extern "C" fn progress(
-    _host: *const abi::snooze_host,
+    host: *const abi::snooze_host,
     call: *const abi::snooze_call,
     permille: u32,
     message: abi::snooze_str,
@@ -334,6 +344,9 @@ unsafe extern "C" fn progress(
     unsafe {
         if let (Some(call), Some(message)) = (CallCell::from_raw(call), text(message)) {
             call.set_progress(permille, message);
+            if let Some(relay) = context(host).and_then(|context| context.relay.as_ref()) {
+                relay(call.id(), permille, message);
+            }
         }
     }
 }

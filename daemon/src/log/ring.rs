@@ -36,8 +36,13 @@ impl Line {
     }
 }
 
+/// Takes lines to another process. Must not block: it is called on any thread of a plugin.
+pub type Elsewhere = Box<dyn Fn(u32, &str) + Send + Sync>;
+
 /// The ring. One for the process; any thread pushes, one takes.
 pub struct LogRing {
+    /// Where lines go in place of the ring: the process of an isolated plugin keeps none.
+    elsewhere: Option<Elsewhere>,
     lines: ArrayQueue<Line>,
     dropped: AtomicU64,
     level: AtomicU32,
@@ -47,8 +52,18 @@ pub struct LogRing {
 impl LogRing {
     /// A ring that keeps levels up to `level` (`SNOOZE_LOG_*`).
     pub fn new(level: u32) -> Self {
+        Self::with_room(level, LINES_MAX, None)
+    }
+
+    /// One that keeps nothing: each line of a level up to `level` goes elsewhere, uncut.
+    pub fn passing_on(level: u32, elsewhere: Elsewhere) -> Self {
+        Self::with_room(level, 1, Some(elsewhere))
+    }
+
+    fn with_room(level: u32, lines: usize, elsewhere: Option<Elsewhere>) -> Self {
         Self {
-            lines: ArrayQueue::new(LINES_MAX),
+            elsewhere,
+            lines: ArrayQueue::new(lines),
             dropped: AtomicU64::new(0),
             level: AtomicU32::new(level),
             reader: OnceLock::new(),
@@ -57,7 +72,12 @@ impl LogRing {
 
     /// Whether a line of this level would be kept.
     pub fn enabled(&self, level: u32) -> bool {
-        level <= self.level.load(Ordering::Relaxed)
+        level <= self.level()
+    }
+
+    /// The least important level that is kept, `SNOOZE_LOG_*`.
+    pub fn level(&self) -> u32 {
+        self.level.load(Ordering::Relaxed)
     }
 
     /// Copies a line in.
@@ -65,10 +85,10 @@ impl LogRing {
         if !self.enabled(level) {
             return;
         }
-        let mut end = text.len().min(LINE_BYTES_MAX);
-        while !text.is_char_boundary(end) {
-            end -= 1;
+        if let Some(elsewhere) = &self.elsewhere {
+            return elsewhere(level, text);
         }
+        let end = text.floor_char_boundary(LINE_BYTES_MAX);
         let mut line = Line { level, instance, text: [0; LINE_BYTES_MAX], len: end as u16, is_cut: end < text.len() };
         line.text[..end].copy_from_slice(&text.as_bytes()[..end]);
         if self.lines.push(line).is_err() {

@@ -273,7 +273,7 @@ impl Shared {
                     name: h.instance_name.clone(),
                     plugin: h.name.clone(),
                     version: h.instance.version.clone(),
-                    kind: if h.instance.is_killable() { "external" } else { "native" }.into(),
+                    kind: h.instance.kind().into(),
                     state: state.as_str().unwrap_or_default().into(),
                     detail: h.instance.detail(),
                     path: h.instance.path.display().to_string(),

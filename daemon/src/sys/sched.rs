@@ -101,6 +101,52 @@ pub fn demote(tid: i32) -> bool {
     done == 0
 }
 
+/// Where a thread runs and how: what a thread of another process is to be given too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    policy: i32,
+    priority: u8,
+    cpus: Vec<u32>,
+}
+
+impl Placement {
+    /// That of the calling thread; None when it is not real-time: a normal thread has no place of its own.
+    pub fn of_current_thread() -> Option<Self> {
+        let mut parameter = libc::sched_param { sched_priority: 0 };
+        // SAFETY: plain system calls; the parameter is writable until they return.
+        let policy = unsafe {
+            if libc::sched_getparam(0, &raw mut parameter) != 0 {
+                return None;
+            }
+            libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK
+        };
+        let is_real_time = policy == libc::SCHED_FIFO || policy == libc::SCHED_RR;
+        let priority = u8::try_from(parameter.sched_priority).ok().filter(|_| is_real_time)?;
+        Some(Self { policy, priority, cpus: allowed_cpus() })
+    }
+
+    /// The same, one priority above.
+    #[must_use]
+    pub fn one_above(self) -> Self {
+        Self { priority: self.priority.saturating_add(1), ..self }
+    }
+
+    /// Gives it to another thread, by the kernel's id. Returns whether all of it was granted.
+    pub fn give(&self, tid: i32) -> bool {
+        let parameter = libc::sched_param { sched_priority: i32::from(self.priority) };
+        let policy = self.policy | libc::SCHED_RESET_ON_FORK;
+        // SAFETY: plain system call; the parameter lives until it returns.
+        let raised = unsafe { libc::sched_setscheduler(tid, policy, &raw const parameter) == 0 };
+        // Without real-time priority it must be free to leave a busy CPU.
+        raised && place(tid, &self.cpus)
+    }
+
+    /// Whether it names one CPU: who wakes somebody there must give way, not spin.
+    pub fn is_one_cpu(&self) -> bool {
+        self.cpus.len() == 1
+    }
+}
+
 /// The kernel's id of the calling thread.
 pub fn thread_id() -> i32 {
     nix::unistd::gettid().as_raw()
@@ -110,7 +156,16 @@ pub fn thread_id() -> i32 {
 pub fn thread_cpu_ns(tid: i32) -> Option<i64> {
     // The kernel's encoding of a per-thread CPU clock (CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED,
     // linux/posix-timers.h): pthread_getcpuclockid(3) computes the same from a pthread_t.
-    let clock = (!tid << 3) | 6;
+    clock_ns((!tid << 3) | 6)
+}
+
+/// CPU time used by all threads of another process so far, nanoseconds; None when it is gone.
+pub fn process_cpu_ns(pid: i32) -> Option<i64> {
+    // As in `thread_cpu_ns`, without CPUCLOCK_PERTHREAD: that one is refused for threads of other processes.
+    clock_ns((!pid << 3) | 2)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> Option<i64> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is writable; an unknown clock only makes the call fail.
     let done = unsafe { libc::clock_gettime(clock, &raw mut time) };
@@ -184,6 +239,20 @@ mod tests {
         })
         .join()
         .expect("thread");
+    }
+
+    #[test]
+    fn a_placement_is_that_of_a_real_time_thread_and_can_be_given() {
+        let taken = std::thread::spawn(|| {
+            assert_eq!(Placement::of_current_thread(), None, "a normal thread has none");
+            let grant = raise_current_thread(Class::RoundRobin, 7);
+            let placement = Placement::of_current_thread();
+            assert_eq!(placement.is_some(), grant.is_real_time());
+            placement.is_none_or(|mine| mine.give(thread_id()) && Placement::of_current_thread() == Some(mine))
+        });
+        assert!(taken.join().expect("thread"));
+        let own = std::process::id().cast_signed();
+        assert!(process_cpu_ns(own) > Some(0) && process_cpu_ns(i32::MAX >> 4).is_none());
     }
 
     #[test]

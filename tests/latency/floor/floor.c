@@ -4,6 +4,8 @@
  * hand-over gets. The publisher writes one word and wakes the worker with futex(2); the worker calls the handler. No
  * queue, no allocation, no lock, and no spinning: spinning would measure a CPU that no daemon may have to itself.
  *
+ * Built with -DPROCESSES (floor-shm) the worker is a process of its own: the least that a plugin in another process costs.
+ *
  * Usage: floor DIRECTORY [in-round], with handler.so in it; in-round: an unmeasured hand-over a moment before each measured
  * one, as a daemon's self-test is. Speaks the protocol of src/protocol.rs. Apache-2.0. */
 
@@ -23,21 +25,35 @@
 #define PRIORITY 10
 #define COUNT_MAX 1000000L
 
+#ifdef PROCESSES
+#include <signal.h>
+#include <sys/prctl.h>
+#define NAME "floor-shm"
+#define NOTE "two processes, one futex in shared memory, one CPU"
+#define PRIVATE 0
+#else
+#define NAME "floor"
+#define NOTE "two threads, one futex, one CPU"
+#define PRIVATE FUTEX_PRIVATE_FLAG
+#endif
+
 static void (*handler)(struct latency_slot *);
-static struct latency_slot slot;
 static int is_in_round; /* Hands over once beforehand, as `ours` does. */
-static uint32_t published; /* Counts events: the word that the worker sleeps on. */
+static struct shared {
+  struct latency_slot slot;
+  uint32_t published; /* Counts events: the word that the worker sleeps on. */
+} *shared;
 
 static void *work(void *unused)
 {
   uint32_t seen = 0;
   (void)unused;
   for (;;) {
-    while (__atomic_load_n(&published, __ATOMIC_ACQUIRE) == seen) {
-      syscall(SYS_futex, &published, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+    while (__atomic_load_n(&shared->published, __ATOMIC_ACQUIRE) == seen) {
+      syscall(SYS_futex, &shared->published, FUTEX_WAIT | PRIVATE, seen, NULL, NULL, 0);
     }
     seen++;
-    handler(&slot);
+    handler(&shared->slot);
   }
   return NULL;
 }
@@ -65,11 +81,28 @@ static int settle(void)
   return sched_setscheduler(0, SCHED_FIFO, &parameter) == 0;
 }
 
+/* Starts the worker. Whether it was. */
+static int start_worker(void)
+{
+#ifdef PROCESSES
+  pid_t worker = fork();
+  if (worker == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    settle(); /* Locked pages are not inherited. */
+    work(NULL);
+  }
+  return worker > 0;
+#else
+  pthread_t worker;
+  return pthread_create(&worker, NULL, work, NULL) == 0;
+#endif
+}
+
 static void hand_over(void)
 {
-  __atomic_store_n(&published, published + 1, __ATOMIC_RELEASE);
-  syscall(SYS_futex, &published, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-  latency_wait(&slot);
+  __atomic_store_n(&shared->published, shared->published + 1, __ATOMIC_RELEASE);
+  syscall(SYS_futex, &shared->published, FUTEX_WAKE | PRIVATE, 1, NULL, NULL, 0);
+  latency_wait(&shared->slot);
 }
 
 static int64_t one_event(long gap_us, unsigned char *ballast, size_t ballast_bytes)
@@ -86,7 +119,7 @@ static int64_t one_event(long gap_us, unsigned char *ballast, size_t ballast_byt
   }
   published_ns = latency_now_ns();
   hand_over();
-  return slot.started_ns - published_ns;
+  return shared->slot.started_ns - published_ns;
 }
 
 static int answer(long count, long gap_us, long thrash_kib)
@@ -119,7 +152,6 @@ int main(int argc, char **argv)
   char line[256];
   long count, gap_us, thrash_kib;
   int granted;
-  pthread_t worker;
   void *library;
   snprintf(line, sizeof line, "%s/handler.so", argc > 1 ? argv[1] : ".");
   library = dlopen(line, RTLD_NOW);
@@ -130,11 +162,12 @@ int main(int argc, char **argv)
   }
   is_in_round = argc > 2 && strcmp(argv[2], "in-round") == 0;
   granted = settle();
-  if (pthread_create(&worker, NULL, work, NULL) != 0) {
+  shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (shared == MAP_FAILED || !start_worker()) {
     return 1;
   }
-  printf("ready {\"name\":\"%s\",\"granted\":\"%s\",\"note\":\"two threads, one futex, one CPU\"}\n",
-         is_in_round ? "floor-in-round" : "floor", granted ? "SCHED_FIFO 10" : "normal");
+  printf("ready {\"name\":\"%s%s\",\"granted\":\"%s\",\"note\":\"" NOTE "\"}\n", NAME,
+         is_in_round ? "-in-round" : "", granted ? "SCHED_FIFO 10" : "normal");
   fflush(stdout);
   while (fgets(line, sizeof line, stdin) != NULL && strcmp(line, "quit\n") != 0) {
     if (sscanf(line, "run %ld %ld %ld", &count, &gap_us, &thrash_kib) != 3 || count < 1 || count > COUNT_MAX ||

@@ -12,6 +12,7 @@ use cloudsnooze::dispatch::outbox::Outbox;
 use cloudsnooze::dispatch::plan::{Handler, Inline, Plan, Plans, Start, instance_key};
 use cloudsnooze::dispatch::pool::{Order, Pool, PoolConfig};
 use cloudsnooze::event::{Event, EventType, Machine, Pattern};
+use cloudsnooze::host::isolate::Isolation;
 use cloudsnooze::host::{Instance, InstanceSpec, discover, probe};
 use cloudsnooze::log::ring::LogRing;
 use cloudsnooze::normalise::revise::{Reviser, Verdict};
@@ -42,6 +43,8 @@ pub struct Wish {
     pub event_type: EventType,
     /// 0 to 999, higher first.
     pub priority: u32,
+    /// Whether it runs in a process of its own.
+    pub is_isolated: bool,
 }
 
 /// A running pool with its plans.
@@ -157,6 +160,7 @@ fn handler(parts: &Path, wish: &Wish, index: usize, slots: &Slots, log: &Arc<Log
         config: json!({"slots": slots.path(), "index": index.to_string()}),
         sha256: None,
         state_dir: parts.join("state"),
+        isolation: wish.is_isolated.then(|| Isolation { lock_memory: true, ..Isolation::default() }),
     };
     let instance = Instance::make(&found, &spec, log).map_err(io::Error::other)?;
     Ok(Handler {

@@ -1,16 +1,18 @@
 //! Slots: where handlers leave the time of their first instruction (`handler/slot.h` is the same in C).
 //!
-//! Inputs: a number of slots. Outputs: shared memory that a plugin can map by a path, and the waiting for a handler's end.
+//! Inputs: a number of slots. Outputs: shared memory that a plugin, in whatever process, can map by a path, and the waiting
+//! for a handler's end.
 //! Must never wait with a time limit: that would start a timer between publishing and the handler's start.
 #![allow(unsafe_code)]
 
-use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use nix::time::{ClockId, clock_gettime};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use tempfile::TempPath;
 
 /// One handler's place. The layout of `struct latency_slot`.
 #[derive(Debug)]
@@ -51,34 +53,36 @@ impl Slot {
     }
 }
 
-/// Slots in memory that a plugin of the same process maps through [`Slots::path`]. Live as long as the process.
+/// A file system in memory: a disk that writes pages back would hold handlers up.
+const PLACE: &str = "/dev/shm";
+
+/// Slots in memory that a plugin maps through [`Slots::path`]. They live as long as the process, their name as long as
+/// the last clone of this value.
 #[derive(Clone, Debug)]
 pub struct Slots {
     slots: &'static [Slot],
-    path: String,
+    path: Arc<TempPath>,
 }
 
 impl Slots {
-    /// Makes `count` slots. In memory, not in a file: a disk that writes pages back would hold handlers up.
+    /// Makes `count` slots.
     ///
     /// # Errors
     /// What the system says.
     pub fn new(count: usize) -> io::Result<Self> {
         let bytes = NonZeroUsize::new(count * size_of::<Slot>()).ok_or_else(|| io::Error::other("no slots"))?;
-        let file = memfd_create("latency-slots", MFdFlags::MFD_CLOEXEC)?;
+        let (file, path) = tempfile::Builder::new().prefix("latency-slots-").tempfile_in(PLACE)?.into_parts();
         nix::unistd::ftruncate(&file, i64::try_from(bytes.get()).map_err(io::Error::other)?)?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
-        // SAFETY: a fresh mapping of a whole file that nobody can shorten: its descriptor is ours and never closed.
+        // SAFETY: a fresh mapping of a whole file of our own, which nobody shortens.
         let base = unsafe { mmap(None, bytes, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags, &file, 0)? };
         // SAFETY: the mapping is that long, aligned to a page, zeroed (valid for atomics) and never unmapped.
         let slots = unsafe { std::slice::from_raw_parts(base.cast::<Slot>().as_ptr(), count) };
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        std::mem::forget(file);
-        Ok(Self { slots, path })
+        Ok(Self { slots, path: Arc::new(path) })
     }
 
-    /// The file to map, as seen from this process.
-    pub fn path(&self) -> &str {
+    /// The file to map.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 

@@ -33,6 +33,7 @@ impl Workshop {
         workshop.compile("plugin/stopwatch.c", "stopwatch.so", &library)?;
         workshop.compile("plugin/stopwatch.c", "stopwatch-inline.so", &[&library[..], &inline].concat())?;
         workshop.compile("floor/floor.c", "floor", &["-pthread", "-ldl"])?;
+        workshop.compile("floor/floor.c", "floor-shm", &["-DPROCESSES", "-pthread", "-ldl"])?;
         workshop.compile("rivals/shell/hook.c", "hook", &[])?;
         std::fs::copy(Path::new(HERE).join("rivals/shell/poll.sh"), workshop.path().join("poll.sh"))?;
         Ok(workshop.with_go())

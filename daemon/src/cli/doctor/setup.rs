@@ -11,8 +11,7 @@ use super::Check;
 use crate::assemble;
 use crate::config::{Loaded, Scrubber, SecretSources};
 use crate::host::refusal::Refusal;
-use crate::host::{discover, instance};
-use std::path::PathBuf;
+use crate::host::{InstanceSpec, discover, instance};
 
 /// The checks, and the configuration when it can be used.
 pub(super) fn checks(session: &Session<'_>) -> (Vec<Check>, Option<Loaded>) {
@@ -66,13 +65,15 @@ fn plugins(loaded: &Loaded, sources: &SecretSources) -> Vec<Check> {
             Err(errors) => {
                 let hint = "daemon and doctor must be able to read it; try with sudo, or see the setting's place above";
                 checks.extend(errors.iter().map(|error| Check::bad("Secrets", error.to_string(), hint)));
-                // What it says of itself can be looked at without its settings.
-                let read = discover::find(&handler.name, &directories).and_then(|found| instance::inspect(&found));
-                checks.push(plugin(
-                    &name,
-                    read.map(|_| "loads (its settings wait for the secret)"),
-                    &Scrubber::default(),
-                ));
+                let found = discover::find(&handler.name, &directories);
+                let read = match assemble::isolation(&loaded.config, handler) {
+                    // What it says of itself can be looked at without its settings; an isolated one is not mapped here.
+                    None => found
+                        .and_then(|found| instance::inspect(&found))
+                        .map(|_| "loads (its settings wait for the secret)"),
+                    Some(_) => found.map(|_| "is there (its settings wait for the secret)"),
+                };
+                checks.push(plugin(&name, read, &Scrubber::default()));
             }
             Ok((config, secrets)) => {
                 if !secrets.is_empty() {
@@ -80,7 +81,15 @@ fn plugins(loaded: &Loaded, sources: &SecretSources) -> Vec<Check> {
                     checks.push(Check::good("Secrets", format!("{name}: {number} can be read")));
                 }
                 let scrubber = Scrubber::new(&secrets, [&config]);
-                let checked = tried(&handler.name, &directories, handler.sha256.as_deref(), &config);
+                let spec = InstanceSpec {
+                    name: name.clone(),
+                    config,
+                    sha256: handler.sha256.clone(),
+                    state_dir: instance::state_dir(&loaded.config.state_directory, &name),
+                    isolation: assemble::isolation(&loaded.config, handler),
+                };
+                let found = discover::find(&handler.name, &directories);
+                let checked = found.and_then(|found| instance::check(&found, &spec));
                 checks.push(plugin(&name, checked.map(|()| "loads and takes its settings"), &scrubber));
             }
         }
@@ -88,10 +97,6 @@ fn plugins(loaded: &Loaded, sources: &SecretSources) -> Vec<Check> {
     // Grouped, each group in the order of the configuration.
     checks.sort_by_key(|check| check.about == "Secrets");
     checks
-}
-
-fn tried(name: &str, directories: &[PathBuf], pin: Option<&str>, config: &serde_json::Value) -> Result<(), Refusal> {
-    instance::check(&discover::find(name, directories)?, pin, config)
 }
 
 fn plugin(name: &str, result: Result<&str, Refusal>, scrubber: &Scrubber) -> Check {

@@ -121,14 +121,15 @@ pub(super) fn settings(file: &Path) -> Result<Value, Fault> {
 fn test(found: &Found, config: Value, state_dir: &Path, steps: &mut Steps) {
     let described = |info: &instance::PluginInfo| format!("{} {}, ABI {}", info.name, info.version, info.abi);
     let Some(_) = steps.make("read and load", || instance::inspect(found), described) else { return };
-    let checked = steps.make("check settings", || instance::check(found, None, &config), |()| "accepted".into());
-    let Some(()) = checked else { return };
     let spec = InstanceSpec {
         name: format!("load-test/{}", found.name),
         config,
         sha256: None,
         state_dir: state_dir.to_owned(),
+        isolation: None,
     };
+    let checked = steps.make("check settings", || instance::check(found, &spec), |()| "accepted".into());
+    let Some(()) = checked else { return };
     let log = Arc::clone(&steps.log);
     let made = steps.make("create and activate", || Instance::make(found, &spec, &log), |instance| taken(instance));
     let Some(instance) = made else { return };

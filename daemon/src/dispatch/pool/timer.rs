@@ -102,6 +102,8 @@ impl Pool {
             } else if worker.burnt(self.0.config.cpu_budget_ns) {
                 worker.demote(everywhere);
                 state.notes.push(Note::Demoted { instance: ongoing.instance.name.clone() });
+            } else if ongoing.instance.curb(self.0.config.cpu_budget_ns, everywhere) {
+                state.notes.push(Note::Demoted { instance: ongoing.instance.name.clone() });
             }
         }
     }

@@ -6,6 +6,7 @@
 
 use super::process::{self, Writer};
 use super::wire::{self, Incoming, Initialized, Reply};
+use crate::host::backoff::Backoff;
 use crate::host::delivery::{Answer, CallCell, Status};
 use crate::host::refusal::Refusal;
 use crate::log::ring::LogRing;
@@ -19,11 +20,6 @@ use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// First pause before a process is started again; it doubles up to the longest.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// After this long alive, a process counts as healthy again.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
 /// How long after its deadline a call is waited for: as long as the longest time to clean up that can be
 /// configured (`dispatch.cancel_grace_ms`). It is the timer that kills a process when the configured one
 /// is over; this is for callers without a timer.
@@ -110,7 +106,7 @@ struct State {
     cause: Option<Cause>,
     last_words: String,
     hung_up: bool,
-    pause: Duration,
+    backoff: Backoff,
     hurry: bool,
     restarts: u32,
     late_max: Duration,
@@ -136,7 +132,7 @@ impl Conversation {
             cause: None,
             last_words: String::new(),
             hung_up: false,
-            pause: PAUSE_MIN,
+            backoff: Backoff::default(),
             hurry: false,
             restarts: 0,
             late_max: LATE_MAX,
@@ -292,16 +288,17 @@ impl Conversation {
         let cause = state.cause.get_or_insert_with(by_itself).clone();
         if !stopped {
             let now_ns = clock::boot_ns();
-            if matches!(state.phase, Phase::Running { since_ns } if now_ns - since_ns >= nanos(HEALTHY_AFTER)) {
-                state.pause = PAUSE_MIN;
-            }
-            state.phase = Phase::Down { until_ns: now_ns + nanos(state.pause) };
+            let lived = match state.phase {
+                Phase::Running { since_ns } => u64::try_from(now_ns - since_ns).ok().map(Duration::from_nanos),
+                _ => None,
+            };
+            let pause = state.backoff.pause_after(lived);
+            state.phase = Phase::Down { until_ns: now_ns + nanos(pause) };
             // Before the first success, the refusal says it.
             if state.initialized.is_some() {
-                let text = format!("{}; started again in at most {:?}", cause.text, state.pause);
+                let text = format!("{}; started again in at most {pause:?}", cause.text);
                 self.say(abi::SNOOZE_LOG_WARNING, &text);
             }
-            state.pause = (state.pause * 2).min(PAUSE_MAX);
         }
         self.answer_all(&mut state, &cause.answer());
     }

@@ -148,7 +148,7 @@ fn an_event_goes_in_and_the_result_comes_out() {
     let params = &request["params"];
     assert_eq!(params["event"], *event.value());
     assert_eq!((&params["call"]["id"], &params["call"]["attempt"]), (&json!("7"), &json!(1)));
-    assert_eq!(params["call"]["idempotency_key"], json!(format!("{}/spot/app", event.event.id)));
+    assert_eq!(params["call"]["idempotency_key"], json!(format!("{}/spot/app", event.id())));
     let left_ms = params["call"]["time_left_ms"].as_i64().expect("number");
     assert!((1..=20_000).contains(&left_ms), "{left_ms}");
 }

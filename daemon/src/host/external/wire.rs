@@ -109,7 +109,7 @@ fn call_json(event: &Delivery, call: &CallCell, instance: &str) -> Value {
         "id": call.id().to_string(),
         "attempt": call.attempt(),
         "time_left_ms": call.left_ns() / 1_000_000,
-        "idempotency_key": format!("{}/{instance}", event.event.id),
+        "idempotency_key": format!("{}/{instance}", event.id()),
     })
 }
 

@@ -197,6 +197,66 @@ static snooze_status retries(struct self *self, const snooze_event *event, const
   return record(self, event);
 }
 
+/* Ways to lose the whole process: once, since the process that comes after it begins anew. */
+static int is_first_time(const struct self *self)
+{
+  char path[4096];
+  snprintf(path, sizeof path, "%s.once", self->file);
+  if (access(path, F_OK) == 0) {
+    return 0;
+  }
+  append(self, ".once", "1\n");
+  return 1;
+}
+
+/* Fills the memory that it shares with the daemon with nonsense, for as long as it lives. */
+static void scribble(void)
+{
+  char line[512];
+  unsigned char filler = 0xA5;
+  FILE *maps = fopen("/proc/self/maps", "r");
+  unsigned long from = 0, to = 0, begin, end;
+  while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+    if (strstr(line, "cloudsnooze-call") != NULL && sscanf(line, "%lx-%lx", &begin, &end) == 2) {
+      from = begin, to = end;
+    }
+  }
+  for (;;) {
+    memset((void *)from, filler++, to - from);
+  }
+}
+
+static snooze_status ends_the_process(struct self *self, const snooze_event *event, const snooze_call *call)
+{
+  if (is_first_time(self)) {
+    if (is(self, "segfault")) {
+      *(volatile int *)8 = 1;
+    } else if (is(self, "exits")) {
+      exit(3);
+    } else if (is(self, "scribbles")) {
+      scribble();
+    } else if (is(self, "hangs")) {
+      return deaf(self, event, call);
+    }
+    abort();
+  }
+  return record(self, event);
+}
+
+static snooze_status tells(struct self *self, const snooze_event *event, const snooze_call *call)
+{
+  char text[1200];
+  snooze_str deep = snooze_event_text(self->host, event, self->host->field_id(self->host, SNOOZE_STR("data.deep.x")));
+  snooze_logf(self->host, SNOOZE_LOG_WARNING, "it was told %.*s", (int)deep.len, deep.ptr);
+  memset(text, 'l', sizeof text - 1);
+  text[sizeof text - 1] = 0;
+  snooze_logf(self->host, SNOOZE_LOG_WARNING, "a long line %s", text);
+  self->host->progress(self->host, call, 500, SNOOZE_STR("half"));
+  snooze_set_result(self->host, call, SNOOZE_STR("{\"rows\":3}"));
+  snooze_set_result(self->host, call, SNOOZE_STR("{\"more\":[1,2]}"));
+  return record(self, event);
+}
+
 static snooze_status declines(struct self *self, const snooze_event *event, const snooze_call *call)
 {
   (void)self, (void)event, (void)call;
@@ -223,6 +283,12 @@ static const struct {
     {"retries", retries},
     {"retries in vain", retries},
     {"declines", declines},
+    {"segfault", ends_the_process},
+    {"exits", ends_the_process},
+    {"aborts", ends_the_process},
+    {"scribbles", ends_the_process},
+    {"hangs", ends_the_process},
+    {"tells", tells},
 };
 
 static snooze_status on_event(const snooze_plugin *plugin, const snooze_event *event, const snooze_call *call)
@@ -293,6 +359,10 @@ static snooze_status create(const snooze_host *host, const snooze_create_args *a
   *out = &self->table;
   return SNOOZE_OK;
 }
+
+#ifdef DIES_AT_LOAD
+__attribute__((constructor)) static void die(void) { abort(); }
+#endif
 
 static const snooze_class CLASS = {sizeof(snooze_class), 0,    CAPS, "org.cloudsnooze.test." NAME, NAME, "1.0.0",
                                    "Misbehaves once",    NULL, create};

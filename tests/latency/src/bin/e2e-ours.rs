@@ -50,7 +50,7 @@ impl Client for OurClient {
 fn main() -> io::Result<()> {
     let is_inline = std::env::args().any(|arg| arg == "stopwatch-inline");
     let (plugin, name) = if is_inline { ("stopwatch-inline", "e2e-ours-inline") } else { ("stopwatch", "e2e-ours") };
-    let wish = Wish { plugin, event_type: EventType::SPOT_INTERRUPT, priority: 100 };
+    let wish = Wish { plugin, event_type: EventType::SPOT_INTERRUPT, priority: 100, is_isolated: false };
     let ours = Ours::start(&parts_directory()?, &[wish], THREADS)?;
     let slot = ours.slots().at(0);
     let service = Service::start(service_cpu())?;

@@ -24,7 +24,12 @@ const PER_TIER: usize = 4;
 const REST: Duration = Duration::from_millis(8);
 
 fn wishes(count: usize, priority: u32) -> impl Iterator<Item = Wish> {
-    (0..count).map(move |_| Wish { plugin: "stopwatch", event_type: EventType::SPOT_INTERRUPT, priority })
+    (0..count).map(move |_| Wish {
+        plugin: "stopwatch",
+        event_type: EventType::SPOT_INTERRUPT,
+        priority,
+        is_isolated: false,
+    })
 }
 
 /// Publishes one interruption. When it was published, how long publishing took, when each handler started.

@@ -33,8 +33,8 @@ fn low_type() -> EventType {
 /// Both halves: quiet, then the flood.
 pub(crate) fn run(parts: &Path, urgent: usize, figures: &mut Figures) -> io::Result<()> {
     let wishes = [
-        Wish { plugin: "stopwatch-inline", event_type: low_type(), priority: 10 },
-        Wish { plugin: "stopwatch", event_type: EventType::SPOT_INTERRUPT, priority: 100 },
+        Wish { plugin: "stopwatch-inline", event_type: low_type(), priority: 10, is_isolated: false },
+        Wish { plugin: "stopwatch", event_type: EventType::SPOT_INTERRUPT, priority: 100, is_isolated: false },
     ];
     let ours = Ours::start(parts, &wishes, 4)?;
     let low = Event { event_type: low_type(), severity: Severity::Info, ..Arc::unwrap_or_clone(ours.interruption()) };

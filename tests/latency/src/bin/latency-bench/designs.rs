@@ -51,8 +51,14 @@ const fn end_to_end(
 pub(crate) const DESIGNS: &[Design] = &[
     design("floor", Program::Part("floor"), "tests/latency/floor/floor.c"),
     Design { args: &["in-round"], ..design("floor-in-round", Program::Part("floor"), "tests/latency/floor/floor.c") },
+    design("floor-shm", Program::Part("floor-shm"), "tests/latency/floor/floor.c"),
     design("direct", Program::Cargo("latency-direct"), "tests/latency/src/bin/direct.rs"),
     design("ours", Program::Cargo("latency-ours"), "tests/latency/src/bin/ours.rs"),
+    Design {
+        args: &["isolated"],
+        over: "floor-shm",
+        ..design("ours-isolated", Program::Cargo("latency-ours"), "tests/latency/src/bin/ours.rs")
+    },
     Design {
         args: &["stopwatch-inline"],
         ..design("ours-inline", Program::Cargo("latency-ours"), "tests/latency/src/bin/ours.rs")

@@ -35,6 +35,8 @@ fn scenario(measured: &Measured, seed: u64) -> Map<String, Value> {
         // Like with like, for who asks what the self-test before each round of polls is worth: both woken, neither woken.
         put(format!("ratio_floor_in_round_{word}"), ratio("ours", "floor-in-round", percentile));
         put(format!("ratio_floor_from_sleep_{word}"), ratio("ours-from-sleep", "floor", percentile));
+        put(format!("isolated_over_ours_{word}"), ratio("ours-isolated", "ours", percentile));
+        put(format!("isolated_ratio_floor_{word}"), ratio("ours-isolated", "floor-shm", percentile));
     }
     for rival in ["tokio", "channel", "go"] {
         for (word, percentile) in [("p99", 99.0), ("p999", 99.9)] {

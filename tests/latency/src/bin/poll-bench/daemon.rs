@@ -30,11 +30,9 @@ impl Daemon {
     pub(super) fn start(workshop: &Workshop, service: &Service, interval: f64, self_test: bool) -> io::Result<Self> {
         let home = tempfile::Builder::new().prefix("poll-bench-").tempdir()?;
         let slots = Slots::new(1)?;
-        // The slots are a file of this process: the daemon's own /proc/self is another.
-        let path = slots.path().replace("/proc/self/", &format!("/proc/{}/", std::process::id()));
         let config = json!({
             "event_handlers": { "cloud.spot.interrupt": { "plugins": [
-                { "name": "stopwatch", "priority": 50, "config": { "slots": path, "index": "0" } } ] } },
+                { "name": "stopwatch", "priority": 50, "config": { "slots": slots.path(), "index": "0" } } ] } },
             "sources": { "aws": {
                 "enabled": true, "endpoint": format!("http://{}", service.address()),
                 "polling_interval_seconds": interval, "maintenance_interval_seconds": interval } },
