@@ -5,7 +5,8 @@
 //! configuration changes nothing.
 
 use crate::config::{
-    Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, Scrubber, SecretSources, Start as ConfigStart,
+    Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, OnCrash, Scrubber, SecretSources,
+    Start as ConfigStart,
 };
 use crate::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
 use crate::event::{Action, EventType, Pattern};
@@ -96,14 +97,26 @@ fn entries(config: &Config) -> Vec<Entry<'_>> {
         .collect()
 }
 
-/// Why a plugin may not be loaded: it ended the daemon, and its file is still the same. In a process of its own it may be.
-fn barred(quarantine: &Quarantine, found: &discover::Found, spec: &InstanceSpec) -> Option<String> {
-    if quarantine.entries().is_empty() || spec.isolation.is_some() {
+/// Why a plugin may not be loaded: it ended the daemon, and its file is still the same. In a process of its own it may be:
+/// there it goes where the configuration says so.
+fn barred(
+    loaded: &Loaded,
+    entry: &Entry<'_>,
+    quarantine: &Quarantine,
+    found: &discover::Found,
+    spec: &mut InstanceSpec,
+) -> Option<String> {
+    if quarantine.entries().is_empty() || spec.isolation.is_some() || found.kind == discover::Kind::External {
         return None;
     }
     // A file that cannot be opened has its own refusal.
     let sha256 = trust::open(&found.path, None).ok()?.sha256;
-    quarantine.why(&found.name, &sha256).map(str::to_owned)
+    let why = quarantine.why(&found.name, &sha256)?;
+    if loaded.config.dispatch.on_crash == OnCrash::Isolate {
+        spec.isolation = Some(isolated(&loaded.config, entry.handler));
+        return None;
+    }
+    Some(why.to_owned())
 }
 
 /// Checks every handler's plugin and configuration without making an instance. Nothing of what is in quarantine is
@@ -112,8 +125,8 @@ fn barred(quarantine: &Quarantine, found: &discover::Found, spec: &InstanceSpec)
 /// # Errors
 /// Every one there is.
 pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) -> Result<(), Vec<ConfigError>> {
-    let made = each(loaded, secrets, |entry, found, spec| {
-        if barred(quarantine, &found, &spec).is_some() {
+    let made = each(loaded, secrets, |entry, found, mut spec| {
+        if barred(loaded, entry, quarantine, &found, &mut spec).is_some() {
             return planned(entry, &[], ());
         }
         instance::check(&found, &spec)?;
@@ -146,8 +159,8 @@ pub fn make(
     log: &Arc<LogRing>,
     quarantine: &Quarantine,
 ) -> Result<Assembly, Vec<ConfigError>> {
-    let made = each(loaded, secrets, |entry, found, spec| {
-        if let Some(why) = barred(quarantine, &found, &spec) {
+    let made = each(loaded, secrets, |entry, found, mut spec| {
+        if let Some(why) = barred(loaded, entry, quarantine, &found, &mut spec) {
             return planned(entry, &[], Arc::new(Instance::barred(&found, &spec, why)));
         }
         let instance = Instance::make(&found, &spec, log)?;
@@ -211,9 +224,12 @@ fn each<I>(
 
 /// How the plugin of a handler is isolated; None: it is not.
 pub fn isolation(config: &Config, handler: &crate::config::Handler) -> Option<Isolation> {
+    (handler.isolation == ConfigIsolation::Process).then(|| isolated(config, handler))
+}
+
+fn isolated(config: &Config, handler: &crate::config::Handler) -> Isolation {
     let (user, writable) = (handler.user.clone(), handler.writable_directories.clone());
-    let isolation = Isolation { user, writable, lock_memory: config.dispatch.lock_memory };
-    (handler.isolation == ConfigIsolation::Process).then_some(isolation)
+    Isolation { user, writable, lock_memory: config.dispatch.lock_memory }
 }
 
 /// Knows every secret of a configuration; a handler whose secrets cannot be read adds none.

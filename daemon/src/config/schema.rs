@@ -363,8 +363,10 @@ pub struct Dispatch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnCrash {
-    /// It is not loaded again until its file is another one or `snooze plugin release` was said; its handlers fail.
+    /// It runs in a process of its own (`isolation`) until its file is another one or `snooze plugin release` was said.
     #[default]
+    Isolate,
+    /// It is not loaded again until then; its handlers fail.
     Disable,
     /// It is loaded again, and its handlers are called as if nothing had been.
     Allow,

@@ -54,7 +54,7 @@ pub(super) fn look(config: &Config, directories: &[PathBuf]) -> Found {
         let (sentence, LastWords { instance, event, library, .. }) = (words.sentence(), &words);
         tracing::error!(instance, event, library, "the last process did not end well: {sentence}");
         culprits.push(Culprit { instance: instance.clone(), what: sentence.clone() });
-        if config.dispatch.on_crash == OnCrash::Disable
+        if config.dispatch.on_crash != OnCrash::Allow
             && let Some(plugin) = words.plugin()
         {
             let file = discover::find(plugin, directories).and_then(|found| trust::open(&found.path, None));
@@ -65,7 +65,16 @@ pub(super) fn look(config: &Config, directories: &[PathBuf]) -> Found {
         // Read once: the next start must not hold somebody guilty for this.
         let _ = std::fs::remove_file(path);
     }
-    Found { quarantine, culprits, problems: problem.into_iter().collect() }
+    let mut problems: Vec<String> = problem.into_iter().collect();
+    if config.dispatch.on_crash == OnCrash::Isolate {
+        problems.extend(quarantine.entries().iter().map(|entry| {
+            format!(
+                "plugin {} of {}: {}; that file runs in a process of its own until snooze plugin release {0}",
+                entry.plugin, entry.found, entry.why
+            )
+        }));
+    }
+    Found { quarantine, culprits, problems }
 }
 
 /// Whole last words; None when there are none.

@@ -143,7 +143,8 @@ fn after_sigkill_what_had_ended_is_not_done_again_and_what_had_not_is_with_the_s
 
 /// The plugin ends the daemon; the next one knows whose fault it was, and the others do their part of the event.
 fn crashes(mode: &str, what: &str) {
-    let Some(mut stage) = Stage::open(&format!("a plugin that ends the daemon: {mode}"), mode, &json!({})) else {
+    let what = format!("a plugin that ends the daemon: {mode}");
+    let Some(mut stage) = Stage::open(&what, mode, &json!({"on_crash": "disable"})) else {
         return;
     };
     let id = stage.simulate();
@@ -186,11 +187,31 @@ fn a_stack_overflow_costs_its_own_handler_and_nothing_else() {
 }
 
 #[test]
+fn who_ended_the_daemon_goes_on_in_a_process_of_its_own() {
+    let Some(mut stage) = Stage::open("a plugin that is isolated after its crash", "segfault", &json!({})) else {
+        return;
+    };
+    let id = stage.simulate();
+    stage.wait_for_the_end();
+    stage.daemon.start_again().expect("it starts again");
+    let report = stage.report(&id);
+    assert_eq!(statuses(&report), [("before", "handled"), ("dies", "crashed"), ("after", "handled")], "{report:#}");
+    // Tried once more, and this time only its own process ended.
+    assert_eq!(report["handlers"][1]["attempts"], 2, "{report:#}");
+    let pid = stage.daemon.pid();
+    let report = stage.report(&stage.simulate());
+    assert_eq!(statuses(&report), [("before", "handled"), ("dies", "crashed"), ("after", "handled")], "{report:#}");
+    assert_eq!((stage.daemon.pid(), stage.daemon.exit_status()), (pid, None), "the daemon goes on");
+    let status = stage.daemon.snooze_json(&["status", "--json"]).expect("a status");
+    assert!(status["instances"].to_string().contains("isolated"), "{status:#}");
+}
+
+#[test]
 fn a_plugin_that_crashes_while_it_is_activated_does_not_keep_the_daemon_from_starting() {
     let Some(zoo) = Zoo::open("a crash in activate", &["cc"]) else { return };
     zoo.c("dies.c", "dies.so", &["-Wno-infinite-recursion"]);
     let plugins = json!([{"name": "dies", "config": {"mode": "segfault in activate", "file": zoo.join("lines")}}]);
-    let config = json!({"event_handlers": {"custom.test": {"plugins": plugins}}});
+    let config = json!({"event_handlers": {"custom.test": {"plugins": plugins}}, "dispatch": {"on_crash": "disable"}});
     let builder = DaemonBuilder::new(zoo.bin()).config(config).plugin_directory(zoo.path());
     let mut daemon = builder.prepare().expect("prepared");
     assert!(daemon.start_again().is_err(), "it crashes at first");
