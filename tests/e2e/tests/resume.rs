@@ -143,10 +143,8 @@ fn after_sigkill_what_had_ended_is_not_done_again_and_what_had_not_is_with_the_s
 
 /// The plugin ends the daemon; the next one knows whose fault it was, and the others do their part of the event.
 fn crashes(mode: &str, what: &str) {
-    let what = format!("a plugin that ends the daemon: {mode}");
-    let Some(mut stage) = Stage::open(&what, mode, &json!({"on_crash": "disable"})) else {
-        return;
-    };
+    let tried = format!("a plugin that ends the daemon: {mode}");
+    let Some(mut stage) = Stage::open(&tried, mode, &json!({"on_crash": "disable"})) else { return };
     let id = stage.simulate();
     stage.wait_for_the_end();
     assert_eq!(stage.calls(), [call("before", 1), call("dies", 1)]);
