@@ -75,7 +75,8 @@ pub fn judge(draw: &Draw, lines: &[Line], report: &Value, kills_ns: &[i64]) -> F
         }
         let status = status_of(report, name);
         let must_have_worked = if name == "second" { status == "handled" } else { !may_be_cut_short };
-        if must_have_worked && effects.is_empty() {
+        // A kill may come between the effect and the line that tells of it: then the next attempt found it done.
+        if must_have_worked && effects.is_empty() && of("again").is_empty() {
             findings.lost.push(format!("{name} is reported as '{status}' and did nothing"));
         }
         if name != "second" && status != "handled" && !may_be_cut_short {
