@@ -34,8 +34,9 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    fn without_ended<I>(&self, handlers: &[Arc<Handler<I>>]) -> Vec<Arc<Handler<I>>> {
-        handlers.iter().filter(|handler| !self.ended.contains(&handler.instance_name)).cloned().collect()
+    /// The handlers that had not ended.
+    fn without_ended<'a, I>(&'a self, handlers: &'a [Arc<Handler<I>>]) -> impl Iterator<Item = Arc<Handler<I>>> + 'a {
+        handlers.iter().filter(|handler| !self.ended.contains(&handler.instance_name)).cloned()
     }
 
     fn attempts_of(&self, instance_name: &str) -> u32 {

@@ -262,7 +262,7 @@ impl Recorder {
                 self.counts.refused.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(event = %event.id, r#type = %event.event_type, "event refused: the queue is full");
                 let json = self.scrub(&event.to_json(event.detected).to_string());
-                self.journal.note(Row::Published { event: (*event).clone(), state: "refused", json });
+                self.journal.note(Row::Published { event: Arc::clone(&event), state: "refused", json });
                 // Whoever waits for its end learns that there is none to wait for.
                 self.tell(&json!({
                     "kind": "completed", "event_id": event.id.to_string(), "state": "refused", "duration_ms": 0.0,
@@ -303,7 +303,7 @@ impl Recorder {
         self.counts.published.fetch_add(1, Ordering::Relaxed);
         let json = event.to_json(event.detected);
         let text = self.scrub(&json.to_string());
-        self.journal.note(Row::Published { event: (**event).clone(), state: "running", json: text });
+        self.journal.note(Row::Published { event: Arc::clone(event), state: "running", json: text });
         // The pool tells of the event only after it has given its first handlers out: they may have
         // ended already.
         let mut live = lock(&self.live);

@@ -11,6 +11,7 @@ use crate::sys::clock;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Events dropped at a time: some milliseconds, for which whoever asks for the history waits.
 const DROPPED_MAX: i64 = 1_000;
@@ -68,7 +69,7 @@ pub struct EventSummary {
 #[derive(Clone, Debug)]
 pub enum Row {
     /// An event was taken in (`running`) or turned away (`refused`).
-    Published { event: Event, state: &'static str, json: String },
+    Published { event: Arc<Event>, state: &'static str, json: String },
     /// An attempt of a handler began. Passed over when its event is not known: the note of that may have been dropped.
     Started { event_id: String, instance: String, attempt: u32 },
     /// A handler ended; its report as JSON. Passed over likewise.
@@ -355,12 +356,12 @@ mod tests {
 
     const TIME: Moment = Moment { boot_ns: 0, wall_ns: 0 };
 
-    fn event(wall_ns: i64) -> Event {
+    fn event(wall_ns: i64) -> Arc<Event> {
         let json = json!({ "id": EventId::at(wall_ns).to_string(), "type": "cloud.spot.interrupt", "severity": "urgent",
             "time": "2026-01-02T03:04:05Z", "data": { "action": "terminate", "noticeKind": "deadline" } });
         let mut event = Event::from_json(&json, TIME).expect("an event");
         event.detected = Moment { boot_ns: 0, wall_ns };
-        event
+        Arc::new(event)
     }
 
     /// Publishes an event detected at this wall time; gives its id.
@@ -423,7 +424,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("tempdir");
         let mut store = open(&dir.path().join("history.sqlite"));
         let mut round = |from: i64| {
-            let published = |event: Event| {
+            let published = |event: Arc<Event>| {
                 let id = event.id.to_string();
                 [Row::Published { event, state: "running", json: "{}".into() }, done(&id)]
             };

@@ -38,7 +38,7 @@ impl LastWords {
             what: value("what"),
             instance: value("instance"),
             phase: value("phase"),
-            event: value("event").trim_matches('0').is_empty().then(String::new).unwrap_or_else(|| value("event")),
+            event: Some(value("event")).filter(|id| !id.trim_matches('0').is_empty()).unwrap_or_default(),
             library: value("library"),
         })
     }

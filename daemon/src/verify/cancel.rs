@@ -15,15 +15,7 @@ const MIDDLE_MS: i64 = 50;
 /// Time granted to it then.
 const LONG_MS: i64 = 30_000;
 
-const CANCEL: Test = Test {
-    name: "",
-    group: Group::Cancel,
-    expected: "",
-    advice: "",
-    limit_seconds: 10,
-    needs: "delivery-kinds",
-    body: Body::Dynamic(|_| Ok(Finding::Skipped(String::new()))),
-};
+const CANCEL: Test = Test::of(Group::Cancel, 10, "delivery-kinds");
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[

@@ -14,15 +14,7 @@ use serde_json::Value;
 const SLOW_MS: i64 = 200;
 const TOO_SLOW_MS: i64 = 2_000;
 
-const LOAD: Test = Test {
-    name: "",
-    group: Group::Load,
-    expected: "",
-    advice: "",
-    limit_seconds: 10,
-    needs: "",
-    body: Body::Dynamic(|_| Ok(Finding::Skipped(String::new()))),
-};
+const LOAD: Test = Test::of(Group::Load, 10, "");
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[

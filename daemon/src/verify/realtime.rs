@@ -36,15 +36,7 @@ const PRIORITY: u8 = 10;
 /// Time granted, milliseconds: long enough for all of it.
 const GRANTED_MS: i64 = 60_000;
 
-const REALTIME: Test = Test {
-    name: "",
-    group: Group::Realtime,
-    expected: "",
-    advice: "",
-    limit_seconds: 20,
-    needs: "delivery-kinds",
-    body: Body::Dynamic(|_| Ok(Finding::Skipped(String::new()))),
-};
+const REALTIME: Test = Test::of(Group::Realtime, 20, "delivery-kinds");
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[

@@ -21,15 +21,7 @@ const STEP_GRANTED_MS: i64 = 200;
 /// Most instances at the same time.
 const INSTANCES: usize = 3;
 
-const ROBUSTNESS: Test = Test {
-    name: "",
-    group: Group::Robustness,
-    expected: "",
-    advice: "",
-    limit_seconds: 20,
-    needs: "delivery-kinds",
-    body: Body::Dynamic(|_| Ok(Finding::Skipped(String::new()))),
-};
+const ROBUSTNESS: Test = Test::of(Group::Robustness, 20, "delivery-kinds");
 
 /// The tests of this group.
 pub const TESTS: &[Test] = &[

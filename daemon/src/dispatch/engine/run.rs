@@ -36,13 +36,17 @@ impl<I> Run<I> {
         due_boot_ns: i64,
         now_ns: i64,
     ) -> Self {
+        // Room for all that waits at first, had at once: a filter does not say how much it lets through.
+        let room = plan.at_once.len() + plan.tiers.first().map_or(0, |tier| tier.handlers.len());
+        let mut pending = Vec::with_capacity(room);
+        pending.extend(earlier.without_ended(&plan.at_once));
         let mut run = Self {
             seq,
             event,
             due_boot_ns,
             tier: 0,
             tier_end_boot_ns: 0,
-            pending: earlier.without_ended(&plan.at_once),
+            pending,
             earlier,
             in_order_running: 0,
             at_once_running: 0,
