@@ -7,6 +7,7 @@
 mod bare;
 mod daemon;
 
+use bare::Place;
 use clap::Parser;
 use daemon::Daemon;
 use latency::metadata::Service;
@@ -37,8 +38,8 @@ struct Options {
     /// Directory for promises/poll.json [default: cargo's target].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Plays the bare client: interval in seconds, service, duration. For this program itself.
-    #[arg(long, hide = true, num_args = 3)]
+    /// Plays the bare client: interval in seconds, service, duration, place. For this program itself.
+    #[arg(long, hide = true, num_args = 4)]
     play_bare: Option<Vec<String>>,
 }
 
@@ -71,13 +72,15 @@ fn main() -> io::Result<()> {
     }
     let workshop = Workshop::build()?;
     println!(
-        "{:<10}{:>12}{:>12}{:>14}{:>14}{:>8}{:>14}{:>14}{:>9}",
+        "{:<10}{:>12}{:>12}{:>14}{:>14}{:>8}{:>15}{:>14}{:>14}{:>14}{:>9}",
         "interval",
         "ours % CPU",
         "bare % CPU",
         "ours us/poll",
         "bare us/poll",
         "ratio",
+        "anywhere us",
+        "self-test us",
         "seen p50 ms",
         "seen max ms",
         "RSS MB"
@@ -100,14 +103,15 @@ fn one(options: &Options, workshop: &Workshop, interval: f64) -> io::Result<Valu
     // Polls alone, without the self-test that opens each round.
     let asking = Daemon::start(workshop, &service, interval, false)?.cost(time, &service)?;
     let daemon = Daemon::start(workshop, &service, interval, true)?;
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let (mut ours, mut bare, mut anywhere) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..2 {
         ours.push(daemon.cost(time, &service)?);
         daemon.hold(true)?;
-        bare.push(bare::cost(interval, time, &service)?);
+        bare.push(bare::cost(interval, time, &service, Place::AsOurs)?);
+        anywhere.push(bare::cost(interval, time, &service, Place::Anywhere)?);
         daemon.hold(false)?;
     }
-    let (ours, bare) = (sum(&ours), sum(&bare));
+    let (ours, bare, anywhere) = (sum(&ours), sum(&bare), sum(&anywhere));
     let mut seen = Vec::new();
     for n in 0..options.notices {
         // At another moment of the interval each time.
@@ -123,16 +127,18 @@ fn one(options: &Options, workshop: &Workshop, interval: f64) -> io::Result<Valu
     let self_test_us = (ours.us_a_request() - asking.us_a_request()) * 6.0;
     let ratio = asking.us_a_request() / bare.us_a_request();
     println!(
-        "{:<10}{:>12.4}{:>12.4}{:>14.1}{:>14.1}{ratio:>8.2}{self_test_us:>16.1}{p50:>14.1}{max:>14.1}{rss_mb:>9.1}",
+        "{:<10}{:>12.4}{:>12.4}{:>14.1}{:>14.1}{ratio:>8.2}{:>15.1}{self_test_us:>14.1}{p50:>14.1}{max:>14.1}{rss_mb:>9.1}",
         format!("{interval} s"),
         ours.percent(),
         bare.percent(),
         asking.us_a_request(),
         bare.us_a_request(),
+        anywhere.us_a_request(),
     );
     Ok(json!({
         "interval_seconds": interval, "ours_percent_of_a_core": ours.percent(), "bare_percent_of_a_core": bare.percent(),
         "ours_us_a_poll": asking.us_a_request(), "self_test_us": self_test_us, "bare_us_a_poll": bare.us_a_request(), "ratio": ratio,
+        "bare_anywhere_us_a_poll": anywhere.us_a_request(),
         "seen_p50_ms": p50, "seen_max_ms": max, "rss_mb": rss_mb,
     }))
 }
