@@ -88,9 +88,10 @@ fn read(path: &Path) -> Option<LastWords> {
 /// Has the last words of this process written down, should it come to that. Opened now: there is no opening then.
 pub(super) fn listen(state: &Path) {
     let _ = std::fs::create_dir_all(state);
-    let made = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(state.join(LAST_WORDS));
-    match made {
-        Ok(file) => fault::listen(file),
+    let path = state.join(LAST_WORDS);
+    let made = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
+    match made.and_then(|file| fault::listen(file, &path)) {
+        Ok(()) => {}
         Err(error) => tracing::warn!(%error, "a crash of this process will leave no word of whose it was"),
     }
 }

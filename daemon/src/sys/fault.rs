@@ -8,9 +8,14 @@
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::cell::Cell;
+use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsRawFd, IntoRawFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Signals that a fault of the process's own code raises.
 const FAULTS: [(i32, &str); 7] = [
@@ -41,11 +46,12 @@ thread_local! {
     static DOING: Cell<Option<Doing>> = const { Cell::new(None) };
 }
 
-/// Says what this thread does until the result is dropped. Costs two stores.
+/// Says what this thread does until the result is dropped. Costs two stores, and afterwards a look at the descriptors.
 pub fn doing(what: Doing) -> impl Drop {
     struct Before(Option<Doing>);
     impl Drop for Before {
         fn drop(&mut self) {
+            look_at_descriptors();
             DOING.set(self.0);
         }
     }
@@ -54,6 +60,9 @@ pub fn doing(what: Doing) -> impl Drop {
 
 /// The file for last words; -1: none.
 static FILE: AtomicI32 = AtomicI32::new(-1);
+/// Its number on its file system, by which it is known, and its path, for when it was closed.
+static INODE: AtomicU64 = AtomicU64::new(0);
+static PATH: OnceLock<CString> = OnceLock::new();
 
 /// Tells the thread that waits in `wait_for_death`; -1: there is none.
 static KNELL: AtomicI32 = AtomicI32::new(-1);
@@ -116,7 +125,12 @@ pub fn mapping_around(address: usize) -> Option<(usize, usize)> {
 }
 
 /// From now on last words go to this file, and a plugin's exit() does not pass for an orderly end.
-pub fn listen(file: File) {
+///
+/// # Errors
+/// The path cannot be a C string, or the file's number cannot be had: nothing is listened for.
+pub fn listen(file: File, path: &Path) -> std::io::Result<()> {
+    let _ = PATH.set(CString::new(path.as_os_str().as_bytes())?);
+    INODE.store(file.metadata()?.ino(), Ordering::Relaxed);
     FILE.store(file.into_raw_fd(), Ordering::Release);
     for (signal, _) in FAULTS {
         // SAFETY: a zeroed sigaction is a valid one.
@@ -131,6 +145,32 @@ pub fn listen(file: File) {
     }
     // SAFETY: a plain function, registered once a process.
     unsafe { libc::atexit(on_exit) };
+    Ok(())
+}
+
+/// Ends the process when the file for last words is no longer behind its descriptor: the code that ran just now has
+/// closed what is not its own. Whatever else it closed, the journal, the sockets, gives its number to the next file that
+/// anybody opens, and what is meant for one is written into another. It gets worse with every moment.
+fn look_at_descriptors() {
+    let file = FILE.load(Ordering::Acquire);
+    if file < 0 {
+        return;
+    }
+    // SAFETY: a zeroed stat is a valid one.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the buffer lives until the call returns; any number is allowed.
+    let is_open = unsafe { libc::fstat(file, &raw mut stat) } == 0;
+    if is_open && stat.st_ino == INODE.load(Ordering::Relaxed) {
+        return;
+    }
+    let Some(path) = PATH.get() else { return };
+    // SAFETY: the path is a C string that is never freed.
+    let again = unsafe { libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC, 0o600) };
+    // Whoever comes second finds nothing to write to, and both end.
+    if FILE.compare_exchange(file, again, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        write_words("closing its descriptors", 0, 0);
+    }
+    super::leave(EXIT_SOFTWARE);
 }
 
 /// Waits until the process is about to end by its own fault. For a thread of normal priority; what it does then must
