@@ -170,6 +170,7 @@ impl<I> Engine<I> {
 
     /// The first call of an event, ahead of all that is to be noted of it: when nothing else is in progress, and the
     /// call needs no worker. Who makes it gives it to `publish_begun`, at the latest when it has ended.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub fn begin(&mut self, event: &Arc<Event>, plan: &Plan<I>, now: Moment) -> Option<Job<I>> {
         let handler = plan.first().filter(|handler| handler.inline.is_on())?;
         if !(self.runs.is_empty() && self.running.is_empty()) {

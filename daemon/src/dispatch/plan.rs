@@ -224,11 +224,15 @@ impl<I> Plans<I> {
 
     /// The plan of a type. Types that nobody could foresee (`custom.*` under a pattern) are planned now.
     pub fn of(&self, event_type: &EventType) -> Arc<Plan<I>> {
-        let plan = match self.known.get(index(event_type)) {
+        self.ready(event_type).map_or_else(|| Arc::new(self.make(event_type)), Arc::clone)
+    }
+
+    /// The plan of a type that could be foreseen.
+    pub fn ready(&self, event_type: &EventType) -> Option<&Arc<Plan<I>>> {
+        match self.known.get(index(event_type)) {
             Some(Some(plan)) => Some(plan),
             _ => self.ready.get(event_type),
-        };
-        plan.map_or_else(|| Arc::new(self.make(event_type)), Arc::clone)
+        }
     }
 
     /// Every handler of the configuration.

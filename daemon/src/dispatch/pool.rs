@@ -1,5 +1,5 @@
 //! The threads of dispatch: workers that call handlers (`crew`), a timer that keeps their deadlines
-//! (`timer`), calls that need no worker (`inline`), a clerk that takes the orders of normal threads, an
+//! (`timer`), calls that need no worker (`inline`), what is fetched ahead of an event (`approach`), a clerk that takes the orders of normal threads, an
 //! attendant at normal priority for what may wait.
 //!
 //! Inputs: published events. Outputs: notes in the outbox. Threads: `publish`, `moved` and `withdrawn`
@@ -12,6 +12,7 @@
 //! and gives way. A worker that cannot begin because a busy handler holds the home CPU is let go to the
 //! others by the timer, which lives on those and stands above them all.
 
+mod approach;
 mod crew;
 mod inline;
 mod signs;
@@ -28,7 +29,7 @@ use crate::host::{CallCell, Instance, stock_up};
 use crate::queue::Queue;
 use crate::sys::clock;
 use crate::sys::sched::{self, Class, Grant};
-use crew::{Task, Worker};
+use crew::Worker;
 use crossbeam_queue::ArrayQueue;
 use inline::Begun;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
@@ -43,6 +44,9 @@ const RUNS_MAX: usize = 64;
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 /// Notes that fit before more memory is needed: those of a flood between two rounds of the timer.
 const NOTES_ROOM: usize = 4096;
+
+/// Calls of isolated plugins that the publisher itself begins; beyond them the workers do.
+const POSTED_MAX: usize = 64;
 
 /// Looks at a taken lock before the CPU is given away, and for how long it is: longer than it is ever held.
 const LOOKS: u32 = 256;
@@ -144,6 +148,9 @@ struct Inner {
     state: Mutex<State>,
     outbox: Arc<Outbox>,
     errands: ArrayQueue<Errand>,
+    /// Calls put down in processes of isolated plugins, which are told, as are the workers that wait for their answers,
+    /// when the state is free again.
+    posted: ArrayQueue<(Arc<CallCell>, Arc<Worker>)>,
     attendant: OnceLock<Thread>,
     timer: OnceLock<Thread>,
     orders: Mutex<Option<Sender<Order>>>,
@@ -189,6 +196,7 @@ impl Pool {
             state: Mutex::new(state),
             outbox,
             errands: ArrayQueue::new(256),
+            posted: ArrayQueue::new(POSTED_MAX),
             attendant: OnceLock::new(),
             timer: OnceLock::new(),
             orders: Mutex::new(Some(orders)),
@@ -224,6 +232,7 @@ impl Pool {
 
     /// Publishes an event with its plan. Real-time source threads only: handlers that promised not to block
     /// run on the calling thread before this returns.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub fn publish(&self, event: Arc<Event>, plan: Arc<Plan<Shared>>) {
         let mut state = self.lock();
         if let Some((job, cell)) = self.begin(&mut state, &event, &plan) {
@@ -316,6 +325,10 @@ impl Pool {
         self.0.lost_publisher.swap(false, Ordering::AcqRel)
     }
 
+    fn grace(&self) -> Duration {
+        duration(self.0.grace_ns.load(Ordering::Relaxed))
+    }
+
     fn with_engine(&self, decide: impl FnOnce(&mut Engine<Shared>, Moment, &mut Vec<Act<Shared>>)) {
         let mut state = self.lock();
         let State { engine, acts, .. } = &mut *state;
@@ -370,7 +383,7 @@ impl Pool {
         let mut acts = std::mem::take(&mut state.acts);
         for act in acts.drain(..) {
             match act {
-                Act::Start(job) => Self::hand_over(state, job),
+                Act::Start(job) => self.hand_over(state, job),
                 Act::Cancel { call, reason } => {
                     let Some(ongoing) = state.calls.iter_mut().find(|c| c.call == call) else { continue };
                     ongoing.cancelled = Some(reason);
@@ -389,15 +402,41 @@ impl Pool {
     }
 
     /// The worker that became free last has the warmest cache.
-    fn hand_over(state: &mut State, job: Job<Shared>) {
+    fn hand_over(&self, state: &mut State, job: Job<Shared>) {
         let Some(number) = state.idle.pop() else { return };
         let (instance, cell) = (Arc::clone(&job.handler.instance), run::open(&job, 1));
         let (told, now_ns) = (job.clone(), clock::boot_ns());
-        let worker = Some(number);
-        state.calls.push(Ongoing { call: job.call, worker, instance, cell: Arc::clone(&cell), cancelled: None });
-        state.workers[number].give_call(job, cell, now_ns);
+        let ongoing =
+            Ongoing { call: job.call, worker: Some(number), instance, cell: Arc::clone(&cell), cancelled: None };
+        state.calls.push(ongoing);
+        let worker = &state.workers[number];
+        let is_posted = self.post(&job, &cell, worker);
+        worker.give_call(job, cell, now_ns);
+        if !is_posted {
+            worker.wake();
+        }
         state.handed += 1;
         state.notes.push(Note::Started(told, now_ns));
+    }
+
+    /// Puts the call of an isolated plugin down ahead of its worker. False: the worker does it.
+    fn post(&self, job: &Job<Shared>, cell: &Arc<CallCell>, worker: &Arc<Worker>) -> bool {
+        // Nobody else pushes while this thread has the state: there is still room afterwards.
+        !self.0.posted.is_full()
+            && job.handler.instance.post(&job.event, job.seq, job.granted, cell, self.grace())
+            && self.0.posted.push((Arc::clone(cell), Arc::clone(worker))).is_ok()
+    }
+
+    /// Tells the processes of calls that were put down, gives way to each, then wakes the worker that waits for the answer.
+    /// Not under the lock. A process that burns has the CPU for a slice at most (sched(7), SCHED_RR) before this goes on.
+    fn begin_posted(&self) {
+        while let Some((cell, worker)) = self.0.posted.pop() {
+            if let Some(process) = cell.posted() {
+                process.begin(&cell);
+                sched::give_way();
+            }
+            worker.wake();
+        }
     }
 
     fn give_up(&self, state: &mut State, call: u64) {
@@ -427,6 +466,7 @@ impl Pool {
         if timer_is_late && crowded {
             self.wake_timer();
         }
+        self.begin_posted();
         if handed > 0 && role == Role::Publisher {
             sched::give_way();
         }
@@ -467,7 +507,7 @@ impl Pool {
                 Order::WarmUp(instances) => {
                     let instances: Arc<[Shared]> = instances.into();
                     for worker in &self.lock().workers {
-                        worker.give(Task::WarmUp(Arc::clone(&instances)));
+                        worker.warm_up(Arc::clone(&instances));
                     }
                 }
                 Order::Sign => self.pass_the_question_on(),
@@ -511,6 +551,7 @@ impl Desk for Pool {
             ongoing.cell = Arc::clone(cell);
         }
         state.notes.push(Note::Again(job.clone(), cell.attempt()));
+        self.let_go(state, Role::Worker);
     }
 }
 

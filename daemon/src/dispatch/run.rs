@@ -25,6 +25,7 @@ pub trait Desk {
 }
 
 /// Runs the job to its end, `cell` being the call of the first attempt.
+#[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
 pub fn run(job: &Job<Arc<Instance>>, mut cell: Arc<CallCell>, desk: &impl Desk, grace: Duration) -> Finished {
     let instance = &job.handler.instance;
     let delivery = Delivery::new(Arc::clone(&job.event), job.seq, job.granted);
@@ -81,6 +82,7 @@ pub fn broken(job: &Job<Arc<Instance>>, started_boot_ns: i64) -> Finished {
 
 /// The call of an attempt: the first of this process is 1, and what an earlier one began is counted on. The timer is
 /// told of the first one when the job is handed over.
+#[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
 pub fn open(job: &Job<Arc<Instance>>, made: u32) -> Arc<CallCell> {
     let attempt = job.attempts_before + made;
     let key = idempotency_key(&job.event.id, job.handler.key);

@@ -7,7 +7,8 @@
 
 use super::packed;
 use crate::event::{Event, EventId, Moment};
-use crate::sys::clock;
+use crate::sys::sched::Placement;
+use crate::sys::{clock, prefetch};
 use cloudsnooze_abi as abi;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde_json::{Map, Value};
@@ -70,6 +71,21 @@ pub fn stock_up() {
     DELIVERY_ROOM.with(|room| room.set(Some(room.take().unwrap_or_else(Arc::new_uninit))));
 }
 
+/// Asks for that memory: it was written when the thread last had time, and is in no cache any more.
+pub fn approach() {
+    fn ahead<T>(room: &Cell<Option<Arc<MaybeUninit<T>>>>) {
+        let memory = room.take();
+        if let Some(memory) = &memory {
+            // The counts of the Arc lie in front of the value.
+            let counts = 2 * size_of::<usize>();
+            prefetch::stretch(Arc::as_ptr(memory).addr() - counts, counts + size_of::<T>());
+        }
+        room.set(memory);
+    }
+    CALL_ROOM.with(ahead);
+    DELIVERY_ROOM.with(ahead);
+}
+
 /// Puts a value into memory that nobody else has.
 fn place<T>(mut room: Arc<MaybeUninit<T>>, value: T) -> Arc<T> {
     match Arc::get_mut(&mut room) {
@@ -118,6 +134,7 @@ const DELIVERY_MAGIC: u64 = 0x5A4E_535F_4556_4E54;
 
 impl Delivery {
     /// A delivery as of `now`.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub fn new(event: Arc<Event>, seq: u64, now: Moment) -> Arc<Self> {
         let head = Self::head_of(&event, seq);
         let room = DELIVERY_ROOM.take().unwrap_or_else(Arc::new_uninit);
@@ -132,7 +149,8 @@ impl Delivery {
         place(room, Self { head, magic: DELIVERY_MAGIC, matter, made, texts: OnceLock::new() })
     }
 
-    fn head_of(event: &Event, seq: u64) -> abi::snooze_event {
+    /// What a plugin reads of an event without asking.
+    pub fn head_of(event: &Event, seq: u64) -> abi::snooze_event {
         let mut flags = 0;
         if event.event_type.is_cancelled() {
             flags |= abi::SNOOZE_EVENT_CANCELLED;
@@ -248,10 +266,22 @@ fn document(raw: &Value) -> String {
     raw.as_str().map_or_else(|| raw.to_string(), str::to_owned)
 }
 
-/// Somebody else who has to know of a cancellation at once. Called by the timer: must not wait.
+/// Where a call is made that is not made here: a process that has to know of a cancellation at once.
 pub trait Relay: Send + Sync {
-    /// The call of this number was cancelled for this reason (`SNOOZE_CANCEL_*`).
+    /// The call of this number was cancelled for this reason (`SNOOZE_CANCEL_*`). Called by the timer: must not wait.
     fn cancelled(&self, call: u64, reason: u32);
+
+    /// Whether the call of this number was put down there and its answer not taken yet. Must not wait.
+    fn has(&self, call: u64) -> bool;
+
+    /// Has the call begun that was put down. Must not wait.
+    fn begin(&self, call: &CallCell);
+
+    /// Waits for the answer to the call that was put down; None: it cannot tell.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn finish(&self, call: &Arc<CallCell>, place: Option<&Placement>) -> Result<Option<Answer>, Answer>;
 }
 
 /// The call around a delivery. The C part comes first, as with [`Delivery`].
@@ -284,6 +314,7 @@ unsafe impl Sync for CallCell {}
 
 impl CallCell {
     /// A call that ends at `deadline_boot_ns`. `key` is the same for every attempt of a delivery.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub fn new(id: u64, attempt: u32, key: [u8; 16], deadline_boot_ns: i64, handler: usize) -> Arc<Self> {
         let room = CALL_ROOM.take().unwrap_or_else(Arc::new_uninit);
         let fresh = Self {
@@ -381,6 +412,11 @@ impl CallCell {
     /// Has `relay` told of a cancellation from now on; one that came before is to be looked for. Only the first counts.
     pub fn relay_to(&self, relay: Arc<dyn Relay>) {
         let _ = self.relay.set(relay);
+    }
+
+    /// Where the call was put down and not answered yet.
+    pub fn posted(&self) -> Option<&Arc<dyn Relay>> {
+        self.relay.get().filter(|relay| relay.has(self.id()))
     }
 
     /// A descriptor that turns readable on cancellation; -1 when none can be had.

@@ -7,7 +7,7 @@
 use super::delivery::{Answer, CallCell, Delivery, Status};
 use super::discover::{Found, Kind};
 use super::external::{External, Manifest};
-use super::isolate::{self, Isolated, Isolation};
+use super::isolate::{self, Isolated, Isolation, Sent};
 use super::load::{self, ClassInfo, Loaded};
 use super::native::Native;
 use super::refusal::Refusal;
@@ -15,7 +15,9 @@ use super::services::{Context, Subscribed};
 use super::state::{Lifecycle, Standing, Step};
 use super::trust::{self, Trusted};
 use super::{peek, schema};
+use crate::event::{Event, Moment};
 use crate::log::ring::LogRing;
+use crate::sys::prefetch;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
@@ -363,7 +365,16 @@ impl Instance {
         }
     }
 
+    /// An event may come: has what a call touches first brought into the cache.
+    pub fn approach(&self) {
+        prefetch::value(self);
+        if let Body::Native(native) = &self.body {
+            native.approach();
+        }
+    }
+
     /// Hands an event over and waits for the answer.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub fn handle(&self, event: &Arc<Delivery>, call: &Arc<CallCell>, grace: Duration) -> Answer {
         if !self.lifecycle().takes_events() {
             let text = match self.why_barred() {
@@ -380,6 +391,22 @@ impl Instance {
         };
         self.look_at(&answer);
         answer
+    }
+
+    /// A round of polls begins: wakes the process of an isolated plugin for a moment, as the self-test wakes the pool. For
+    /// sources; does not wait.
+    pub fn touch(&self) {
+        if let Body::Isolated(isolated) = &self.body {
+            isolated.touch();
+        }
+    }
+
+    /// Has the call of a plugin in a process of its own put down there, for a worker to wait for;
+    /// [`CallCell::posted`] then has it begun. False: nothing was put down, `handle` does it all. For publishers; does not wait.
+    pub fn post(&self, event: &Event, seq: u64, made: Moment, call: &Arc<CallCell>, grace: Duration) -> bool {
+        let Body::Isolated(isolated) = &self.body else { return false };
+        let sent = || Sent { event: Some(event), head: Delivery::head_of(event, seq), made };
+        self.lifecycle().takes_events() && isolated.post(&sent(), call, grace)
     }
 
     /// Asks whether the effect of a handled event holds; None when the plugin offers no answer.

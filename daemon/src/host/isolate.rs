@@ -26,6 +26,7 @@ use crate::sys::sched::{self, Placement};
 use arc_swap::ArcSwapOption;
 use cloudsnooze_abi as abi;
 use exchange::Kind;
+pub use exchange::Sent;
 use greeting::{Depth, Order, Started};
 use process::{End, Process, Program};
 use std::fs::File;
@@ -187,11 +188,26 @@ impl Isolated {
 
     /// Hands an event over and waits for the answer. A process that is down is waited for while the call's time lasts.
     pub fn handle(&self, event: &Delivery, call: &Arc<CallCell>, grace: Duration) -> Answer {
-        match self.ask(Kind::Handle, event, (call, Some(call)), grace) {
+        let answer = match call.posted() {
+            Some(process) => process.finish(call, self.inner.place.get()),
+            None => self.ask(Kind::Handle, event, (call, Some(call)), grace),
+        };
+        self.look_at(&answer);
+        match answer {
             Ok(Some(answer)) => answer,
             Ok(None) => Answer::new(Status::Failed, "its process gave no verdict"),
             Err(answer) => answer,
         }
+    }
+
+    /// Puts a call down before the worker has begun that will wait for its answer in [`Self::handle`]: from the publisher
+    /// to the plugin it is one wake-up instead of two. [`CallCell::posted`] then has it begun. False: it is for `handle` to
+    /// find out why not. For publishers; does not wait.
+    pub fn post(&self, sent: &Sent<'_>, call: &Arc<CallCell>, grace: Duration) -> bool {
+        let current = self.inner.current.load();
+        // Before the first warm-up nobody knows where it is to run.
+        let Some(process) = current.as_ref().filter(|_| self.inner.place.get().is_some()) else { return false };
+        !process.is_over() && process.put(Kind::Handle, sent, call, grace).is_ok()
     }
 
     /// Asks whether the effect of the handled event holds; None when the plugin offers no answer.
@@ -199,7 +215,9 @@ impl Isolated {
         if !self.started().is_some_and(|started| started.verify) {
             return None;
         }
-        self.ask(Kind::Verify, event, (call, None), Duration::ZERO).unwrap_or_else(Some)
+        let answer = self.ask(Kind::Verify, event, (call, None), Duration::ZERO);
+        self.look_at(&answer);
+        answer.unwrap_or_else(Some)
     }
 
     fn ask(
@@ -216,22 +234,31 @@ impl Isolated {
         if self.inner.place.get().is_none() {
             self.take_place();
         }
-        let answer = process.ask(kind, event, call, grace, self.inner.place.get());
-        if matches!(&answer, Ok(Some(answer)) if answer.status == Status::Panicked) {
-            // What it was in the middle of is lost; a fresh process is not.
-            process.kill(End::new(Status::Crashed, "panicked or threw; its process group was killed"));
-        }
-        answer
+        process.ask(kind, &event.into(), call, grace, self.inner.place.get())
     }
 
-    /// Gives the process the scheduling and the CPU of the calling worker, now and whenever it is started again. One
-    /// priority above: it is woken by the worker, and would else begin only when the thread that published the event,
-    /// which gave way to the worker, has gone to sleep. `curb` keeps it from holding that up for long.
+    /// What a process that panicked was in the middle of is lost; a fresh one is not.
+    fn look_at(&self, answer: &Result<Option<Answer>, Answer>) {
+        if matches!(answer, Ok(Some(answer)) if answer.status == Status::Panicked)
+            && let Some(process) = &*self.inner.current.load()
+        {
+            process.kill(End::new(Status::Crashed, "panicked or threw; its process group was killed"));
+        }
+    }
+
+    /// Gives the process the scheduling and the CPU of the calling worker, now and whenever it is started again.
     pub fn take_place(&self) {
-        let Some(place) = Placement::of_current_thread().map(Placement::one_above) else { return };
+        let Some(place) = Placement::of_current_thread() else { return };
         let place = self.inner.place.get_or_init(|| place);
         if let Some(process) = &*self.inner.current.load() {
             place.give(process.pid.as_raw());
+        }
+    }
+
+    /// Has the process bring into the caches what a call needs. Does not wait; the process takes this CPU for a moment.
+    pub fn touch(&self) {
+        if let Some(process) = &*self.inner.current.load() {
+            process.nudge();
         }
     }
 

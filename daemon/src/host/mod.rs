@@ -25,6 +25,6 @@ pub mod services;
 pub mod state;
 pub mod trust;
 
-pub use delivery::{Answer, CallCell, Delivery, Status, stock_up};
+pub use delivery::{Answer, CallCell, Delivery, Status, approach, stock_up};
 pub use instance::{Instance, InstanceSpec};
 pub use refusal::Refusal;

@@ -8,11 +8,14 @@
 use super::delivery::{Answer, CallCell, Delivery, Status};
 use super::refusal::Refusal;
 use super::services::{self, Context, Subscribed};
-use crate::sys::fault;
+use crate::sys::{fault, prefetch};
 use cloudsnooze_abi as abi;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What is fetched ahead of a plugin's code, bytes: its first steps.
+const ENTRY_BYTES: usize = 256;
 
 /// Reads member `$member` of a plugin's table when the table holds it.
 macro_rules! member {
@@ -126,8 +129,19 @@ impl Native {
         member!(self.table, verify).is_some()
     }
 
+    /// An event may come: asks for the table and the beginning of on_event.
+    pub fn approach(&self) {
+        prefetch::value(self.class);
+        prefetch::value(self.context);
+        prefetch::stretch(self.table.addr(), size_of::<abi::snooze_plugin>());
+        if let Some(on_event) = member!(self.table, on_event) {
+            prefetch::stretch((on_event as *const ()).addr(), ENTRY_BYTES);
+        }
+    }
+
     /// Hands an event over and waits for the answer; an asynchronous one until it is completed, at
     /// most until the deadline and half of `grace`.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub fn handle(&self, event: &Arc<Delivery>, call: &Arc<CallCell>, grace: Duration) -> Answer {
         let Some(on_event) = member!(self.table, on_event) else {
             return Answer::new(Status::Failed, "the instance has no on_event");

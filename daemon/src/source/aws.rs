@@ -11,11 +11,12 @@
 //! `aws_watch` what the answers mean.
 
 use super::aws_token::{TokenError, TokenKeeper};
-use super::aws_watch::Watch;
+use super::aws_watch::{Ends, Watch};
 use super::health::{Change, Health};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
 use super::rota::Rota;
 use super::{Control, Sink};
+use crate::event::EventType;
 use crate::log::ring::LogRing;
 use crate::normalise::aws as parse;
 use crate::normalise::revise::Reviser;
@@ -325,17 +326,21 @@ impl AwsSource {
         match item {
             Item::InstanceAction => {
                 let found = self.get(INSTANCE_ACTION)?;
-                self.watch.spot(found.as_ref(), parse::instance_action, Some(parse::spot_interrupt_key), sink).map(drop)
+                let (kind, ends) = (&EventType::SPOT_INTERRUPT, Some(parse::spot_interrupt_key as Ends));
+                self.watch.spot(kind, found.as_ref(), parse::instance_action, ends, sink).map(drop)
             }
             Item::TerminationTime => {
                 // Its absence says nothing: it is missing for stops and hibernations.
                 let found = self.get(TERMINATION_TIME)?;
-                self.watch.spot(found.as_ref(), parse::termination_time, None, sink).map(drop)
+                self.watch
+                    .spot(&EventType::SPOT_INTERRUPT, found.as_ref(), parse::termination_time, None, sink)
+                    .map(drop)
             }
             Item::Rebalance => {
                 let found = self.get(REBALANCE)?;
                 let read = |body: &[u8], reading: Reading<'_>| parse::rebalance(body, reading).map(Some);
-                if self.watch.spot(found.as_ref(), read, Some(parse::spot_rebalance_key), sink)? {
+                let (kind, ends) = (&EventType::SPOT_REBALANCE, Some(parse::spot_rebalance_key as Ends));
+                if self.watch.spot(kind, found.as_ref(), read, ends, sink)? {
                     self.control.hurry(clock::boot_ns().saturating_add(HURRY_NS));
                 }
                 Ok(())

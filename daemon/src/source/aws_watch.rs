@@ -6,7 +6,7 @@
 use super::aws::PollError;
 use super::reply::Found;
 use super::{Sink, deliver};
-use crate::event::{Machine, Moment};
+use crate::event::{EventType, Machine, Moment};
 use crate::normalise::aws as parse;
 use crate::normalise::deadline::cloud_now;
 use crate::normalise::revise::{Absence, Reviser, Verdict};
@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// A notice as the service writes it, for the self-test. Its time lies ahead for as long as this program lives: one
 /// that is past would be passed over.
 const SPECIMEN: &[u8] = br#"{"action": "terminate", "time": "2199-12-31T23:59:59Z"}"#;
+
+/// Makes the key of the notice that has ended when its path is absent.
+pub(super) type Ends = fn(&Machine) -> NoticeKey;
 
 /// What was seen so far: the part that needs no service.
 #[derive(Debug)]
@@ -45,17 +48,18 @@ impl Watch {
         }
     }
 
-    /// A path that holds one notice or is absent. `ends` makes the key of the notice that has ended when
-    /// the path is absent. Gives whether something was told.
+    /// A path that holds one notice or is absent. Gives whether something was told.
     pub(super) fn spot(
         &mut self,
+        event_type: &EventType,
         found: Option<&Found>,
         read: impl FnOnce(&[u8], Reading<'_>) -> Result<Option<Notice>, ParseError>,
-        ends: Option<fn(&Machine) -> NoticeKey>,
+        ends: Option<Ends>,
         sink: &mut impl Sink,
     ) -> Result<bool, PollError> {
         let is_news = match (found, ends) {
             (Some(found), _) => {
+                sink.approach(event_type);
                 let (local, machine) = (clock::now(), Arc::clone(&self.machine));
                 if let Some(notice) = read(&found.body, reading(&machine, found, local))? {
                     self.observe(notice, local, sink)
@@ -75,6 +79,7 @@ impl Watch {
             self.absent(&key, Absence::Ended, sink);
             return Ok(());
         };
+        sink.approach(&EventType::AUTOSCALING_TERMINATE);
         let (local, machine) = (clock::now(), Arc::clone(&self.machine));
         match parse::lifecycle_state(&found.body, reading(&machine, found, local))? {
             parse::Lifecycle::Leaving(notice) => self.observe(*notice, local, sink),

@@ -18,7 +18,7 @@ mod rota;
 pub use control::Control;
 pub use health::Health;
 
-use crate::event::{Event, EventId, Moment};
+use crate::event::{Event, EventId, EventType, Moment};
 use crate::normalise::revise::Verdict;
 use std::sync::Arc;
 
@@ -30,6 +30,9 @@ pub trait Sink: Send {
 
     /// The deadline of an event published before is another now.
     fn moved(&mut self, id: EventId, effective: Moment);
+
+    /// A notice was received and is about to be read; it will probably make an event of this type.
+    fn approach(&mut self, _event_type: &EventType) {}
 
     /// A round of polls begins: there is time to look whether what is held ready is still what is wanted.
     fn round_begins(&mut self) {}

@@ -62,6 +62,12 @@ impl Sink for ToPool {
         self.pool.publish(event, plan);
     }
 
+    fn approach(&mut self, event_type: &EventType) {
+        if let Some(plan) = self.plans.load().ready(event_type) {
+            self.pool.approach(plan);
+        }
+    }
+
     fn moved(&mut self, id: EventId, effective: Moment) {
         self.pool.moved(id, effective);
     }
@@ -78,6 +84,7 @@ impl Sink for ToPool {
                 self.pool.publish(Arc::clone(&event), Arc::clone(plan));
             }
         }
+        self.plans.load().handlers().iter().for_each(|handler| handler.instance.touch());
     }
 }
 

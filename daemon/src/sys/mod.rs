@@ -10,6 +10,7 @@ pub mod confine;
 pub mod fault;
 pub mod memory;
 pub mod peer;
+pub mod prefetch;
 pub mod process;
 pub mod sched;
 pub mod shared;

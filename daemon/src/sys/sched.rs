@@ -125,12 +125,6 @@ impl Placement {
         Some(Self { policy, priority, cpus: allowed_cpus() })
     }
 
-    /// The same, one priority above.
-    #[must_use]
-    pub fn one_above(self) -> Self {
-        Self { priority: self.priority.saturating_add(1), ..self }
-    }
-
     /// Gives it to another thread, by the kernel's id. Returns whether all of it was granted.
     pub fn give(&self, tid: i32) -> bool {
         let parameter = libc::sched_param { sched_priority: i32::from(self.priority) };

@@ -336,8 +336,8 @@ fn a_handler_that_burns_cpu_in_its_own_process_loses_its_real_time_priority_too(
         return;
     }
     let pid = stage.pid("burns");
-    // One above the workers' 10 (SCHED_RR is 2).
-    let (round_robin, normal) = (("11".to_owned(), "2".to_owned()), ("0".to_owned(), "0".to_owned()));
+    // As the workers have it (SCHED_RR is 2).
+    let (round_robin, normal) = (("10".to_owned(), "2".to_owned()), ("0".to_owned(), "0".to_owned()));
     let become_it = |what: &str, wanted: &(String, String)| {
         wait::until(what, LIMIT, || (scheduling(pid) == *wanted).then_some(())).expect("its scheduling");
     };

@@ -106,11 +106,24 @@ impl Ours {
         self.pool.grants().into_iter().max().unwrap_or(Grant::Normal)
     }
 
-    /// A new interruption, made from the document as the source makes it.
+    /// What a source does first when it holds a notice.
+    pub fn approach(&self, event_type: &EventType) {
+        if let Some(plan) = self.plans.borrow_mut().load().ready(event_type) {
+            self.pool.approach(plan);
+        }
+    }
+
+    /// A new interruption, made as the source makes it that has just received the document.
     ///
     /// # Panics
     /// When the document is not understood: the benchmark would measure nothing.
     pub fn interruption(&self) -> Arc<Event> {
+        self.approach(&EventType::SPOT_INTERRUPT);
+        self.specimen()
+    }
+
+    /// The same without anything before it.
+    fn specimen(&self) -> Arc<Event> {
         let now = clock::now();
         let body = json!({"action": "terminate", "time": now.plus_ns(120 * SECOND_NS).rfc3339()}).to_string();
         let reading = Reading { machine: &self.machine, now };
@@ -135,12 +148,13 @@ impl Ours {
                 self.pool.publish(Arc::clone(&event), Arc::clone(plan));
             }
         }
+        self.plans.borrow_mut().load().handlers().iter().for_each(|handler| handler.instance.touch());
     }
 
     /// What a source of the daemon does at the beginning of a round of polls: the self-test, which wakes the way; then the
     /// time until an answer comes.
     pub fn begin_round(&self) {
-        self.self_test(self.interruption().as_self_test());
+        self.self_test(self.specimen().as_self_test());
         thread::sleep(stage::ROUND_TRIP);
     }
 

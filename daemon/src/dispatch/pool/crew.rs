@@ -7,7 +7,7 @@ use super::super::engine::Job;
 use super::super::outbox::Note;
 use super::super::report::Finished;
 use super::super::run;
-use super::{Pool, Role, Shared, duration, spawn};
+use super::{Pool, Role, Shared, spawn};
 use crate::host::CallCell;
 use crate::sys::beat::Beat;
 use crate::sys::sched::{self, Class, Grant};
@@ -69,14 +69,13 @@ impl Worker {
         }
     }
 
-    /// Puts a task into the inbox and wakes the worker.
-    pub(super) fn give(&self, task: Task) {
-        // Warm-ups may be lost; a worker has one call of its own at a time, and that must find room.
-        if matches!(task, Task::WarmUp(_)) && self.inbox.len() >= INBOX_MAX / 2 {
-            return;
+    /// Has it touch what these instances will need.
+    pub(super) fn warm_up(&self, instances: Arc<[Shared]>) {
+        // It may be lost; a worker has one call of its own at a time, and that must find room.
+        if self.inbox.len() < INBOX_MAX / 2 {
+            let _ = self.inbox.push(Task::WarmUp(instances));
+            self.wake();
         }
-        let _ = self.inbox.push(task);
-        self.thread.unpark();
     }
 
     /// Puts the question for a sign of life into the inbox, unless the last one is still there. Who asks wakes it afterwards.
@@ -89,10 +88,10 @@ impl Worker {
         self.thread.unpark();
     }
 
-    /// Gives it a call of its own at `now_ns`, CLOCK_BOOTTIME.
+    /// Gives it a call of its own at `now_ns`, CLOCK_BOOTTIME. Who gives it wakes it afterwards.
     pub(super) fn give_call(&self, job: Job<Shared>, cell: Arc<CallCell>, now_ns: i64) {
         self.waits_since_ns.store(now_ns, Ordering::Release);
-        self.give(Task::Call(job, cell));
+        let _ = self.inbox.push(Task::Call(job, cell));
     }
 
     /// Since when it has a call that it has not begun; None when it has none.
@@ -183,8 +182,9 @@ impl Pool {
     }
 
     /// One call with its attempts; a panic of our own code around it is an outcome like any other.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub(super) fn attempt(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> Finished {
-        let grace = duration(self.0.grace_ns.load(Ordering::Relaxed));
+        let grace = self.grace();
         catch_unwind(AssertUnwindSafe(|| run::run(job, cell, self, grace)))
             .unwrap_or_else(|_| run::broken(job, clock::boot_ns()))
     }

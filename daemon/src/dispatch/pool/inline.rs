@@ -29,6 +29,7 @@ pub(super) struct Begun {
 impl Pool {
     /// The first call of an event when it may begin at once on this thread: it is at rest in here, and the handler
     /// promised not to block.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub(super) fn begin(
         &self,
         state: &mut State,
@@ -55,6 +56,7 @@ impl Pool {
     }
 
     /// Runs a job on this thread and brings its outcome home. Gives the state, locked again.
+    #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub(super) fn run_inline(&self, job: &Job<Shared>, cell: Arc<CallCell>) -> MutexGuard<'_, State> {
         let finished = self.attempt(job, cell);
         let took_ns = finished.ended_boot_ns - finished.started_boot_ns;

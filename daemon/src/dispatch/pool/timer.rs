@@ -81,6 +81,7 @@ impl Pool {
             let next = state.next_look(had_notes || !state.notes.is_empty(), state.anyone_waits());
             state.timer_looks_at = next;
             drop(state);
+            self.begin_posted();
             match next {
                 i64::MAX => thread::park(),
                 at => thread::park_timeout(duration(at - clock::boot_ns())),
@@ -95,11 +96,12 @@ impl Pool {
         let (everywhere, now_ns) = (&self.0.everywhere, clock::boot_ns());
         for ongoing in &state.calls {
             let Some(worker) = state.worker_of(ongoing) else { continue };
-            if let Some(since_ns) = worker.waits_since_ns() {
-                if now_ns - since_ns >= CROWD_NS {
-                    worker.send_away(everywhere);
-                }
-            } else if worker.burnt(self.0.config.cpu_budget_ns) {
+            let waits_since_ns = worker.waits_since_ns();
+            if waits_since_ns.is_some_and(|since_ns| now_ns - since_ns >= CROWD_NS) {
+                worker.send_away(everywhere);
+            }
+            // A process may be at work while its worker still waits for the CPU.
+            if waits_since_ns.is_none() && worker.burnt(self.0.config.cpu_budget_ns) {
                 worker.demote(everywhere);
                 state.notes.push(Note::Demoted { instance: ongoing.instance.name.clone() });
             } else if ongoing.instance.curb(self.0.config.cpu_budget_ns, everywhere) {

@@ -6,7 +6,7 @@
 
 use super::exchange::{Exchange, Kind, Request};
 use super::greeting::{self, Depth, Order, Started};
-use crate::host::delivery::{CallCell, stock_up};
+use crate::host::delivery::{CallCell, approach, stock_up};
 use crate::host::load;
 use crate::host::native::Native;
 use crate::host::refusal::Refusal;
@@ -14,7 +14,7 @@ use crate::host::schema;
 use crate::host::services::Context;
 use crate::host::trust::Trusted;
 use crate::log::ring::LogRing;
-use crate::sys::{confine, memory, process, sched};
+use crate::sys::{confine, memory, prefetch, process, sched};
 use arc_swap::ArcSwapOption;
 use cloudsnooze_abi as abi;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -103,12 +103,22 @@ fn serve(given: Given) -> i32 {
     if attendant.spawn(move || seat.attend(native, &socket)).is_err() {
         return 1;
     }
+    // Nobody subscribes any more; read now, because they stand behind a lock.
+    let tokens: Vec<usize> = context.subscriptions().iter().map(|subscribed| subscribed.handler).collect();
     let mut turn = 0;
     loop {
-        turn = seat.exchange.wait_turn(turn);
+        turn = seat.exchange.wait_turn(turn, || {
+            // A round of polls begins: an event may come.
+            prefetch::hot_code();
+            approach();
+            native.approach();
+        });
+        // Other work had the caches meanwhile.
+        approach();
+        native.approach();
         let token = |number: u64| {
             let index = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
-            index.and_then(|index| context.subscriptions().get(index).map(|s| s.handler)).unwrap_or(0)
+            index.and_then(|index| tokens.get(index).copied()).unwrap_or(0)
         };
         let request = seat.exchange.take_request(token);
         if request.kind == Kind::Stop {

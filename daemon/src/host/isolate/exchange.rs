@@ -5,7 +5,7 @@
 //! believes nothing that it reads here: lengths, text and states are checked on a copy. Must never wait: who waits, for
 //! what and how long, is the callers' affair; nor allocate on the way to the handler, on the daemon's side.
 
-use crate::event::Moment;
+use crate::event::{Event, Moment};
 use crate::host::delivery::{Answer, CallCell, Delivery, Status};
 use crate::host::packed;
 use crate::sys::shared::{self, SharedMemory};
@@ -53,6 +53,22 @@ pub enum Kind {
     Stop,
 }
 
+/// An event as it is sent.
+pub struct Sent<'e> {
+    /// The event.
+    pub event: Option<&'e Event>,
+    /// What a plugin reads of it without asking.
+    pub head: abi::snooze_event,
+    /// As of when.
+    pub made: Moment,
+}
+
+impl<'e> From<&'e Delivery> for Sent<'e> {
+    fn from(delivery: &'e Delivery) -> Self {
+        Self { event: delivery.event().map(Arc::as_ref), head: *delivery.head(), made: delivery.made() }
+    }
+}
+
 /// A request as the plugin's process reads it. It comes from the daemon, which is trusted.
 pub struct Request {
     /// What is asked.
@@ -94,9 +110,9 @@ impl Exchange {
     // The daemon's side.
 
     /// Puts down what is asked of `turn`, which [`Self::begin`] then tells. False when the event is too long.
-    pub fn ask(&self, kind: Kind, event: Option<&Delivery>, call: Option<(&CallCell, Duration)>) -> bool {
+    pub fn ask(&self, kind: Kind, sent: Option<&Sent<'_>>, call: Option<(&CallCell, Duration)>) -> bool {
         let mut place = Place { memory: &self.memory, at: EVENT, end: EVENT + EVENT_BYTES_MAX };
-        let packed = event.and_then(Delivery::event).map_or(Ok(()), |event| packed::pack(event, &mut place));
+        let packed = sent.and_then(|sent| sent.event).map_or(Ok(()), |event| packed::pack(event, &mut place));
         if packed.is_err() {
             return false;
         }
@@ -112,10 +128,10 @@ impl Exchange {
             head.put(&(call.token() as u64).to_le_bytes());
             head.put(&u64::try_from(grace.as_nanos()).unwrap_or(u64::MAX).to_le_bytes());
         }
-        if let Some(event) = event {
-            head.put(&event.made().boot_ns.to_le_bytes());
-            head.put(&event.made().wall_ns.to_le_bytes());
-            put_event(&mut head, event.head());
+        if let Some(sent) = sent {
+            head.put(&sent.made.boot_ns.to_le_bytes());
+            head.put(&sent.made.wall_ns.to_le_bytes());
+            put_event(&mut head, &sent.head);
         }
         self.memory.write(REQUEST, &head.0)
     }
@@ -123,6 +139,11 @@ impl Exchange {
     /// Tells the plugin's process that it is its turn.
     pub fn begin(&self, turn: u32) {
         self.memory.word(TURN).store(turn, Ordering::Release);
+        shared::wake(self.memory.word(TURN));
+    }
+
+    /// Wakes the plugin's process for nothing: whether it is its turn does not change.
+    pub fn nudge(&self) {
         shared::wake(self.memory.word(TURN));
     }
 
@@ -192,8 +213,8 @@ impl Exchange {
 
     // The plugin's side.
 
-    /// Sleeps until it is another turn than `last`, and takes it up.
-    pub fn wait_turn(&self, last: u32) -> u32 {
+    /// Sleeps until it is another turn than `last`, and takes it up. `nudged` runs when it was woken for nothing.
+    pub fn wait_turn(&self, last: u32, mut nudged: impl FnMut()) -> u32 {
         loop {
             let turn = self.memory.word(TURN).load(Ordering::Acquire);
             if turn != last {
@@ -201,6 +222,9 @@ impl Exchange {
                 return turn;
             }
             shared::wait(self.memory.word(TURN), last, None);
+            if self.memory.word(TURN).load(Ordering::Acquire) == last {
+                nudged();
+            }
         }
     }
 

@@ -4,10 +4,10 @@
 //! its watcher, asked on the pool, killed and curbed from the timer. It leads a group of its own, and its end is the end of
 //! that group. Must never wait for it without a limit, nor signal a number that was reaped.
 
-use super::exchange::{Exchange, Kind, Nonsense};
+use super::exchange::{Exchange, Kind, Nonsense, Sent};
 use super::greeting::{self, Order, Reply};
 use super::lines::Said;
-use crate::host::delivery::{Answer, CallCell, Delivery, Relay, Status};
+use crate::host::delivery::{Answer, CallCell, Relay, Status};
 use crate::host::external::process::{ending, number, wait_ready};
 use crate::log::ring::LogRing;
 use crate::sys::clock;
@@ -246,6 +246,11 @@ impl Process {
         self.exchange.end_wait();
     }
 
+    /// Wakes it for nothing, so that it sleeps less deeply when there is something. Does not wait.
+    pub fn nudge(&self) {
+        self.exchange.nudge();
+    }
+
     /// Whether it takes no calls any more.
     pub fn is_over(&self) -> bool {
         self.end.get().is_some()
@@ -258,16 +263,26 @@ impl Process {
     pub fn ask(
         self: &Arc<Self>,
         kind: Kind,
-        event: &Delivery,
+        sent: &Sent<'_>,
         (call, holder): (&CallCell, Option<&Arc<CallCell>>),
         grace: Duration,
         place: Option<&Placement>,
     ) -> Result<Option<Answer>, Answer> {
+        self.put(kind, sent, call, grace)?;
+        self.take(call, holder, place)
+    }
+
+    /// Puts a call down; `begin` tells the process, `take` waits for the answer. Does not wait.
+    ///
+    /// # Errors
+    /// It is busy, or the event is too long.
+    pub fn put(self: &Arc<Self>, kind: Kind, sent: &Sent<'_>, call: &CallCell, grace: Duration) -> Result<(), Answer> {
         if self.busy.swap(true, Ordering::AcqRel) {
             return Err(Answer::new(Status::Failed, "its process is busy with another call"));
         }
         self.call_id.store(call.id(), Ordering::Release);
-        if !self.exchange.ask(kind, Some(event), Some((call, grace))) {
+        if !self.exchange.ask(kind, Some(sent), Some((call, grace))) {
+            self.call_id.store(u64::MAX, Ordering::Release);
             self.busy.store(false, Ordering::Release);
             let max = super::exchange::EVENT_BYTES_MAX;
             return Err(Answer::new(
@@ -275,15 +290,25 @@ impl Process {
                 format!("the event is longer than {max} bytes, which is all that fits"),
             ));
         }
-        self.call.store(holder.cloned());
         call.relay_to(Arc::clone(self) as Arc<dyn Relay>);
         self.asked_ns.store(clock::boot_ns(), Ordering::Release);
-        let turn = self.turn.fetch_add(1, Ordering::AcqRel).wrapping_add(1);
-        self.exchange.begin(turn);
-        // One that came since the request was put down.
-        if call.cancel_reason() != abi::SNOOZE_CANCEL_NONE {
-            self.cancelled(call.id(), call.cancel_reason());
+        self.turn.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Waits for the answer to the call that was put down.
+    fn take(
+        &self,
+        call: &CallCell,
+        holder: Option<&Arc<CallCell>>,
+        place: Option<&Placement>,
+    ) -> Result<Option<Answer>, Answer> {
+        let turn = self.turn.load(Ordering::Acquire);
+        if !self.exchange.has_begun(turn) {
+            // Who put it down may not have come to it yet; being told twice does no harm.
+            self.begin(call);
         }
+        self.call.store(holder.cloned());
         let answer = self.wait(turn, call, place.is_some_and(Placement::is_one_cpu));
         self.settle_down(place);
         self.busy.store(false, Ordering::Release);
@@ -371,5 +396,21 @@ impl Relay for Process {
             // Full only when it is rung already.
             let _ = self.bell.write(1);
         }
+    }
+
+    fn has(&self, call: u64) -> bool {
+        self.call_id.load(Ordering::Acquire) == call
+    }
+
+    fn begin(&self, call: &CallCell) {
+        self.exchange.begin(self.turn.load(Ordering::Acquire));
+        // One that came since the request was put down.
+        if call.cancel_reason() != abi::SNOOZE_CANCEL_NONE {
+            self.cancelled(call.id(), call.cancel_reason());
+        }
+    }
+
+    fn finish(&self, call: &Arc<CallCell>, place: Option<&Placement>) -> Result<Option<Answer>, Answer> {
+        self.take(call, Some(call), place)
     }
 }

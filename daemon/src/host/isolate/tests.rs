@@ -1,7 +1,7 @@
 //! Tests of the memory between the daemon and an isolated plugin: what one side puts down the other reads, and whatever a
 //! hostile process leaves there is met with a sentence, in bounded time.
 
-use super::exchange::{EVENT_BYTES_MAX, Exchange, Kind};
+use super::exchange::{EVENT_BYTES_MAX, Exchange, Kind, Sent};
 use crate::event::{Event, EventId, Machine, Moment};
 use crate::host::delivery::{Answer, CallCell, Delivery, Status};
 use crate::sys::clock;
@@ -26,7 +26,7 @@ fn event(raw: Value) -> Arc<Event> {
 }
 
 fn asked(exchange: &Exchange, turn: u32, delivery: &Delivery, call: &CallCell) {
-    assert!(exchange.ask(Kind::Handle, Some(delivery), Some((call, Duration::from_millis(250)))));
+    assert!(exchange.ask(Kind::Handle, Some(&delivery.into()), Some((call, Duration::from_millis(250)))));
     exchange.begin(turn);
 }
 
@@ -106,7 +106,7 @@ fn what_does_not_fit_is_not_sent_and_that_is_said() {
     let exchange = Exchange::new().expect("memory");
     let call = CallCell::new(7, 1, [0; 16], 0, 0);
     let long = Delivery::new(event(json!("x".repeat(EVENT_BYTES_MAX))), 1, clock::now());
-    assert!(!exchange.ask(Kind::Handle, Some(&long), Some((&call, Duration::ZERO))));
+    assert!(!exchange.ask(Kind::Handle, Some(&Sent::from(&*long)), Some((&call, Duration::ZERO))));
     let result = json!({"a": "x".repeat(300_000)}).as_object().cloned();
     assert!(!exchange.answer(1, Some(&Answer { status: Status::Handled, error: None, result })));
     let taken = exchange.take_answer().expect("sense").expect("an answer");

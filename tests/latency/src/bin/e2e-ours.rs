@@ -26,6 +26,10 @@ impl Sink for ToPool {
         self.0.publish(event);
     }
 
+    fn approach(&mut self, event_type: &EventType) {
+        self.0.approach(event_type);
+    }
+
     fn moved(&mut self, _: EventId, _: Moment) {}
 
     fn self_test(&mut self, event: Arc<Event>) {

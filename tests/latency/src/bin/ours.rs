@@ -1,7 +1,7 @@
 //! `ours` and `ours-inline`: the daemon's dispatch with one native plugin, from a source thread's publishing on. A source
 //! begins each round of polls with a self-test, which wakes the way, and so does this; with the argument `from-sleep` it
 //! does not, and the event meets the pool as it slept. With the argument `isolated` the plugin runs in a process of its own
-//! (`ours-isolated`), which no self-test wakes.
+//! (`ours-isolated`), which the beginning of a round wakes for a moment.
 //!
 //! The second argument names the plugin: `stopwatch` goes to a worker, `stopwatch-inline` promises never to block
 //! (SNOOZE_CAP_REALTIME) and may be called on the thread that publishes. The event is a real one, made from an AWS
