@@ -36,7 +36,7 @@ fn every_accessor_gives_the_same_in_both_processes() {
     let delivery = Delivery::new(event(json!({"action": "stop", "text": "ü\n"})), 3, clock::now());
     let call = CallCell::new(7, 2, [9; 16], clock::boot_ns() + 60_000_000_000, 5);
     asked(&exchange, 1, &delivery, &call);
-    assert_eq!(exchange.wait_turn(0), 1);
+    assert_eq!(exchange.wait_turn(0, || ()), 1);
     assert!(exchange.has_begun(1));
     let request = exchange.take_request(|number| usize::try_from(number).unwrap_or(0) * 100);
     let (theirs, their_call) = (request.event, request.call);
