@@ -1,6 +1,6 @@
 //! The threads of dispatch: workers that call handlers (`crew`), a timer that keeps their deadlines
-//! (`timer`), calls that need no worker (`inline`), what is fetched ahead of an event (`approach`), a clerk that takes the orders of normal threads, an
-//! attendant at normal priority for what may wait.
+//! (`timer`), calls that need no worker (`inline`), what is fetched ahead of an event (`approach`), a clerk
+//! that takes the orders of normal threads, an attendant at normal priority for what may wait.
 //!
 //! Inputs: published events. Outputs: notes in the outbox. Threads: `publish`, `moved` and `withdrawn`
 //! are called by real-time source threads only, because they take the lock that workers take; normal
