@@ -131,7 +131,14 @@ impl Changes {
             return Err(fault);
         }
         self.mark(setting, true);
-        reload_until(link, watch, |link, watch| Ok(Value::read(link, setting, watch)?.value == value))
+        let taken = reload_until(link, watch, |link, watch| Ok(Value::read(link, setting, watch)?.value == value));
+        if taken.as_ref().is_err_and(|fault| !fault.is_final()) {
+            // The server was not made to take it, so there is nothing of it to undo but the line in the file.
+            self.take_out_of_file(link, watch)?;
+            self.list.retain(|change| change.setting != setting);
+            let _ = self.save();
+        }
+        taken
     }
 
     /// Takes every value out of the server's file that this instance has put there; the running server keeps them.

@@ -115,6 +115,26 @@ fn a_denied_step_names_its_right_and_only_missing_durability_fails_the_notice() 
 }
 
 #[test]
+fn a_setting_that_may_be_written_but_not_taken_is_named_and_leaves_no_trace() {
+    let Some(server) = start_or_say(QUIET) else { return };
+    server.make_shop();
+    server.ask("GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only TO snooze");
+    let file = server.auto_file();
+    let flusher = server.modest_plugin(&json!({ "read_only": true }));
+    let delivered = flusher.deliver(&event("cloud.spot.interrupt"), PLENTY);
+    assert_eq!(delivered.status, abi::SNOOZE_OK, "{delivered:?}");
+    let result = delivered.result.unwrap();
+    assert!(result["skipped"].to_string().contains("GRANT EXECUTE ON FUNCTION pg_reload_conf()"), "{result}");
+    assert_eq!(server.auto_file(), file);
+    assert_eq!(flusher.deliver(&event("cloud.spot.interrupt.cancelled"), PLENTY).status, abi::SNOOZE_SKIPPED);
+    // With both rights it is done.
+    server.ask("GRANT EXECUTE ON FUNCTION pg_reload_conf() TO snooze");
+    let delivered = flusher.deliver(&event("cloud.spot.interrupt"), PLENTY);
+    assert!(delivered.result.unwrap()["steps"].to_string().contains("read_only"));
+    assert_eq!(server.auto_file(), file);
+}
+
+#[test]
 fn a_checkpoint_that_cannot_fit_is_not_begun_and_the_log_is_saved_all_the_same() {
     let Some(server) = busy_server() else { return };
     let distance = server.redo_distance();

@@ -480,7 +480,9 @@ fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome
         return fail("cancelled before everything was done", Code::Cancelled);
     }
     match action {
-        Action::Secure if findings.durable == Durable::No => fail("the data are in this machine's memory only", code),
+        Action::Secure if findings.durable == Durable::No => {
+            fail("what was acknowledged is not known to be on the disk", code)
+        }
         Action::Secure if findings.replicas_have == Some(false) => fail("replicas lack a part of the data", Code::Io),
         Action::Ahead if findings.durable == Durable::No => match findings.save {
             Some(Save { was_begun: false, .. }) if !findings.denied => {
