@@ -141,10 +141,12 @@ mod tests {
     use redis::InfoDict;
     use std::time::Duration;
 
-    const INFO: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nprocess_id:42\r\n# Persistence\r\nrdb_changes_since_last_save:7\r\n\
-        rdb_bgsave_in_progress:0\r\nrdb_last_save_time:100\r\nrdb_last_bgsave_status:ok\r\nrdb_last_bgsave_time_sec:-1\r\nrdb_saves:3\r\n\
-        aof_enabled:0\r\n# Replication\r\nrole:master\r\nslave0:ip=10.0.0.2,port=6379,state=online,offset=42,lag=0\r\n\
-        slave1:ip=10.0.0.3,port=6379,state=wait_bgsave,offset=99,lag=0\r\nmaster_repl_offset:50\r\nused_memory:200000000\r\n";
+    const INFO: &str = "# Server\r\nredis_version:7.0.15\r\nrun_id:abc\r\nprocess_id:42\r\n# Persistence\r\n\
+        rdb_changes_since_last_save:7\r\nrdb_bgsave_in_progress:0\r\nrdb_last_save_time:100\r\n\
+        rdb_last_bgsave_status:ok\r\nrdb_last_bgsave_time_sec:-1\r\nrdb_saves:3\r\naof_enabled:0\r\n# Replication\r\n\
+        role:master\r\nslave0:ip=10.0.0.2,port=6379,state=online,offset=42,lag=0\r\n\
+        slave1:ip=10.0.0.3,port=6379,state=wait_bgsave,offset=99,lag=0\r\nmaster_repl_offset:50\r\n\
+        used_memory:200000000\r\n";
 
     #[test]
     fn an_answer_to_info_becomes_numbers() {
