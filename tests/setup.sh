@@ -26,6 +26,10 @@ else
     need mariadb-install-db mariadb-server
 fi
 if [ "$mode" = test ]; then
+    # Debian keeps the server's programs in a directory for each version, out of everybody's PATH.
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
+    need psql postgresql-client
+    need redis-server redis-server
     need g++ g++
     need clang "clang libclang-rt-dev"
     need cmake cmake

@@ -166,6 +166,8 @@ fn the_official_plugins_are_fit() {
     // A port that nobody listens on: everything is refused at once.
     for (name, config) in [
         ("mysql-flusher", json!({ "connection_string": "root@tcp(127.0.0.1:1)/" })),
+        ("postgres-flusher", json!({ "connection_string": "host=127.0.0.1 port=1 user=u" })),
+        ("redis-flusher", json!({ "connection_string": "redis://127.0.0.1:1" })),
         ("app-checkpointer", json!({ "app_endpoint": "http://127.0.0.1:1/checkpoint" })),
         ("slack-notifier", json!({ "webhook_url": "http://127.0.0.1:1/hook" })),
     ] {
