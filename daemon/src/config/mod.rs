@@ -27,6 +27,7 @@ pub use load::Loaded;
 pub use path::{JsonPath, Step};
 pub use problem::{ConfigError, describe, describe_type};
 pub use schema::{
+    Apps,
     AwsSource, Config, Control, Dispatch, EventHandlers, Handler, History, IMMEDIATE, Isolation, Log, LogFormat,
     LogLevel, OnCrash, Sources, Start, TIMEOUT_SECONDS_MAX, json_schema,
 };
