@@ -8,6 +8,7 @@ use super::limits::{Limits, Pace};
 use super::registry::{Applicant, Line, Look, Registry};
 use super::wire::{Asked, Delivery, LINE_BYTES_MAX, Registration, error, line, read};
 use crate::sys::{clock, peer};
+use nix::sys::socket::{setsockopt, sockopt::SndBuf};
 use nix::unistd::geteuid;
 use serde_json::{Value, json};
 use std::io;
@@ -28,6 +29,8 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(120);
 const QUEUE_LINES_MAX: usize = 32;
 /// Longest wait for the other side to make room for a line.
 const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
+/// What the kernel may hold for one that does not read, bytes; it doubles that, and its usual is far more.
+const SEND_BYTES: usize = 8 * 1024;
 /// The pause after a connection that could not be accepted: no descriptors are left, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long one that is turned away may take to read why.
@@ -59,6 +62,8 @@ pub async fn serve(listener: UnixListener, registry: Arc<Registry>) {
             continue;
         };
         let Ok((pid, uid)) = peer::process_of(&stream) else { continue };
+        // Where that is refused the usual holds.
+        let _ = setsockopt(&stream, SndBuf, &SEND_BYTES);
         let is_owner = uid == 0 || uid == own_uid;
         match limits.connect(uid, is_owner) {
             Ok(place) => {
