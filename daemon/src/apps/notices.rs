@@ -245,7 +245,8 @@ mod tests {
         notices.published(&reboot);
         assert!(notices.moved(reboot.id, NOW.plus_ns(60 * SECOND_NS)));
         assert_eq!(notices.document(NOW).events[0].seconds_left, Some(60.0));
-        let withdrawal = Event { cancels: Some(reboot.id), ..(*event("cloud.maintenance.reboot.cancelled", None)).clone() };
+        let withdrawal =
+            Event { cancels: Some(reboot.id), ..(*event("cloud.maintenance.reboot.cancelled", None)).clone() };
         assert!(notices.published(&Arc::new(withdrawal.clone())));
         assert!(listed(&notices).is_empty());
         assert!(!notices.published(&Arc::new(withdrawal)), "nothing changes twice");

@@ -224,7 +224,8 @@ impl Registry {
         }
         let left = seconds(effective.boot_ns.saturating_sub(now.boot_ns));
         let epoch = super::notices::epoch(effective.wall_ns);
-        let moved = json!({ "id": event, "deadline": effective.rfc3339(), "deadline_epoch": epoch, "seconds_left": left });
+        let moved =
+            json!({ "id": event, "deadline": effective.rfc3339(), "deadline_epoch": epoch, "seconds_left": left });
         let text: Arc<str> = line("moved", &moved).into();
         for app in state.apps.values().filter(|app| app.told.iter().any(|(known, ..)| known == event)) {
             app.line.tell(Arc::clone(&text));
@@ -309,7 +310,11 @@ impl Registry {
             needs_seconds: app.who.needs_seconds,
             since: app.since.rfc3339(),
             is_waited_for: (self.is_waited_for)(&app.who.events),
-            notices: app.told.iter().map(|(id, answer, _)| Told { id: id.clone(), answer: answer.as_str().into() }).collect(),
+            notices: app
+                .told
+                .iter()
+                .map(|(id, answer, _)| Told { id: id.clone(), answer: answer.as_str().into() })
+                .collect(),
         };
         state.apps.iter().map(status).collect()
     }

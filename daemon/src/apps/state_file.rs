@@ -185,13 +185,11 @@ mod tests {
         let file = StateFile::new(place.join("notice.json"), Notices::default());
         let problem = || file.problem();
         let wait = |wanted: bool| {
-            for _ in 0..1_000 {
-                if problem().is_some() == wanted {
-                    return;
-                }
-                thread::sleep(Duration::from_millis(10));
+            let until_ns = clock::boot_ns() + 30_000_000_000;
+            while problem().is_some() != wanted {
+                assert!(clock::boot_ns() < until_ns, "problem: {:?}", problem());
+                thread::yield_now();
             }
-            panic!("problem: {:?}", problem());
         };
         thread::scope(|scope| {
             scope.spawn(|| file.run());

@@ -82,7 +82,10 @@ mod tests {
         let apps = vec![app("trainer", Some("ready"), true), app("idle\x1b[2J", None, true), app("lost", None, false)];
         let screen = screen(&Apps { applications: apps }, Paint(false), 120);
         let lines: Vec<&str> = screen.lines().collect();
-        assert!(lines[1].starts_with("trainer") && lines[1].contains("4242") && lines[1].ends_with("ready"), "{screen}");
+        assert!(
+            lines[1].starts_with("trainer") && lines[1].contains("4242") && lines[1].ends_with("ready"),
+            "{screen}"
+        );
         assert!(lines[2].ends_with("-") && !screen.contains('\x1b'), "{screen}");
         assert!(lines[3].ends_with("no handler notify-apps for its events"), "{screen}");
         assert_eq!(super::screen(&Apps::default(), Paint(false), 100), "No application is registered.\n");

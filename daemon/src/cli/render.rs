@@ -89,7 +89,9 @@ pub fn count(number: usize, what: &str) -> String {
 pub fn tone(word: &str) -> Tone {
     match word {
         "ok" | "handled" | "verified" | "yes" | "seeing" | "active" | "completed" | "ready" => Tone::Good,
-        "degraded" | "partial" | "starting" | "unknown" | "withdrawn" | "running" | "waiting" | "cancelled" => Tone::Warn,
+        "degraded" | "partial" | "starting" | "unknown" | "withdrawn" | "running" | "waiting" | "cancelled" => {
+            Tone::Warn
+        }
         "declined" | "nothing to do" | "not asked" | "off" | "-" => Tone::Dim,
         "failed" | "timed out" | "abandoned" | "panicked" | "crashed" | "not run" | "not verified" | "no" | "blind"
         | "quarantined" | "refused" | "interrupted" => Tone::Bad,

@@ -5,7 +5,6 @@
 
 use super::client::{Lines, Waited};
 use super::fault::{Exit, Fault, Outcome};
-use super::paint::Paint;
 use super::session::Session;
 use super::{duration, watch};
 use crate::assemble::nanoseconds;
@@ -66,7 +65,7 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     if session.global.json {
         session.print(&format!("{event}\n"))?;
     } else {
-        let line = watch::line(&Watched::Event { event }, Paint(session.paint.0));
+        let line = watch::line(&Watched::Event { event }, session.paint);
         session.print(&line)?;
     }
     Ok(Exit::Ok)
@@ -104,7 +103,7 @@ fn hand_over(program: &OsStr, rest: &[OsString], event: &Value) -> Result<u8, Fa
     // Beside the wait: a command that does not read its input must be able to end.
     let writer = std::thread::spawn(move || input.map(|mut input| input.write_all(text.as_bytes())));
     let ended = child.wait().map_err(|error| Fault::InputOutput(format!("cannot wait for {name}: {error}")))?;
-    // With its reader gone it has ended, or will when a process that the command left behind closes the pipe.
+    // Not joined: a process that the command left behind may hold the other end of the pipe.
     drop(writer);
     Ok(code_of(ended))
 }

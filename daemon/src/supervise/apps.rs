@@ -43,7 +43,8 @@ impl Apps {
     /// Listens, before any instance is made: the handler connects ahead.
     pub(super) fn listen(config: &Config) -> Self {
         let plans = Known::default();
-        let mut apps = Self { registry: None, socket: None, file: None, plans: Arc::clone(&plans), refused: Vec::new() };
+        let mut apps =
+            Self { registry: None, socket: None, file: None, plans: Arc::clone(&plans), refused: Vec::new() };
         let Some(path) = config.apps_socket() else { return apps };
         let group = config.apps.group.as_deref();
         let mode = if group.is_some() { 0o660 } else { 0o666 };
@@ -152,8 +153,9 @@ mod tests {
             ("no event".to_owned(), false),
         ];
         let open = open_before(&seen).document(now).events;
-        assert_eq!(open.iter().map(|notice| notice.id.as_str()).collect::<Vec<_>>(), [
-            "019a1b2c-3d4e-7f60-8182-000000000001"
-        ]);
+        assert_eq!(
+            open.iter().map(|notice| notice.id.as_str()).collect::<Vec<_>>(),
+            ["019a1b2c-3d4e-7f60-8182-000000000001"]
+        );
     }
 }

@@ -125,7 +125,8 @@ pub(super) fn start(
     let health = AwsSource::health();
     let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
     let self_tests = Plan::self_tests(&probe);
-    let mut sink = ToPool { pool: pool.clone(), recorder: Arc::clone(recorder), plans: Cache::new(Arc::clone(plans)), self_tests };
+    let mut sink =
+        ToPool { pool: pool.clone(), recorder: Arc::clone(recorder), plans: Cache::new(Arc::clone(plans)), self_tests };
     let (publisher, seen_by, log) = (pool.clone(), Arc::clone(&health), Arc::clone(log));
     health.lives_until(clock::boot_ns());
     let body = move || {

@@ -189,11 +189,9 @@ mod tests {
     #[test]
     fn who_is_not_ready_is_named_and_how_many_more_there_are() {
         let row = |name: &str, answer: &str| json!({"name": name, "pid": 7, "answer": answer});
-        let evidence = json!({"told": 3, "ready": 1, "applications": [row("a", "silent"), row("b", "gone"), row("c", "ready")]});
-        assert_eq!(
-            not_ready(&evidence),
-            "1 of 3 applications are ready; a (process 7): silent, b (process 7): gone"
-        );
+        let evidence =
+            json!({"told": 3, "ready": 1, "applications": [row("a", "silent"), row("b", "gone"), row("c", "ready")]});
+        assert_eq!(not_ready(&evidence), "1 of 3 applications are ready; a (process 7): silent, b (process 7): gone");
         let many: Vec<Value> = (0..7).map(|_| row("x", "failed")).collect();
         let text = not_ready(&json!({"told": 7, "ready": 0, "applications": many}));
         assert!(text.ends_with("x (process 7): failed, and 2 more"), "{text}");

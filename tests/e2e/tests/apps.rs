@@ -86,7 +86,7 @@ fn an_application_is_told_waited_for_and_verified() {
     // Until it has answered the handler goes on.
     let running = daemon.snooze_json(&["report", &id, "--json"]).expect("a report");
     assert_eq!(running["state"], "running", "{running:#}");
-    std::thread::sleep(Duration::from_millis(300));
+    assert!(trainer.hears_nothing_for(Duration::from_millis(300)));
     trainer.say(&json!({"ready": {"id": id, "detail": {"step": 7}}}));
     let report = finished(&daemon, &id);
     let handler = handler(&report);
@@ -130,7 +130,7 @@ fn applications_have_their_place_among_the_priorities() {
     plugins.open("gate");
     let notice = trainer.hear()["notice"].take();
     assert_eq!(plugins.journal().all("above end").len(), 1);
-    std::thread::sleep(Duration::from_millis(300));
+    assert!(trainer.hears_nothing_for(Duration::from_millis(300)));
     assert_eq!(plugins.journal().all("below begin").len(), 0, "the sequence waits for the application");
     trainer.say(&json!({"ready": {"id": notice["id"]}}));
     plugins.journal().wait(1, "below end");
@@ -154,7 +154,10 @@ fn who_is_silent_fails_or_leaves_is_told_apart_and_not_verified() {
     silent.hear();
     let report = finished(&daemon, &id);
     assert!(begun.elapsed() < Duration::from_secs(15), "it does not wait for its whole time: {:?}", begun.elapsed());
-    assert_eq!(rows(&report), [row("fails", "failed"), row("leaves", "gone"), row("ready", "ready"), row("silent", "silent")]);
+    assert_eq!(
+        rows(&report),
+        [row("fails", "failed"), row("leaves", "gone"), row("ready", "ready"), row("silent", "silent")]
+    );
     let handler = handler(&report);
     assert_eq!((&handler["status"], &handler["verified"]), (&json!("handled"), &json!("no")), "{report:#}");
     let text = report.to_string();
@@ -176,7 +179,7 @@ fn more_time_is_granted_within_the_handlers_own_and_no_further() {
     assert!(granted["seconds"].as_f64().is_some_and(|seconds| (1.0..3.0).contains(&seconds)), "{granted}");
     assert!(granted["answer_within"].as_f64().is_some_and(|seconds| seconds <= 6.0), "{granted}");
     // Later than it said at first: without the grant it would be silent.
-    std::thread::sleep(Duration::from_millis(1_800));
+    assert!(slow.hears_nothing_for(Duration::from_millis(1_800)));
     slow.say(&json!({"ready": {"id": id}}));
     let report = finished(&daemon, &id);
     assert_eq!(rows(&report), [row("slow", "ready")], "{report:#}");

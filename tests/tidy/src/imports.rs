@@ -39,7 +39,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Shows and steers everything, so it sees everything but its own client and the start-up.
     (
         "control",
-        &["normalise", "source", "queue", "host", "dispatch", "shutdown", "history", "apps", "insight", "economy", "fleet"],
+        &[
+            "normalise",
+            "source",
+            "queue",
+            "host",
+            "dispatch",
+            "shutdown",
+            "history",
+            "apps",
+            "insight",
+            "economy",
+            "fleet",
+        ],
     ),
     // Speaks the wire types of `control`; uses the library directly only where no daemon need run (checking, verifying).
     ("cli", &["assemble", "control", "dispatch", "history", "host", "source", "normalise", "verify"]),

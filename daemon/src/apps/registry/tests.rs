@@ -194,9 +194,11 @@ fn who_does_not_read_is_cut_and_costs_nobody_else_anything() {
         let call = bench.delivers(&notice, 30.0);
         bench.registry.finish(call, NOW);
     }
-    let rang = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime").block_on(async {
-        tokio::time::timeout(std::time::Duration::from_secs(5), deaf.cut.notified()).await
-    });
+    let rang = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
+        .block_on(async { tokio::time::timeout(std::time::Duration::from_secs(5), deaf.cut.notified()).await });
     assert!(rang.is_ok());
 }
 
