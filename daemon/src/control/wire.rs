@@ -4,7 +4,7 @@
 //! scrubs every reply as a whole before it leaves.
 #![allow(missing_docs, reason = "the names are the documentation; times carry their unit")]
 
-pub use crate::apps::wire::AppStatus;
+pub use crate::apps::wire::{AppStatus, Told};
 pub use crate::history::store::EventSummary;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
