@@ -311,9 +311,9 @@ fn hostile_lines_end_their_own_connection_with_one_sentence() {
         let mut hostile = Application::connect(&socket(&daemon));
         // A long line may be cut off while it is written.
         let _ = hostile.write(bytes);
-        let told = hostile.next().unwrap_or_else(|| panic!("no sentence about {wanted}"));
+        let told = hostile.hear_or_end().unwrap_or_else(|| panic!("no sentence about {wanted}"));
         assert!(told["error"]["message"].as_str().is_some_and(|text| text.contains(wanted)), "{wanted}: {told}");
-        assert!(hostile.next().is_none(), "{wanted}: the connection ends");
+        assert!(hostile.hear_or_end().is_none(), "{wanted}: the connection ends");
     }
     // An answer to what was not asked is refused, and the talk goes on.
     well.say(&json!({"ready": {"id": "nothing"}}));
@@ -324,7 +324,7 @@ fn hostile_lines_end_their_own_connection_with_one_sentence() {
     let mut flood = register(&daemon, "flood", None);
     let _ = flood.write(&b"{\"ping\": {}}\n".repeat(10_000));
     let mut pongs = 0;
-    while let Some(told) = flood.next() {
+    while let Some(told) = flood.hear_or_end() {
         pongs += usize::from(told == json!({"pong": {}}));
     }
     assert!(pongs < 200, "{pongs} answers before it was cut off");

@@ -57,14 +57,14 @@ impl Application {
     /// # Panics
     /// When none comes.
     pub fn hear(&mut self) -> Value {
-        self.next().expect("a line, not the end of the connection")
+        self.hear_or_end().expect("a line, not the end of the connection")
     }
 
     /// The next line; None when the daemon has closed the connection.
     ///
     /// # Panics
     /// When neither happens, or the line is not JSON.
-    pub fn next(&mut self) -> Option<Value> {
+    pub fn hear_or_end(&mut self) -> Option<Value> {
         let mut text = String::new();
         match self.0.read_line(&mut text) {
             Ok(count) if count > 0 => Some(serde_json::from_str(&text).expect("a line of JSON")),
