@@ -102,6 +102,21 @@ fn an_application_is_told_waited_for_and_verified() {
 }
 
 #[test]
+fn the_handler_does_the_same_in_a_process_of_its_own() {
+    let mut config = notifies("custom.*", 20.0);
+    config["event_handlers"]["custom.*"]["plugins"][0]["isolation"] = json!("process");
+    let daemon = start(config);
+    let mut trainer = register(&daemon, "trainer", None);
+    let id = simulate(&daemon, KEY, &["--in", "60s"]);
+    trainer.gets_ready(&json!({"step": 7}));
+    let report = finished(&daemon, &id);
+    assert_eq!(rows(&report), [row("trainer", "ready")], "{report:#}");
+    assert_eq!(handler(&report)["verified"], "yes", "{report:#}");
+    let status = daemon.snooze_json(&["status", "--json"]).expect("it answers");
+    assert_eq!(status["instances"][0]["kind"], "isolated", "{status:#}");
+}
+
+#[test]
 fn without_the_handler_nothing_is_sent_and_the_application_is_told_so() {
     let daemon = start(notifies("cloud.*", 20.0));
     let mut waits = Application::connect(&socket(&daemon));
