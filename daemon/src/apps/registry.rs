@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
-/// Notices of one application that are remembered, for its answers and for withdrawals.
+/// Notices that are remembered: of one application, for its answers and for withdrawals; of all, for who comes late.
 const NOTICES_MAX: usize = 16;
 /// Applications listed one by one in a result; the host takes 64 KiB.
 const ROWS_MAX: usize = 128;
@@ -80,6 +80,31 @@ struct App {
     told: VecDeque<(String, Answer, Value)>,
 }
 
+impl App {
+    fn wants(&self, event_type: &EventType) -> bool {
+        self.who.events.iter().any(|pattern| pattern.matches(event_type))
+    }
+
+    /// Sends it a notice, to be answered within this time.
+    fn send(&mut self, notice: &Notice, answer_within_ns: i64) {
+        let mut told = json!(notice);
+        told["answer_within"] = json!(seconds(answer_within_ns));
+        self.line.tell(line("notice", &told).into());
+        self.told.retain(|(known, ..)| *known != notice.id);
+        if self.told.len() == NOTICES_MAX {
+            self.told.pop_front();
+        }
+        self.told.push_back((notice.id.clone(), Answer::Waiting, Value::Null));
+    }
+}
+
+/// A notice whose delivery is over, while it stands: for who registers late. Nobody waits for an answer any more.
+struct Past {
+    notice: Notice,
+    event_type: EventType,
+    effective: Moment,
+}
+
 /// One delivery of the handler, in progress.
 struct Call {
     notice: Notice,
@@ -129,6 +154,7 @@ pub struct Registry {
 struct State {
     apps: BTreeMap<u64, App>,
     calls: BTreeMap<u64, Call>,
+    past: VecDeque<Past>,
     numbers: u64,
 }
 
@@ -152,7 +178,7 @@ impl Registry {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes an application in, greets it, and sends it what others are being told just now. Gives its number.
+    /// Takes an application in, greets it, and sends it what others are being told or have been told. Gives its number.
     pub fn register(&self, who: Applicant, wire: Line, now: Moment) -> u64 {
         let is_waited_for = (self.is_waited_for)(&who.events);
         let mut state = self.lock();
@@ -167,9 +193,15 @@ impl Registry {
         }
         wire.tell(line("registered", &welcome).into());
         state.apps.insert(id, App { who, line: wire, since: now, told: VecDeque::new() });
-        let State { apps, calls, .. } = &mut *state;
+        let State { apps, calls, past, .. } = &mut *state;
+        past.retain(|past| past.effective.boot_ns > now.boot_ns);
         if let Some(app) = apps.get_mut(&id) {
             calls.values_mut().for_each(|call| call.ask(id, app, now));
+            for past in past.iter() {
+                if app.wants(&past.event_type) && !app.told.iter().any(|(known, ..)| *known == past.notice.id) {
+                    app.send(&past.notice.clone().at(Some(past.effective), now), 0);
+                }
+            }
         }
         id
     }
@@ -222,6 +254,9 @@ impl Registry {
         for call in state.calls.values_mut().filter(|call| call.notice.id == event) {
             call.effective = Some(effective);
         }
+        for past in state.past.iter_mut().filter(|past| past.notice.id == event) {
+            past.effective = effective;
+        }
         let left = seconds(effective.boot_ns.saturating_sub(now.boot_ns));
         let epoch = super::notices::epoch(effective.wall_ns);
         let moved =
@@ -237,6 +272,9 @@ impl Registry {
         let event_type = withdrawal.strip_suffix(".cancelled").unwrap_or(withdrawal);
         let text: Arc<str> = line("cancelled", &json!({ "id": event, "type": event_type })).into();
         let mut state = self.lock();
+        state.past.retain(|past| past.notice.id != event);
+        // What is over then is not kept for late ones.
+        state.calls.values_mut().filter(|call| call.notice.id == event).for_each(|call| call.effective = None);
         for app in state.apps.values_mut() {
             let told = app.told.iter_mut().find(|(known, answer, _)| known == event && *answer != Answer::Cancelled);
             if let Some(told) = told {
@@ -295,7 +333,18 @@ impl Registry {
 
     /// Ends a delivery. Gives what each application answered.
     pub fn finish(&self, call: u64, now: Moment) -> Value {
-        self.lock().calls.remove(&call).map_or(Value::Null, |call| call.result(now))
+        let mut state = self.lock();
+        let Some(call) = state.calls.remove(&call) else { return Value::Null };
+        state.past.retain(|past| past.notice.id != call.notice.id && past.effective.boot_ns > now.boot_ns);
+        if let Some(effective) = call.effective {
+            if state.past.len() == NOTICES_MAX {
+                state.past.pop_front();
+            }
+            let (notice, event_type) = (call.notice.clone(), call.event_type.clone());
+            state.past.push_back(Past { notice, event_type, effective });
+        }
+        drop(state);
+        call.result(now)
     }
 
     /// Who is registered, in the order in which they came.
@@ -323,7 +372,7 @@ impl Registry {
 impl Call {
     /// Sends the notice to an application that wants it, unless it has it already, and waits for the answer.
     fn ask(&mut self, id: u64, app: &mut App, now: Moment) {
-        if self.is_stopped || !app.who.events.iter().any(|pattern| pattern.matches(&self.event_type)) {
+        if self.is_stopped || !app.wants(&self.event_type) {
             return;
         }
         let due_ns = match app.who.needs_seconds {
@@ -335,14 +384,7 @@ impl Call {
             // The handler is called again for the same event, after a crash of the daemon's, say.
             Some((_, answer, detail)) => (*answer, detail.clone()),
             None => {
-                let mut notice = json!(self.notice.clone().at(self.effective, now));
-                notice["answer_within"] = json!(seconds(due_ns - now.boot_ns));
-                app.line.tell(line("notice", &notice).into());
-                app.told.retain(|(known, ..)| *known != self.notice.id);
-                if app.told.len() == NOTICES_MAX {
-                    app.told.pop_front();
-                }
-                app.told.push_back((self.notice.id.clone(), Answer::Waiting, Value::Null));
+                app.send(&self.notice.clone().at(self.effective, now), due_ns - now.boot_ns);
                 (Answer::Waiting, Value::Null)
             }
         };

@@ -391,6 +391,29 @@ fn an_application_that_connects_while_others_are_told_is_told_too_and_one_that_l
     assert_eq!(rows(&finished(&daemon, &id)), [row("first", "gone"), row("late", "ready")]);
 }
 
+#[test]
+fn an_application_that_comes_back_after_a_crash_of_the_daemon_learns_what_stands() {
+    let fake = FakeMetadata::start(Options::default()).expect("a free port");
+    let mut config = notifies("cloud.spot.*", 60.0);
+    config["sources"]["aws"] = json!({"polling_interval_seconds": 0.05, "request_timeout_ms": 1000});
+    let mut daemon = Plugins::empty().daemon(config).endpoint(fake.base_url()).start().expect("it starts");
+    let mut trainer = Application::register(&socket(&daemon), "trainer", None, &["cloud.*"]);
+    fake.notice(Action::Terminate, Duration::from_secs(120));
+    let id = trainer.hear()["notice"]["id"].take();
+    let is_in_journal = || daemon.snooze_json(&["report", id.as_str()?, "--json"]).ok();
+    wait::until("the event in the history", PATIENCE, is_in_journal).expect("it is written down");
+    daemon.kill9();
+    assert!(trainer.hear_or_end().is_none(), "the connection goes with the daemon");
+    daemon.start_again().expect("it starts");
+    // The event was taken up again before anybody could register.
+    finished(&daemon, id.as_str().expect("an id"));
+    let mut back = Application::register(&socket(&daemon), "trainer", None, &["cloud.*"]);
+    let told = back.hear()["notice"].take();
+    assert_eq!((&told["id"], &told["answer_within"]), (&id, &json!(0.0)));
+    let still = listed(&daemon, "the notice", |events| events.len() == 1);
+    assert_eq!(still[0]["id"], id);
+}
+
 /// The code of this language in the documentation.
 fn snippet(language: &str) -> String {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/apps.md");

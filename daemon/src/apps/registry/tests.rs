@@ -139,6 +139,31 @@ fn who_registers_while_others_are_told_is_told_too() {
 }
 
 #[test]
+fn who_registers_when_the_delivery_is_over_is_told_while_the_notice_stands() {
+    let bench = Bench::new();
+    let notice = notice();
+    bench.registry.finish(bench.delivers(&notice, 30.0), after(1));
+    let mut late = bench.joins("late", "cloud.*", Some(20.0), after(10));
+    let told = late.next();
+    assert_eq!((&told["notice"]["id"], &told["notice"]["seconds_left"]), (&json!(notice.id), &json!(110.0)));
+    assert_eq!(told["notice"]["answer_within"], 0.0, "nobody waits");
+    bench.ready(&late, &notice.id, after(11));
+    assert!(bench.joins("other", "custom.*", None, after(10)).is_silent());
+    bench.registry.moved(&notice.id, after(50), after(12));
+    assert_eq!(bench.joins("later", "*", None, after(20)).next()["notice"]["seconds_left"], 30.0);
+    assert!(bench.joins("too late", "*", None, after(50)).is_silent(), "its time has come");
+    let second = self::notice();
+    let call = bench.delivers(&second, 30.0);
+    bench.registry.withdrawn(&second.id, "cloud.spot.interrupt.cancelled");
+    bench.registry.finish(call, after(1));
+    assert!(bench.joins("after all", "*", None, after(50)).is_silent(), "it was withdrawn");
+    for _ in 0..40 {
+        bench.registry.finish(bench.delivers(&self::notice(), 30.0), after(1));
+    }
+    assert!(bench.registry.lock().past.len() <= NOTICES_MAX);
+}
+
+#[test]
 fn a_handler_called_again_asks_nobody_twice() {
     let bench = Bench::new();
     let mut one = bench.joins("one", "*", None, NOW);
