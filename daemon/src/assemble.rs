@@ -4,6 +4,7 @@
 //! JSON path. Runs on normal threads. Must never leave an instance behind when it refuses: a bad
 //! configuration changes nothing.
 
+use crate::apps;
 use crate::config::{
     Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, OnCrash, Scrubber, SecretSources,
     Start as ConfigStart,
@@ -15,6 +16,7 @@ use crate::host::isolate::Isolation;
 use crate::host::quarantine::Quarantine;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance, trust};
 use crate::log::ring::LogRing;
+use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -44,6 +46,12 @@ struct Entry<'c> {
 impl Entry<'_> {
     fn name(&self) -> String {
         format!("{}/{}", self.key, self.handler.name)
+    }
+
+    fn without_socket(&self, loaded: &Loaded) -> ConfigError {
+        let path = JsonPath::handler(self.key, self.index).key("name");
+        let expected = "apps.socket not to be null";
+        loaded.error(&path, "a handler that tells applications, which cannot register", expected, "")
     }
 
     fn error(&self, loaded: &Loaded, refusal: &Refusal, scrubber: &Scrubber) -> Vec<ConfigError> {
@@ -206,6 +214,13 @@ fn each<I>(
                 continue;
             }
         };
+        let config = match with_socket(&loaded.config, entry.handler, config) {
+            Some(config) => config,
+            None => {
+                made.errors.push(entry.without_socket(loaded));
+                continue;
+            }
+        };
         let scrubber = Scrubber::new(&known, [&config]);
         let spec = InstanceSpec {
             name: entry.name(),
@@ -220,6 +235,18 @@ fn each<I>(
         }
     }
     made
+}
+
+/// The settings of a handler; those of the one that tells applications with the socket at which they register, unless they
+/// name one. None: there is none.
+fn with_socket(config: &Config, handler: &crate::config::Handler, mut settings: Value) -> Option<Value> {
+    if handler.name == apps::HANDLER
+        && let Some(members) = settings.as_object_mut()
+        && !members.contains_key("socket")
+    {
+        members.insert("socket".into(), config.apps_socket()?.to_string_lossy().into());
+    }
+    Some(settings)
 }
 
 /// How the plugin of a handler is isolated; None: it is not.

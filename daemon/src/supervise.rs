@@ -5,6 +5,7 @@
 //! Inputs: the configuration files, signals, orders from the control socket. Outputs: an exit code. May
 //! import everything; nobody imports it. Must never start with a configuration that is partly wrong.
 
+mod apps;
 mod crash;
 mod daemon;
 mod pulse;
@@ -28,6 +29,7 @@ use crate::log::ring::LogRing;
 use crate::sys::beat::Beat;
 use crate::sys::{clock, memory, sched};
 use crate::{event, log};
+use apps::Apps;
 use arc_swap::ArcSwap;
 use clap::Parser;
 use crash::Found;
@@ -169,6 +171,7 @@ fn start_behind(
     let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
     let Found { quarantine, culprits, mut problems } = found;
     crash::listen(&config.state_directory);
+    let mut apps = Apps::listen(&config);
     let made = assemble::make(&loaded, &SecretSources::system(), &ring, &quarantine);
     let Assembly { plans, scrubber, .. } =
         made.inspect_err(|_| crash::end(&config.state_directory)).map_err(Failed::Config)?;
@@ -179,6 +182,7 @@ fn start_behind(
         Vec::new()
     });
     let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
+    apps.follow(&config, &recorder, &seen);
     let outbox = Arc::new(Outbox::default());
     let recorder_thread = {
         let (recorder, outbox, ring) = (Arc::clone(&recorder), Arc::clone(&outbox), Arc::clone(&ring));
@@ -193,7 +197,8 @@ fn start_behind(
     pool.order(Order::WarmUp(instances));
     resume::take_up(&open, (&recorder, &pool, &plans), &culprits, config.dispatch.on_crash);
     let plans = Arc::new(ArcSwap::from_pointee(plans));
-    let source = sources::start(&config, &pool, &plans, &ring, &seen).map_err(Failed::System)?;
+    apps.know(&plans);
+    let source = sources::start(&config, (&pool, &recorder), &plans, &ring, &seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -201,6 +206,7 @@ fn start_behind(
         pool,
         plans,
         recorder,
+        apps,
         ring,
         source,
         retired: Mutex::default(),
@@ -407,6 +413,7 @@ fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     shared.recorder.stop();
     recorder_thread.thread().unpark();
     let _ = recorder_thread.join();
+    shared.apps.leave();
     let _ = std::fs::remove_file(&shared.loaded.load().config.control.socket);
 }
 

@@ -16,6 +16,9 @@ _snooze() {
             ",$1")
                 cmd="snooze"
                 ;;
+            snooze,apps)
+                cmd="snooze__subcmd__apps"
+                ;;
             snooze,completions)
                 cmd="snooze__subcmd__completions"
                 ;;
@@ -52,6 +55,9 @@ _snooze() {
             snooze,status)
                 cmd="snooze__subcmd__status"
                 ;;
+            snooze,wait)
+                cmd="snooze__subcmd__wait"
+                ;;
             snooze,watch)
                 cmd="snooze__subcmd__watch"
                 ;;
@@ -86,8 +92,34 @@ _snooze() {
 
     case "${cmd}" in
         snooze)
-            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate watch events report plugin config reload doctor completions man mock-metadata"
+            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate watch wait apps events report plugin config reload doctor completions man mock-metadata"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        snooze__subcmd__apps)
+            opts="-q -h --socket --config --json --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -704,6 +736,40 @@ _snooze() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        snooze__subcmd__wait)
+            opts="-q -h --timeout --exec --socket --config --json --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exec)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

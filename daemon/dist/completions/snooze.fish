@@ -37,6 +37,8 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "status" -d 'Show what
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plan" -d 'Show what would run for an event: order, priorities, and the time each handler gets'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "simulate" -d 'Make an event up and have the daemon handle it, as a rehearsal'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "watch" -d 'Follow events, handlers and plugins\' messages as they happen'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an event, print it or run a command with it'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "events" -d 'List the events there were, newest first'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "report" -d 'Show what became of an event: what ran, when, how long, what was verified, how much time was left'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plugin" -d 'List plugins, describe one, or try one'
@@ -95,6 +97,24 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -l timeout -d 'How long to wait (30s, 1h); then the exit code is 124 [default: for ever]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -l exec -d 'Run this command with the event instead of printing it; everything after --exec belongs to the command' -r
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand apps" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand apps" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand apps" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand apps" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand apps" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand apps" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand events" -l limit -d 'Most events to list' -r
 complete -c snooze -n "__fish_snooze_using_subcommand events" -l type -d 'Only events of this type' -r
 complete -c snooze -n "__fish_snooze_using_subcommand events" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F

@@ -5,6 +5,7 @@
 
 use super::fault::Fault;
 use crate::control::wire::{Failure, Needs};
+use crate::sys::clock;
 use nix::unistd::{Gid, Group};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, header};
 use serde::Serialize;
@@ -140,6 +141,17 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, Fault> {
     })
 }
 
+/// What waiting for a line brought.
+#[derive(Debug)]
+pub enum Waited {
+    /// A line.
+    Line(String),
+    /// The daemon has ended the stream.
+    Ended,
+    /// The time was over first.
+    TimeOver,
+}
+
 /// The lines of a reply that goes on.
 pub struct Lines<'d> {
     daemon: &'d Daemon,
@@ -155,6 +167,17 @@ impl Lines<'_> {
     /// # Errors
     /// The connection broke, or a line is longer than 8 MiB.
     pub fn next_line(&mut self) -> Result<Option<String>, Fault> {
+        match self.next_line_until(None)? {
+            Waited::Line(text) => Ok(Some(text)),
+            Waited::Ended | Waited::TimeOver => Ok(None),
+        }
+    }
+
+    /// The same, at most until a time.
+    ///
+    /// # Errors
+    /// As for [`Self::next_line`].
+    pub fn next_line_until(&mut self, until_boot_ns: Option<i64>) -> Result<Waited, Fault> {
         loop {
             if let Some(at) = self.buffer[self.searched..].iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=self.searched + at).collect();
@@ -163,16 +186,24 @@ impl Lines<'_> {
                 if text.is_empty() {
                     continue;
                 }
-                return Ok(Some(text));
+                return Ok(Waited::Line(text));
             }
             self.searched = self.buffer.len();
             if self.searched > LINE_BYTES_MAX {
                 return Err(Fault::Broken("the daemon sent a line of more than 8 MiB".into()));
             }
-            let chunk = self.daemon.runtime.block_on(self.response.chunk());
+            let left = until_boot_ns.map(|until| u64::try_from(until.saturating_sub(clock::boot_ns())).unwrap_or(0));
+            let chunk = self.response.chunk();
+            let chunk = self.daemon.runtime.block_on(async {
+                match left {
+                    Some(left_ns) => tokio::time::timeout(Duration::from_nanos(left_ns), chunk).await.ok(),
+                    None => Some(chunk.await),
+                }
+            });
+            let Some(chunk) = chunk else { return Ok(Waited::TimeOver) };
             match chunk.map_err(|e| self.daemon.fault(&e))? {
                 Some(bytes) => self.buffer.extend_from_slice(&bytes),
-                None => return Ok(None),
+                None => return Ok(Waited::Ended),
             }
         }
     }

@@ -16,7 +16,8 @@ Exit codes:
   70  daemon and command line do not understand each other (different versions?)
   74  input or output failed
   77  not permitted
-  78  the configuration is wrong";
+  78  the configuration is wrong
+  124 what was waited for did not come in time (snooze wait)";
 
 /// A command that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,10 @@ pub enum Exit {
     Ok,
     /// The thing asked about is not.
     Bad,
+    /// What was waited for did not come; the code is that of timeout(1).
+    TimeOver,
+    /// What a command that was run ended with.
+    Command(u8),
 }
 
 impl Exit {
@@ -38,6 +43,8 @@ impl Exit {
         match self {
             Self::Ok => 0,
             Self::Bad => 1,
+            Self::TimeOver => 124,
+            Self::Command(code) => code,
         }
     }
 }
@@ -139,7 +146,7 @@ mod tests {
             Fault::InputOutput(text()),
             Fault::Output(io::Error::other("x")),
         ];
-        for code in faults.iter().map(Fault::code).chain([Exit::Ok.code(), Exit::Bad.code()]) {
+        for code in faults.iter().map(Fault::code).chain([Exit::Ok, Exit::Bad, Exit::TimeOver].map(Exit::code)) {
             assert!(EXIT_CODES.contains(&format!("\n  {code:<4}")), "{code}");
         }
         assert_eq!((refused(404).code(), refused(403).code(), refused(422).code()), (66, 77, 1));

@@ -7,6 +7,7 @@
 //! `session` is what every command has; `client` talks to the daemon; `render`, `paint` and `duration`
 //! say how things look; `fault` is how a command ends.
 
+mod apps;
 mod client;
 mod completions;
 mod config;
@@ -28,6 +29,7 @@ mod simulate;
 mod status;
 #[cfg(test)]
 mod tests;
+mod wait;
 mod watch;
 
 pub use completions::completions;
@@ -70,6 +72,8 @@ enum Command {
     Plan(plan::Args),
     Simulate(simulate::Args),
     Watch(watch::Args),
+    Wait(wait::Args),
+    Apps(apps::Args),
     Events(events::Args),
     Report(report::Args),
     Plugin(plugin::Args),
@@ -118,6 +122,8 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Plan(args) => plan::run(&args, session),
         Command::Simulate(args) => simulate::run(&args, session),
         Command::Watch(args) => watch::run(&args, session),
+        Command::Wait(args) => wait::run(&args, session),
+        Command::Apps(args) => apps::run(&args, session),
         Command::Events(args) => events::run(&args, session),
         Command::Report(args) => report::run(&args, session),
         Command::Plugin(args) => plugin::run(&args, session),

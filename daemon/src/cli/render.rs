@@ -88,8 +88,10 @@ pub fn count(number: usize, what: &str) -> String {
 /// The tone of a word that says how something is: a state, a result, a health.
 pub fn tone(word: &str) -> Tone {
     match word {
-        "ok" | "handled" | "verified" | "yes" | "seeing" | "active" | "completed" => Tone::Good,
-        "degraded" | "partial" | "starting" | "unknown" | "withdrawn" | "running" | "cancelled" => Tone::Warn,
+        "ok" | "handled" | "verified" | "yes" | "seeing" | "active" | "completed" | "ready" => Tone::Good,
+        "degraded" | "partial" | "starting" | "unknown" | "withdrawn" | "running" | "waiting" | "cancelled" => {
+            Tone::Warn
+        }
         "declined" | "nothing to do" | "not asked" | "off" | "-" => Tone::Dim,
         "failed" | "timed out" | "abandoned" | "panicked" | "crashed" | "not run" | "not verified" | "no" | "blind"
         | "quarantined" | "refused" | "interrupted" => Tone::Bad,

@@ -45,11 +45,14 @@ pub(super) fn check(document: &Value) -> Findings {
     }
     findings.absolute(document, &top.key("state_directory"));
     findings.absolute(document, &top.key("control").key("socket"));
+    findings.absolute(document, &top.key("apps").key("socket"));
+    findings.absolute(document, &top.key("apps").key("state_file"));
     let directories = document.get("plugin_directories").and_then(Value::as_array).map_or(0, Vec::len);
     for index in 0..directories {
         findings.absolute(document, &top.key("plugin_directories").index(index));
     }
-    findings.socket(document);
+    findings.socket(document, &top.key("control").key("socket"));
+    findings.socket(document, &top.key("apps").key("socket"));
     findings.endpoint(document);
     findings
 }
@@ -161,13 +164,12 @@ impl Findings {
         }
     }
 
-    fn socket(&mut self, document: &Value) {
-        let path = JsonPath::default().key("control").key("socket");
+    fn socket(&mut self, document: &Value, path: &JsonPath) {
         if let Some(given) = path.find(document).and_then(Value::as_str)
             && given.len() > SOCKET_BYTES_MAX
         {
             let found = format!("a path of {} bytes", given.len());
-            self.error(path, found, "at most 107 bytes", "The kernel takes no longer path for a socket.");
+            self.error(path.clone(), found, "at most 107 bytes", "The kernel takes no longer path for a socket.");
         }
     }
 

@@ -12,9 +12,10 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 14] = [
+const AT_START: [&str; 15] = [
     "state_directory",
     "control",
+    "apps",
     "dispatch.threads",
     "dispatch.rt_priority",
     "dispatch.cpu",

@@ -27,7 +27,7 @@ pub use load::Loaded;
 pub use path::{JsonPath, Step};
 pub use problem::{ConfigError, describe, describe_type};
 pub use schema::{
-    AwsSource, Config, Control, Dispatch, EventHandlers, Handler, History, IMMEDIATE, Isolation, Log, LogFormat,
+    Apps, AwsSource, Config, Control, Dispatch, EventHandlers, Handler, History, IMMEDIATE, Isolation, Log, LogFormat,
     LogLevel, OnCrash, Sources, Start, TIMEOUT_SECONDS_MAX, json_schema,
 };
 pub use scrub::{REDACTED, Scrubber, is_secret_key, redacted_config};

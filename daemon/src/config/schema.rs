@@ -55,6 +55,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// The socket that `snooze` talks to.
     pub control: Control,
+    /// How applications of this machine learn of notices.
+    pub apps: Apps,
     /// How handlers are run.
     pub dispatch: Dispatch,
     /// Seconds assumed until the cloud acts when a notice names no time. A key is an event type, a prefix with `*`, or `*`;
@@ -78,6 +80,7 @@ impl Default for Config {
             plugin_directories: None,
             state_directory: PathBuf::from("/var/lib/cloudsnooze"),
             control: Control::default(),
+            apps: Apps::default(),
             dispatch: Dispatch::default(),
             deadlines: BTreeMap::new(),
             history: History::default(),
@@ -97,6 +100,16 @@ impl Config {
         most_specific(given, event_type)
             .or_else(|| most_specific(DEADLINE_SECONDS, event_type))
             .unwrap_or(OTHER_SECONDS)
+    }
+
+    /// Where applications register; None: nowhere.
+    pub fn apps_socket(&self) -> Option<PathBuf> {
+        self.apps.socket.clone().unwrap_or_else(|| Some(self.control.socket.with_file_name("apps.sock")))
+    }
+
+    /// Where the open notices are listed; None: nowhere.
+    pub fn apps_state_file(&self) -> Option<PathBuf> {
+        self.apps.state_file.clone().unwrap_or_else(|| Some(self.control.socket.with_file_name("notice.json")))
     }
 
     /// Seconds between two polls for this type as `event_handlers` asks for them: those of the most specific enabled key that
@@ -322,6 +335,31 @@ impl Default for Control {
             administer_group: None,
         }
     }
+}
+
+/// How applications of this machine learn of notices.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Apps {
+    /// Absolute path of the socket at which applications register, at most 107 bytes. Absent: `apps.sock` beside
+    /// `control.socket`, which is /run/cloudsnooze/apps.sock. null: there is none.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(with = "Option<PathBuf>")]
+    pub socket: Option<Option<PathBuf>>,
+    /// Absolute path of the file that lists the open notices, for scripts. Absent: `notice.json` beside `control.socket`,
+    /// which is /run/cloudsnooze/notice.json. null: there is none.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[schemars(with = "Option<PathBuf>")]
+    pub state_file: Option<Option<PathBuf>>,
+    /// Group that may register applications besides root and the daemon's own user. Absent: every local user may; what one
+    /// user may take is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+}
+
+/// Tells a setting that is null from one that is absent.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Option<PathBuf>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// How handlers are run.

@@ -7,7 +7,7 @@
 use super::gate::over_limit;
 use super::limits::{Limits, Over};
 use super::rights::{Caller, Right};
-use super::wire::{Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
+use super::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
 use crate::sys::clock;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -55,6 +55,8 @@ pub trait Daemon: Send + Sync + 'static {
     /// # Errors
     /// The history's.
     fn report(&self, id: &str) -> Result<Option<Value>, String>;
+    /// The registered applications.
+    fn apps(&self) -> Apps;
     /// Lines as they happen.
     fn watch(&self) -> broadcast::Receiver<Arc<str>>;
     /// Takes the configuration files as they are now.
@@ -74,6 +76,7 @@ pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
         .route("/v1/watch", get(watch::<D>))
         .route("/v1/events", get(events::<D>))
         .route("/v1/reports/{id}", get(report::<D>))
+        .route("/v1/apps", get(apps::<D>))
         .route("/metrics", get(metrics::<D>));
     under(Right::Read, read)
         .merge(under(Right::Simulate, Router::new().route("/v1/simulate", post(simulate::<D>))))
@@ -187,6 +190,10 @@ async fn report<D: Daemon>(State(daemon): State<Arc<D>>, id: Result<Path<String>
         Ok(None) => failure(StatusCode::NOT_FOUND, &format!("no event '{id}' in the history; see snooze events")),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
+}
+
+async fn apps<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
+    json(&*daemon, &daemon.apps())
 }
 
 async fn reload<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {

@@ -5,7 +5,7 @@ use super::gate::{converse, serve};
 use super::limits::{CONNECTIONS_OF_ONE_MAX, Limits, WATCHERS_OF_ONE_MAX};
 use super::rights::{Caller, Holder, Rights};
 use super::server::{BODY_BYTES_MAX, Daemon, router};
-use super::wire::{Events, Failure, PlanView, Reloaded, Simulate, Status};
+use super::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Status};
 use crate::sys::peer::Peer;
 use nix::unistd::geteuid;
 use serde_json::Value;
@@ -16,12 +16,13 @@ use tokio::runtime::Builder;
 use tokio::sync::broadcast;
 
 /// Method and path of every route, under the group that opens it.
-const ROUTES: [(u32, &str); 8] = [
+const ROUTES: [(u32, &str); 9] = [
     (10, "GET /v1/status"),
     (10, "GET /v1/plan?type=custom.x"),
     (10, "GET /v1/watch"),
     (10, "GET /v1/events"),
     (10, "GET /v1/reports/last"),
+    (10, "GET /v1/apps"),
     (10, "GET /metrics"),
     (20, "POST /v1/simulate"),
     (30, "POST /v1/reload"),
@@ -47,6 +48,9 @@ impl Daemon for Played {
     }
     fn report(&self, _: &str) -> Result<Option<Value>, String> {
         Ok(None)
+    }
+    fn apps(&self) -> Apps {
+        Apps::default()
     }
     fn watch(&self) -> broadcast::Receiver<Arc<str>> {
         self.lines.subscribe()

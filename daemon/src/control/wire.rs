@@ -4,6 +4,7 @@
 //! scrubs every reply as a whole before it leaves.
 #![allow(missing_docs, reason = "the names are the documentation; times carry their unit")]
 
+pub use crate::apps::wire::{AppStatus, Told};
 pub use crate::history::store::EventSummary;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -185,6 +186,12 @@ pub struct Simulated {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Events {
     pub events: Vec<EventSummary>,
+}
+
+/// `GET /v1/apps`: in the order in which they registered.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Apps {
+    pub applications: Vec<AppStatus>,
 }
 
 /// `POST /v1/reload`

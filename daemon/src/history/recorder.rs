@@ -17,12 +17,13 @@ use crate::log::ring::{Line, LogRing};
 use crate::sys::beat::Beat;
 use crate::sys::clock;
 use arc_swap::ArcSwap;
+use crossbeam_queue::ArrayQueue;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 use tokio::sync::broadcast;
 
@@ -35,6 +36,8 @@ const DROP_PAUSE_NS: i64 = 1_000_000_000;
 const DROP_STEP_NS: i64 = 50_000_000;
 /// Events that are held in memory as running: more than can run and wait at once. What is beyond has lost its end.
 const LIVE_MAX: usize = 8_192;
+/// Moved deadlines that wait for this thread; a cloud moves one now and then.
+const MOVES_MAX: usize = 64;
 /// The pause while there is something that could not be written down.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,19 @@ pub struct Recorder {
     keep: ArcSwap<History>,
     /// When old events are dropped next, CLOCK_BOOTTIME nanoseconds.
     drop_boot_ns: AtomicI64,
+    follower: OnceLock<Arc<dyn Follower>>,
+    moves: ArrayQueue<(EventId, Moment)>,
+    reader: OnceLock<Thread>,
+}
+
+/// Who is told what becomes of events, on the recorder's thread. Must not wait for long.
+pub trait Follower: Send + Sync {
+    /// An event was taken in, or taken up again after a restart; a withdrawal names what it withdraws.
+    fn published(&self, event: &Arc<Event>);
+    /// The cloud moved the deadline of an event.
+    fn moved(&self, id: EventId, effective: Moment);
+    /// The handlers of an event have ended.
+    fn done(&self, id: EventId);
 }
 
 /// Counts since the start.
@@ -104,7 +120,24 @@ impl Recorder {
             beat: Beat::default(),
             keep: ArcSwap::from_pointee(keep),
             drop_boot_ns: AtomicI64::new(0),
+            follower: OnceLock::new(),
+            moves: ArrayQueue::new(MOVES_MAX),
+            reader: OnceLock::new(),
         }))
+    }
+
+    /// Has `follower` told from now on. Only the first counts.
+    pub fn tell_to(&self, follower: Arc<dyn Follower>) {
+        let _ = self.follower.set(follower);
+    }
+
+    /// The cloud moved the deadline of an event. For real-time threads too: waits for nothing.
+    pub fn moved(&self, id: EventId, effective: Moment) {
+        // Should a cloud move more than there is room for, the oldest is what nobody needs any more.
+        let _ = self.moves.force_push((id, effective));
+        if let Some(reader) = self.reader.get() {
+            reader.unpark();
+        }
     }
 
     /// Knows these secrets, too, from now on. None is forgotten: an instance of the configuration before may still
@@ -183,6 +216,7 @@ impl Recorder {
     pub fn run(&self, outbox: &Outbox, log: &LogRing) {
         outbox.read_here();
         log.read_here();
+        let _ = self.reader.set(thread::current());
         loop {
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_all(outbox, log);
@@ -232,6 +266,9 @@ impl Recorder {
                 self.write_down();
                 self.lives();
             }
+        }
+        while let Some((id, effective)) = self.moves.pop() {
+            self.follow(|follower| follower.moved(id, effective));
         }
         self.write_down();
         self.lives();
@@ -299,8 +336,15 @@ impl Recorder {
         }
     }
 
+    fn follow(&self, tell: impl FnOnce(&dyn Follower)) {
+        if let Some(follower) = self.follower.get() {
+            tell(&**follower);
+        }
+    }
+
     fn published(&self, event: &Arc<Event>) {
         self.counts.published.fetch_add(1, Ordering::Relaxed);
+        self.follow(|follower| follower.published(event));
         let json = event.to_json(event.detected);
         let text = self.scrub(&json.to_string());
         self.journal.note(Row::Published { event: Arc::clone(event), state: "running", json: text });
@@ -341,8 +385,9 @@ impl Recorder {
         self.write_down();
     }
 
-    fn resumed(&self, event: &Event) {
+    fn resumed(&self, event: &Arc<Event>) {
         self.counts.published.fetch_add(1, Ordering::Relaxed);
+        self.follow(|follower| follower.published(event));
         let done = lock(&self.live).get(&event.id).map_or(0, |live| live.earlier);
         tracing::warn!(event = %event.id, r#type = %event.event_type, done, "event taken up again");
         self.tell(&json!({ "kind": "event", "event": event.to_json(clock::now()), "resumed": true }));
@@ -402,6 +447,7 @@ impl Recorder {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "microseconds, clamped")]
     fn done(&self, id: EventId, mut report: EventReport) {
         self.counts.completed.fetch_add(1, Ordering::Relaxed);
+        self.follow(|follower| follower.done(id));
         let mut live = lock(&self.live);
         let known = live.get_mut(&id);
         let earlier = known.as_ref().map_or(0, |live| live.earlier);

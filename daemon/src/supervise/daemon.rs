@@ -3,6 +3,7 @@
 //! Inputs: requests. Outputs: wire types. Threads: the control runtime, and the tender. Must never take
 //! the pool's lock: what changes the pool is an order.
 
+use super::apps::Apps;
 use super::pulse::{Kind, Sign};
 use super::sources::{Sources, intervals};
 use crate::assemble::{self, Assembly};
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) pool: Pool,
     pub(super) plans: Arc<ArcSwap<Plans>>,
     pub(super) recorder: Arc<Recorder>,
+    pub(super) apps: Apps,
     pub(super) ring: Arc<LogRing>,
     pub(super) source: Sources,
     /// Instances of earlier configurations that may still be running an event.
@@ -204,6 +206,7 @@ impl Shared {
                 ));
             }
         }
+        problems.extend(self.apps.problems());
         if self.publisher_is_lost.load(Ordering::Acquire) {
             problems.push(
                 "a handler that promised not to block does not come home: the thread that read the notice hangs in it, \
@@ -353,6 +356,10 @@ impl Daemon for Shared {
 
     fn report(&self, id: &str) -> Result<Option<Value>, String> {
         self.recorder.report(id)
+    }
+
+    fn apps(&self) -> wire::Apps {
+        wire::Apps { applications: self.apps.list() }
     }
 
     fn watch(&self) -> broadcast::Receiver<Arc<str>> {

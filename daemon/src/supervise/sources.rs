@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::dispatch::plan::{Plan, Plans};
 use crate::dispatch::pool::Pool;
 use crate::event::{Event, EventId, EventType, Moment};
+use crate::history::recorder::Recorder;
 use crate::host::probe;
 use crate::log::ring::LogRing;
 use crate::normalise::NoticeKey;
@@ -49,6 +50,7 @@ impl Sources {
 /// Publishes what a source finds: the plan is ready, the pool takes it at once.
 struct ToPool {
     pool: Pool,
+    recorder: Arc<Recorder>,
     plans: Cache<Arc<ArcSwap<Plans>>, Arc<Plans>>,
     self_tests: [Arc<Plan>; 2],
 }
@@ -70,6 +72,7 @@ impl Sink for ToPool {
 
     fn moved(&mut self, id: EventId, effective: Moment) {
         self.pool.moved(id, effective);
+        self.recorder.moved(id, effective);
     }
 
     fn round_begins(&mut self) {
@@ -107,7 +110,7 @@ pub(super) fn intervals(config: &Config) -> AwsIntervals {
 /// Text: an endpoint that cannot be used, a thread that does not start.
 pub(super) fn start(
     config: &Config,
-    pool: &Pool,
+    (pool, recorder): (&Pool, &Arc<Recorder>),
     plans: &Arc<ArcSwap<Plans>>,
     log: &Arc<LogRing>,
     seen: &[(String, bool)],
@@ -129,7 +132,8 @@ pub(super) fn start(
     let health = AwsSource::health();
     let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
     let self_tests = Plan::self_tests(&probe);
-    let mut sink = ToPool { pool: pool.clone(), plans: Cache::new(Arc::clone(plans)), self_tests };
+    let mut sink =
+        ToPool { pool: pool.clone(), recorder: Arc::clone(recorder), plans: Cache::new(Arc::clone(plans)), self_tests };
     let (publisher, seen_by, log) = (pool.clone(), Arc::clone(&health), Arc::clone(log));
     health.lives_until(clock::boot_ns());
     let body = move || {

@@ -33,6 +33,15 @@ pub fn of(socket: &impl AsFd) -> io::Result<Peer> {
     Ok(Peer { uid: credentials.uid(), gids })
 }
 
+/// Process and user of the peer. The number of the process is for people: it may belong to another process by now.
+///
+/// # Errors
+/// As for [`of`].
+pub fn process_of(socket: &impl AsFd) -> io::Result<(i32, u32)> {
+    let credentials = getsockopt(socket, PeerCredentials)?;
+    Ok((credentials.pid(), credentials.uid()))
+}
+
 fn supplementary_groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
     let mut room = GROUPS_EXPECTED;
     loop {
@@ -75,6 +84,8 @@ mod tests {
         let mut own: Vec<u32> = nix::unistd::getgroups().expect("groups").iter().map(|gid| gid.as_raw()).collect();
         own.push(nix::unistd::getegid().as_raw());
         assert_eq!(peer.gids, own);
+        let own_pid = i32::try_from(std::process::id()).expect("a process id");
+        assert_eq!(process_of(&here).expect("known"), (own_pid, peer.uid));
     }
 
     #[test]

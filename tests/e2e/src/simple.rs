@@ -4,6 +4,7 @@
 //! recorded, hold them up by a gate. Inputs: the sources in `plugins/simple`. Outputs: libraries, journals. Must never
 //! decide what is right.
 
+pub mod application;
 pub mod leaks;
 pub mod notify;
 pub mod possessions;

@@ -170,6 +170,7 @@ fn the_official_plugins_are_fit() {
         ("redis-flusher", json!({ "connection_string": "redis://127.0.0.1:1" })),
         ("app-checkpointer", json!({ "app_endpoint": "http://127.0.0.1:1/checkpoint" })),
         ("slack-notifier", json!({ "webhook_url": "http://127.0.0.1:1/hook" })),
+        ("notify-apps", json!({ "socket": "/nobody/listens/here" })),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
     }

@@ -9,7 +9,7 @@ use cloudsnooze::control::limits::Limits;
 use cloudsnooze::control::operator;
 use cloudsnooze::control::rights::{Caller, Holder, Right, Rights};
 use cloudsnooze::control::server::{Daemon, router};
-use cloudsnooze::control::wire::{Events, Failure, PlanView, Reloaded, Simulate, Status};
+use cloudsnooze::control::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Status};
 use cloudsnooze::event::{EventType, Moment};
 use cloudsnooze::source::reply::{Parsed, parse};
 use cloudsnooze::sys::peer::Peer;
@@ -70,6 +70,11 @@ impl Daemon for Played {
     fn report(&self, id: &str) -> Result<Option<Value>, String> {
         self.note(Right::Read);
         Ok((id == "last").then_some(Value::Null))
+    }
+
+    fn apps(&self) -> Apps {
+        self.note(Right::Read);
+        Apps::default()
     }
 
     fn watch(&self) -> broadcast::Receiver<Arc<str>> {

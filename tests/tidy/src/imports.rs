@@ -26,8 +26,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shutdown", &["dispatch", "host"]),
     // Writes down what dispatch reports and what plugins log.
     ("history", &["dispatch", "host"]),
+    // Tells the applications of this machine what the recorder tells it.
+    ("apps", &["history"]),
     // From a configuration to handlers with instances: shared by the daemon and the checks of the command line.
-    ("assemble", &["dispatch", "host"]),
+    ("assemble", &["dispatch", "host", "apps"]),
     // Plays the host for a plugin that is not in the daemon yet.
     ("verify", &["host"]),
     ("insight", &["history"]),
@@ -37,7 +39,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Shows and steers everything, so it sees everything but its own client and the start-up.
     (
         "control",
-        &["normalise", "source", "queue", "host", "dispatch", "shutdown", "history", "insight", "economy", "fleet"],
+        &[
+            "normalise",
+            "source",
+            "queue",
+            "host",
+            "dispatch",
+            "shutdown",
+            "history",
+            "apps",
+            "insight",
+            "economy",
+            "fleet",
+        ],
     ),
     // Speaks the wire types of `control`; uses the library directly only where no daemon need run (checking, verifying).
     ("cli", &["assemble", "control", "dispatch", "history", "host", "source", "normalise", "verify"]),
