@@ -168,6 +168,12 @@ fn the_official_plugins_are_fit() {
         ("mysql-flusher", json!({ "connection_string": "root@tcp(127.0.0.1:1)/" })),
         ("app-checkpointer", json!({ "app_endpoint": "http://127.0.0.1:1/checkpoint" })),
         ("slack-notifier", json!({ "webhook_url": "http://127.0.0.1:1/hook" })),
+        (
+            "email-notifier",
+            json!({
+                "server": "127.0.0.1", "port": 1, "security": "none", "from": "a@example.com", "to": ["b@example.com"],
+            }),
+        ),
         ("webhook-notifier", json!({ "endpoints": [{ "url": "http://127.0.0.1:1/hook" }] })),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
