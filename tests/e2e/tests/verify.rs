@@ -172,9 +172,10 @@ fn the_official_plugins_are_fit() {
             "email-notifier",
             json!({
                 "server": "127.0.0.1", "port": 1, "security": "none", "from": "a@example.com", "to": ["b@example.com"],
+                "attempts": 1,
             }),
         ),
-        ("webhook-notifier", json!({ "endpoints": [{ "url": "http://127.0.0.1:1/hook" }] })),
+        ("webhook-notifier", json!({ "endpoints": [{ "url": "http://127.0.0.1:1/hook", "attempts": 1 }] })),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
     }
