@@ -40,6 +40,8 @@ if [ "$mode" = test ]; then
     need python3 python3
     # The example plugin imports it as its author did; without it a stand-in is used, and said so.
     python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
+    # The mail server of tests. Debian's own Python has it, whichever else comes first in PATH.
+    /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || missing="$missing python3-aiosmtpd"
     need git git
     need setpriv util-linux
     need zsh zsh

@@ -36,7 +36,7 @@ pub struct Settings {
 
 /// What to ask of a server.
 pub struct Request<'a> {
-    /// POST sends the body, other methods none.
+    /// POST, PUT and PATCH send the body, other methods none.
     pub method: Method,
     /// Where to.
     pub endpoint: &'a Endpoint,

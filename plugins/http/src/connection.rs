@@ -39,7 +39,7 @@ impl Connection {
         for (name, value) in request.headers {
             head = head.header(name, value);
         }
-        let result = if request.method == Method::POST {
+        let result = if [Method::POST, Method::PUT, Method::PATCH].contains(&request.method) {
             let whole = head.body(request.body).map_err(|_| Failure::NotMade)?;
             agent.run(agent.configure_request(whole).timeout_global(Some(left)).build())
         } else {

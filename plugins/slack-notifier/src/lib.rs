@@ -8,7 +8,6 @@
 mod answer;
 mod config;
 mod message;
-mod notice;
 
 use answer::{Verdict, verdict};
 use cloudsnooze_plugin::serde_json::{Value, json};
@@ -16,9 +15,9 @@ use cloudsnooze_plugin::{
     Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
 };
 use cloudsnooze_plugin_http::{Client, HeaderValue, Method, Reply, Request, Session, excerpt, header};
+use cloudsnooze_plugin_words::Notice;
 use config::Channel;
 pub use config::Config;
-use notice::Notice;
 use std::ffi::CStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -4,8 +4,8 @@
 //! never let a value of the event act as mark-up: a link, a mention.
 
 use crate::config::Channel;
-use crate::notice::Notice;
 use cloudsnooze_plugin::Severity;
+use cloudsnooze_plugin_words::Notice;
 use serde_json::{Map, Value, json};
 
 /// Characters of a value that are shown.
@@ -83,7 +83,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::notice::spot_interruption;
+    use cloudsnooze_plugin_words::spot_interruption;
 
     fn channel(config: Value) -> Channel {
         let mut whole = json!({"webhook_url": "https://hooks.slack.com/services/T0/B0/hush"});

@@ -171,6 +171,14 @@ fn the_official_plugins_are_fit() {
         ("app-checkpointer", json!({ "app_endpoint": "http://127.0.0.1:1/checkpoint" })),
         ("slack-notifier", json!({ "webhook_url": "http://127.0.0.1:1/hook" })),
         ("notify-apps", json!({ "socket": "/nobody/listens/here" })),
+        (
+            "email-notifier",
+            json!({
+                "server": "127.0.0.1", "port": 1, "security": "none", "from": "a@example.com", "to": ["b@example.com"],
+                "attempts": 1,
+            }),
+        ),
+        ("webhook-notifier", json!({ "endpoints": [{ "url": "http://127.0.0.1:1/hook", "attempts": 1 }] })),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
     }

@@ -9,28 +9,44 @@ use jiff::tz::TimeZone;
 
 /// What people need to know of an event.
 #[derive(Clone)]
-pub(crate) struct Notice {
-    pub(crate) kind: String,
-    pub(crate) severity: Severity,
-    pub(crate) simulated: bool,
-    pub(crate) withdrawn: bool,
-    pub(crate) id: String,
-    pub(crate) source: String,
-    pub(crate) detected: String,
-    pub(crate) provider: String,
-    pub(crate) action: String,
-    pub(crate) deadline: Option<String>,
-    pub(crate) seconds_left: Option<f64>,
-    pub(crate) machine: String,
-    pub(crate) machine_type: String,
-    pub(crate) zone: String,
-    pub(crate) region: String,
-    pub(crate) cancels: String,
+pub struct Notice {
+    /// Type, such as `cloud.spot.interrupt`.
+    pub kind: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// An operator made it for practice.
+    pub simulated: bool,
+    /// It calls an earlier notice off.
+    pub withdrawn: bool,
+    /// Identity, UUID text.
+    pub id: String,
+    /// Who saw it.
+    pub source: String,
+    /// When it was seen, RFC 3339.
+    pub detected: String,
+    /// The cloud, such as `aws`.
+    pub provider: String,
+    /// What the cloud will do.
+    pub action: String,
+    /// When it will, RFC 3339.
+    pub deadline: Option<String>,
+    /// Seconds until then.
+    pub seconds_left: Option<f64>,
+    /// Identifier of the machine; empty when not known, as are the other texts about it.
+    pub machine: String,
+    /// Its type.
+    pub machine_type: String,
+    /// Its zone.
+    pub zone: String,
+    /// Its region.
+    pub region: String,
+    /// Identity of the event that is called off.
+    pub cancels: String,
 }
 
 impl Notice {
     /// Reads an event.
-    pub(crate) fn of(event: &Event<'_>) -> Self {
+    pub fn of(event: &Event<'_>) -> Self {
         let field = |id| event.field(id).unwrap_or_default().to_owned();
         let subject = field(abi::SNOOZE_FIELD_SUBJECT);
         Self {
@@ -54,7 +70,7 @@ impl Notice {
     }
 
     /// The one line: what happens to which machine, and when.
-    pub(crate) fn headline(&self) -> String {
+    pub fn headline(&self) -> String {
         let mark = if self.simulated { "[SIMULATED] " } else { "" };
         let (title, machine) = (self.title(), self.machine_and_place());
         if self.withdrawn {
@@ -138,8 +154,8 @@ fn clock(time: &str, detected: &str) -> String {
 }
 
 /// A notice as tests need it.
-#[cfg(test)]
-pub(crate) fn spot_interruption() -> Notice {
+#[cfg(any(test, feature = "testing"))]
+pub fn spot_interruption() -> Notice {
     Notice {
         kind: "cloud.spot.interrupt".into(),
         severity: Severity::Urgent,
