@@ -168,6 +168,11 @@ fn the_official_plugins_are_fit() {
         ("mysql-flusher", json!({ "connection_string": "root@tcp(127.0.0.1:1)/" })),
         ("app-checkpointer", json!({ "app_endpoint": "http://127.0.0.1:1/checkpoint" })),
         ("slack-notifier", json!({ "webhook_url": "http://127.0.0.1:1/hook" })),
+        ("signal-checkpointer", {
+            let until = json!({ "file": { "path": "/nonexistent/*" } });
+            let save = json!({ "signal": "USR1", "until": until });
+            json!({ "targets": [{ "process": { "pid_file": "/nonexistent/pid" }, "save": save }] })
+        }),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
     }
