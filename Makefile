@@ -19,7 +19,7 @@ LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
 ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
-PLUGINS := mysql-flusher app-checkpointer signal-checkpointer slack-notifier
+PLUGINS := mysql-flusher app-checkpointer signal-checkpointer exec slack-notifier
 
 .PHONY: all demo test bench bench-hardened soak endurance fuzz check generate build setup setup-demo setup-bench setup-fuzz install clean
 

@@ -38,6 +38,7 @@ if [ "$mode" = test ]; then
     python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
     need git git
     need setpriv util-linux
+    need chrt util-linux
     need zsh zsh
     need fish fish
 fi

@@ -173,6 +173,8 @@ fn the_official_plugins_are_fit() {
             let save = json!({ "signal": "USR1", "until": until });
             json!({ "targets": [{ "process": { "pid_file": "/nonexistent/pid" }, "save": save }] })
         }),
+        // Writes back all that it is given.
+        ("exec", json!({ "argv": ["cat"] })),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
     }
