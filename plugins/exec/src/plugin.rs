@@ -16,7 +16,6 @@ use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 /// Kept back for the report, at most.
@@ -154,9 +153,8 @@ impl Exec {
             return Err(Error::new("no time is left to start it").code(Code::Deadline));
         }
         self.plan.must_be_startable(command)?;
-        let stop = Arc::new(AtomicBool::new(false));
         let term_at = Instant::now() + time.run;
-        let order = Order {
+        let order = Arc::new(Order {
             words: command.words.clone(),
             env: self.plan.environment(phase, event, call, time.run.as_secs_f64(), &self.state_dir),
             directory: self.plan.working_directory.clone(),
@@ -164,25 +162,22 @@ impl Exec {
             term_at,
             grace: time.grace,
             output_bytes: self.plan.output_bytes,
-            stop: Arc::clone(&stop),
-        };
-        let Some(answer) = self.runner.order(order) else {
-            return Err(Error::new("there is no thread to run commands").code(Code::State));
-        };
+            stop: AtomicBool::new(false),
+        });
+        if !self.runner.order(&order) {
+            return Err(Error::new("the thread that runs commands is not there or not free").code(Code::State));
+        }
         let late = term_at + time.grace + LATE;
         loop {
-            match answer.recv_timeout(FLAG_PASS) {
-                Ok(ran) => {
-                    return ran.map_err(|text| Error::new(format!("{}: {text}", command.program)).code(Code::Io));
-                }
-                Err(RecvTimeoutError::Timeout) if Instant::now() < late => {}
-                Err(_) => {
-                    let text = format!("{}: the thread that runs it does not answer", command.program);
-                    return Err(Error::new(text).code(Code::Deadline));
-                }
+            if let Some(ran) = self.runner.answer(FLAG_PASS) {
+                return ran.map_err(|text| Error::new(format!("{}: {text}", command.program)).code(Code::Io));
+            }
+            if Instant::now() >= late {
+                let text = format!("{}: the thread that runs it does not answer", command.program);
+                return Err(Error::new(text).code(Code::Deadline));
             }
             if call.cancelled().is_some() {
-                stop.store(true, Ordering::Release);
+                order.stop.store(true, Ordering::Release);
             }
         }
     }

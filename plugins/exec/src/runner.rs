@@ -17,8 +17,7 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -43,7 +42,7 @@ pub(crate) struct Order {
     pub(crate) grace: Duration,
     pub(crate) output_bytes: usize,
     /// Set by the caller when the call is cancelled.
-    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) stop: AtomicBool,
 }
 
 /// Why a command was ended.
@@ -67,15 +66,27 @@ pub(crate) struct Ran {
     pub(crate) stderr: Tail,
 }
 
-type Answer = Result<Ran, String>;
-/// An order, and where the answer goes.
-type Job = (Order, Sender<Answer>);
+pub(crate) type Answer = Result<Ran, String>;
 
-/// The thread.
+/// The thread. One command at a time, as the host makes one call at a time.
 #[derive(Default)]
 pub(crate) struct Runner {
-    orders: Mutex<Option<Sender<Job>>>,
+    shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Where orders and answers are handed over.
+#[derive(Default)]
+struct Shared {
+    desk: Mutex<Desk>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Desk {
+    is_open: bool,
+    order: Option<Arc<Order>>,
+    answer: Option<Answer>,
 }
 
 impl Runner {
@@ -84,24 +95,36 @@ impl Runner {
     /// # Errors
     /// No thread can be had.
     pub(crate) fn start(&self) -> std::io::Result<()> {
-        let (sender, receiver) = channel();
-        let thread = Builder::new().name("exec-run".to_owned()).spawn(move || serve(&receiver))?;
-        *self.orders.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        let shared = Arc::clone(&self.shared);
+        *self.shared.desk() = Desk { is_open: true, ..Desk::default() };
+        let spawned = Builder::new().name("exec-run".to_owned()).spawn(move || shared.serve());
+        *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawned?);
         Ok(())
     }
 
-    /// Has a command run. The answer comes over the channel; None when there is no thread.
-    pub(crate) fn order(&self, order: Order) -> Option<Receiver<Answer>> {
-        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-        let (sender, receiver) = channel();
-        orders.as_ref()?.send((order, sender)).ok()?;
-        Some(receiver)
+    /// Has a command run; false when there is no thread, or when it is still at the one before.
+    pub(crate) fn order(&self, order: &Arc<Order>) -> bool {
+        let mut desk = self.shared.desk();
+        if !desk.is_open || desk.order.is_some() {
+            return false;
+        }
+        // An answer that nobody waited for any more may lie there.
+        (desk.order, desk.answer) = (Some(Arc::clone(order)), None);
+        self.shared.changed.notify_all();
+        true
+    }
+
+    /// Waits for the answer; None when there is none in this time.
+    pub(crate) fn answer(&self, limit: Duration) -> Option<Answer> {
+        let desk = self.shared.desk();
+        let waited = self.shared.changed.wait_timeout_while(desk, limit, |desk| desk.answer.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.answer.take()
     }
 
     /// Ends it and joins it.
     pub(crate) fn stop(&self) {
-        drop(self.orders.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.shared.desk().is_open = false;
+        self.shared.changed.notify_all();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // It can only have panicked in a way that the panic hook has told.
             let _ended = thread.join();
@@ -109,21 +132,45 @@ impl Runner {
     }
 }
 
-fn serve(orders: &Receiver<Job>) {
-    // A daemon that was refused real-time scheduling runs at a negative nice value, which is handed down.
-    if getpriority_process(None).is_ok_and(|nice| nice < 0) {
-        let _set = setpriority_process(None, 0);
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.stop();
     }
-    // Those that did not end; nobody else waits for them.
-    let mut stuck: Vec<Pid> = Vec::new();
-    while let Ok((order, answer)) = orders.recv() {
+}
+
+impl Shared {
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self) {
+        // A daemon that was refused real-time scheduling runs at a negative nice value, which is handed down.
+        if getpriority_process(None).is_ok_and(|nice| nice < 0) {
+            let _set = setpriority_process(None, 0);
+        }
+        // Those that did not end; nobody else waits for them.
+        let mut stuck: Vec<Pid> = Vec::new();
+        while let Some(order) = self.next() {
+            stuck.retain(|pid| group::reap(*pid) == Ended::Stuck);
+            let ran = run(&order);
+            stuck.extend(ran.as_ref().ok().filter(|ran| ran.ended == Ended::Stuck).map(|ran| ran.leader));
+            // Before the answer: so it is freed by the thread that made it. Freed here, its pieces would pile up in this
+            // thread's store of free memory.
+            drop(order);
+            let mut desk = self.desk();
+            (desk.order, desk.answer) = (None, Some(ran));
+            self.changed.notify_all();
+        }
         stuck.retain(|pid| group::reap(*pid) == Ended::Stuck);
-        let ran = run(&order);
-        stuck.extend(ran.as_ref().ok().filter(|ran| ran.ended == Ended::Stuck).map(|ran| ran.leader));
-        // The caller may have given up.
-        let _sent = answer.send(ran);
     }
-    stuck.retain(|pid| group::reap(*pid) == Ended::Stuck);
+
+    /// Waits for an order; None when it is time to end.
+    fn next(&self) -> Option<Arc<Order>> {
+        let desk = self.desk();
+        let waited = self.changed.wait_while(desk, |desk| desk.is_open && desk.order.is_none());
+        let desk = waited.unwrap_or_else(PoisonError::into_inner);
+        if desk.is_open { desk.order.clone() } else { None }
+    }
 }
 
 /// A pipe that is read until its end.

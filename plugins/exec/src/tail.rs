@@ -15,7 +15,7 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { kept: VecDeque::new(), limit, total: 0 }
+        Self { kept: VecDeque::with_capacity(limit), limit, total: 0 }
     }
 
     pub(crate) fn push(&mut self, bytes: &[u8]) {
