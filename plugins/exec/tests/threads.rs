@@ -6,7 +6,7 @@ use cloudsnooze_plugin::testing::{threads, threads_left};
 use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use serde_json::json;
-use stage::{NOTICE, PATIENCE, event, failed, handled, plugin};
+use stage::{NOTICE, PATIENCE, event, failed, handled, plugin, wait_for};
 use std::time::Duration;
 
 #[test]
@@ -14,7 +14,8 @@ fn no_thread_and_no_process_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let quick = plugin(dir.path(), json!({ "argv": ["true"] }));
     let slow = plugin(dir.path(), json!({ "shell": "trap '' TERM; sleep 300; sleep 300" }));
-    assert_eq!(threads("exec-run"), 2);
+    // A thread takes its name when it begins to run.
+    wait_for("the instances' threads", || threads("exec-run") == 2);
     for _ in 0..5 {
         handled(quick.deliver(&event(NOTICE), PATIENCE));
     }
