@@ -44,6 +44,7 @@ if [ "$mode" = test ]; then
     /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || missing="$missing python3-aiosmtpd"
     need git git
     need setpriv util-linux
+    need chrt util-linux
     need zsh zsh
     need fish fish
 fi

@@ -179,6 +179,13 @@ fn the_official_plugins_are_fit() {
             }),
         ),
         ("webhook-notifier", json!({ "endpoints": [{ "url": "http://127.0.0.1:1/hook", "attempts": 1 }] })),
+        ("signal-checkpointer", {
+            let until = json!({ "file": { "path": "/nonexistent/*" } });
+            let save = json!({ "signal": "USR1", "until": until });
+            json!({ "targets": [{ "process": { "pid_file": "/nonexistent/pid" }, "save": save }] })
+        }),
+        // Writes back all that it is given.
+        ("exec", json!({ "argv": ["cat"] })),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
     }
