@@ -21,10 +21,10 @@ const EXAMPLES: &str = "\
 Examples:
   snooze wait cloud.spot.interrupt && ./save.sh
   snooze wait 'cloud.spot.*' --timeout 1h --json
-  snooze wait cloud.spot.interrupt --exec sh -c 'echo \"$SNOOZE_EVENT_SECONDS_LEFT s left\"; jq .data'
+  snooze wait cloud.spot.interrupt --exec sh -c 'echo \"$CLOUDSNOOZE_EVENT_SECONDS_LEFT s left\"; jq .data'
 
-The command gets the event as JSON on its standard input, and in its environment SNOOZE_EVENT_ID, _TYPE, _SEVERITY,
-_ACTION, _DEADLINE, _SECONDS_LEFT, _INSTANCE_ID and _SIMULATED (true or false); what is not known is empty. Its exit
+The command gets the event as JSON on its standard input, and in its environment CLOUDSNOOZE_EVENT_ID, _TYPE, _SEVERITY,
+_ACTION, _DEADLINE and _SECONDS_LEFT, CLOUDSNOOZE_INSTANCE_ID and _SIMULATED (1 or 0); what is not known is empty. Its exit
 code is passed on, 128 and the number of the signal that ended it. Only events from now on count: what is open already is
 in /run/cloudsnooze/notice.json.";
 
@@ -113,7 +113,7 @@ fn code_of(ended: ExitStatus) -> u8 {
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 
-/// What of the event stands in a command's environment.
+/// What of the event stands in a command's environment: the names that the plugin `exec` has for it.
 fn environment(event: &Value) -> Vec<(String, String)> {
     let at = |pointer: &str| match event.pointer(pointer) {
         Some(Value::String(text)) => text.clone(),
@@ -121,17 +121,17 @@ fn environment(event: &Value) -> Vec<(String, String)> {
         _ => String::new(),
     };
     let members = [
-        ("ID", at("/id")),
-        ("TYPE", at("/type")),
-        ("SEVERITY", at("/severity")),
-        ("ACTION", at("/data/action")),
-        ("DEADLINE", at("/data/time")),
-        ("SECONDS_LEFT", at("/data/timeRemaining")),
+        ("EVENT_ID", at("/id")),
+        ("EVENT_TYPE", at("/type")),
+        ("EVENT_SEVERITY", at("/severity")),
+        ("EVENT_ACTION", at("/data/action")),
+        ("EVENT_DEADLINE", at("/data/time")),
+        ("EVENT_SECONDS_LEFT", at("/data/timeRemaining")),
         ("INSTANCE_ID", at("/data/instanceID")),
-        ("SIMULATED", (event["simulated"] == true).to_string()),
+        ("SIMULATED", u8::from(event["simulated"] == true).to_string()),
     ];
     // A zero byte can be in JSON, but not in an environment.
-    members.into_iter().map(|(name, value)| (format!("SNOOZE_EVENT_{name}"), value.replace('\0', ""))).collect()
+    members.into_iter().map(|(name, value)| (format!("CLOUDSNOOZE_{name}"), value.replace('\0', ""))).collect()
 }
 
 #[cfg(test)]
@@ -145,10 +145,10 @@ mod tests {
             "data": {"timeRemaining": 119.5, "action": "terminate\u{0}"}});
         let environment = environment(&event);
         let of = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        assert_eq!(of("SNOOZE_EVENT_TYPE"), Some("cloud.spot.interrupt"));
-        assert_eq!(of("SNOOZE_EVENT_SECONDS_LEFT"), Some("119.5"));
-        assert_eq!((of("SNOOZE_EVENT_ACTION"), of("SNOOZE_EVENT_DEADLINE")), (Some("terminate"), Some("")));
-        assert_eq!(of("SNOOZE_EVENT_SIMULATED"), Some("true"));
+        assert_eq!(of("CLOUDSNOOZE_EVENT_TYPE"), Some("cloud.spot.interrupt"));
+        assert_eq!(of("CLOUDSNOOZE_EVENT_SECONDS_LEFT"), Some("119.5"));
+        assert_eq!((of("CLOUDSNOOZE_EVENT_ACTION"), of("CLOUDSNOOZE_EVENT_DEADLINE")), (Some("terminate"), Some("")));
+        assert_eq!(of("CLOUDSNOOZE_SIMULATED"), Some("1"));
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
         let run = |script: &str| hand_over(OsStr::new("sh"), &["-c".into(), script.into()], &json!({"id": "x"}));
         assert_eq!(run("exit 7").expect("it ran"), 7);
         assert_eq!(run("kill -TERM $$").expect("it ran"), 143);
-        assert_eq!(run("test \"$(cat)\" = '{\"id\":\"x\"}' && test \"$SNOOZE_EVENT_ID\" = x").expect("it ran"), 0);
+        assert_eq!(run("test \"$(cat)\" = '{\"id\":\"x\"}' && test \"$CLOUDSNOOZE_EVENT_ID\" = x").expect("it ran"), 0);
         let missing = hand_over(OsStr::new("/no/such/command"), &[], &json!({})).expect_err("it is not there");
         assert_eq!(missing.code(), 66);
     }

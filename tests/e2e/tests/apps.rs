@@ -523,7 +523,7 @@ fn wait_prints_the_first_event_that_matches_and_gives_up_in_time() {
     let all = [
         waiting(&["custom.end", "--json"]),
         waiting(&["custom.*"]),
-        waiting(&["custom.end", "--exec", "sh", "-c", "cat; echo $SNOOZE_EVENT_TYPE; exit 7"]),
+        waiting(&["custom.end", "--exec", "sh", "-c", "cat; echo $CLOUDSNOOZE_EVENT_TYPE; exit 7"]),
         waiting(&["custom.end", "--json", "--exec", "true"]),
     ];
     // They say on standard error that they wait, but the test has no part in that: it makes events until all have ended.
