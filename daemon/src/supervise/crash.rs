@@ -102,9 +102,15 @@ const LOOK: Duration = Duration::from_millis(3);
 /// A thread that, when the process is about to end by its own fault, sees to it that what happened reaches the
 /// journal: the dying thread waits for it, for a while.
 pub(super) fn settle_before_the_end(pool: Pool, outbox: Arc<Outbox>, recorder: Arc<Recorder>) {
+    const UNKNOWN: &str = "a crash of this process may come before the journal knows of what led to it";
+    // Here and not in the thread: what is taken up again at once may crash before that runs.
+    let knell = match fault::knell() {
+        Ok(knell) => knell,
+        Err(error) => return tracing::warn!(%error, "{UNKNOWN}"),
+    };
     let body = move || {
-        if let Err(error) = fault::wait_for_death() {
-            tracing::warn!(%error, "a crash of this process may come before the journal knows of what led to it");
+        if let Err(error) = knell.wait() {
+            tracing::warn!(%error, "{UNKNOWN}");
             return;
         }
         let mut quiet = 0;

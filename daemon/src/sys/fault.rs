@@ -64,7 +64,7 @@ static FILE: AtomicI32 = AtomicI32::new(-1);
 static INODE: AtomicU64 = AtomicU64::new(0);
 static PATH: OnceLock<CString> = OnceLock::new();
 
-/// Tells the thread that waits in `wait_for_death`; -1: there is none.
+/// Tells the thread that waits for the `Knell`; -1: there is none.
 static KNELL: AtomicI32 = AtomicI32::new(-1);
 /// That thread has done what it could.
 static IS_SETTLED: AtomicBool = AtomicBool::new(false);
@@ -173,19 +173,33 @@ fn look_at_descriptors() {
     super::leave(EXIT_SOFTWARE);
 }
 
-/// Waits until the process is about to end by its own fault. For a thread of normal priority; what it does then must
-/// not need what the dying thread may hold. `settled` lets the process go.
+/// Tells a thread that the process is about to end by its own fault.
+#[derive(Debug)]
+pub struct Knell(EventFd);
+
+/// The knell of this process, which a dying thread tolls from now on, also before somebody waits for it.
 ///
 /// # Errors
 /// When there is no descriptor for it.
-pub fn wait_for_death() -> std::io::Result<()> {
+pub fn knell() -> std::io::Result<Knell> {
     let knell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC)?;
     KNELL.store(knell.as_raw_fd(), Ordering::Release);
-    loop {
-        match knell.read() {
-            Ok(_) => return Ok(()),
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
+    Ok(Knell(knell))
+}
+
+impl Knell {
+    /// Waits for it. For a thread of normal priority; what it does then must not need what the dying thread may hold.
+    /// `settled` lets the process go.
+    ///
+    /// # Errors
+    /// When the descriptor is gone.
+    pub fn wait(&self) -> std::io::Result<()> {
+        loop {
+            match self.0.read() {
+                Ok(_) => return Ok(()),
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }
