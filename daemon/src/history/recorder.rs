@@ -36,7 +36,8 @@ const DROP_PAUSE_NS: i64 = 1_000_000_000;
 const DROP_STEP_NS: i64 = 50_000_000;
 /// Events that are held in memory as running: more than can run and wait at once. What is beyond has lost its end.
 const LIVE_MAX: usize = 8_192;
-/// Moved deadlines that wait for this thread; a cloud moves one now and then.
+/// Moved deadlines that wait for this thread; a cloud moves one now and then. Beside the outbox: a flood there must not cost
+/// one, and it has to come after what its event's own lane still holds.
 const MOVES_MAX: usize = 64;
 /// The pause while there is something that could not be written down.
 const RETRY: Duration = Duration::from_secs(1);

@@ -187,6 +187,13 @@ pub fn knell() -> std::io::Result<Knell> {
     Ok(Knell(knell))
 }
 
+impl Drop for Knell {
+    fn drop(&mut self) {
+        // Its number may soon be another file's.
+        KNELL.store(-1, Ordering::Release);
+    }
+}
+
 impl Knell {
     /// Waits for it. For a thread of normal priority; what it does then must not need what the dying thread may hold.
     /// `settled` lets the process go.

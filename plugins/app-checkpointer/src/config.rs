@@ -4,7 +4,7 @@
 //! Must never repeat a header's value or the token in an error.
 
 use cloudsnooze_plugin::{Code, Error};
-use cloudsnooze_plugin_http::{Endpoint, HeaderName, HeaderValue, Settings, header};
+use cloudsnooze_plugin_http::{Endpoint, HeaderName, HeaderValue, Settings, header, percent_encoded};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -126,12 +126,6 @@ impl Target {
     pub(crate) fn secrets(&self) -> Vec<&str> {
         self.secrets.iter().map(String::as_str).collect()
     }
-}
-
-/// The id comes from the application, and must not reach beyond its place in the address.
-fn percent_encoded(id: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
-    id.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn headers(config: &Config) -> Result<Vec<(HeaderName, HeaderValue)>, String> {

@@ -8,12 +8,12 @@ use crate::dialog::{Dialog, Patience, SLICE};
 use crate::fault::{Fault, words};
 use crate::server::Server;
 use cloudsnooze_plugin::keeper::Keeper;
+use cloudsnooze_plugin::pause::growing;
 use lettre::address::Address;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
 use lettre::transport::smtp::extension::{Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::Response;
 use serde_json::{Map, Value, json};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::thread;
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ pub(crate) fn deliver(
             dialog = None;
         }
         let is_hopeless = !fault.may_pass() || (matches!(fault, Fault::Unreachable(_)) && connects >= MAX_CONNECTS);
-        let pause = growing(progress.attempts);
+        let pause = growing(progress.attempts, FIRST_PAUSE, LONGEST_PAUSE);
         if is_hopeless || progress.attempts >= mailing.attempts || pause >= patience.left()? {
             if let Some(dialog) = dialog {
                 lease.put(dialog);
@@ -194,26 +194,4 @@ fn wait(pause: Duration, patience: Patience<'_>) -> Result<(), Fault> {
         rest -= slice;
     }
     Ok(())
-}
-
-/// The pause after so many attempts, shortened by up to a fifth at random: machines that are interrupted together must not
-/// come back together.
-fn growing(attempts: u32) -> Duration {
-    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(LONGEST_PAUSE);
-    // The standard library's only source of chance: every such state hashes nothing to another number.
-    let chance = RandomState::new().build_hasher().finish() % 1024;
-    pause - pause.mul_f64(chance as f64 / 1024.0 / 5.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_half_a_minute() {
-        for (attempts, ms) in [(1, 250), (2, 500), (6, 8000), (9, 30_000), (20, 30_000)] {
-            let pause = growing(attempts).as_millis();
-            assert!(pause <= ms && pause >= ms * 4 / 5 - 1, "{attempts}: {pause}");
-        }
-    }
 }

@@ -10,7 +10,7 @@ use crate::plan::{Command, Phase, Plan};
 use crate::runner::{Cut, Order, Ran, Runner};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
 };
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ impl Plugin for Exec {
     }
 
     fn on_event(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
-        if event.is_cancellation() || event.event_type().ends_with(".cancelled") {
+        if event.purpose() == Purpose::Undo {
             return self.undo(event, call);
         }
         let time = self.time(call);
@@ -95,7 +95,7 @@ impl Plugin for Exec {
     }
 
     fn verify(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Verification, Error> {
-        let is_withdrawn = event.is_cancellation() || event.event_type().ends_with(".cancelled");
+        let is_withdrawn = event.purpose() == Purpose::Undo;
         let Some(command) = self.plan.verify.as_ref().filter(|_| !is_withdrawn) else {
             return Ok(Verification::Unknown);
         };

@@ -127,6 +127,12 @@ pub fn excerpt(text: &str, max_chars: usize, secrets: &[&str]) -> String {
     }
 }
 
+/// Text of somebody else's that is to stand in an address, and must not reach beyond its place there.
+pub fn percent_encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,6 @@ mod failure;
 mod names;
 
 pub use client::{Client, Reply, Request, Session, Settings};
-pub use endpoint::{BadEndpoint, Endpoint, excerpt, redact};
+pub use endpoint::{BadEndpoint, Endpoint, excerpt, percent_encoded, redact};
 pub use failure::{BadSettings, Failure};
 pub use ureq::http::{HeaderName, HeaderValue, Method, header};

@@ -14,7 +14,7 @@ use crate::stop::{Exit, Process, look};
 use cloudsnooze_plugin::keeper::Keeper;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
 };
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,30 +31,6 @@ const SHUTDOWN_MIN: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 /// The background flush of an idle server runs once a second.
 const SETTLE: Duration = Duration::from_secs(2);
-
-/// What an event asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The machine goes away: everything that is configured.
-    Secure,
-    /// It may go away later, or freezes and comes back: write pages while there is time, leave no trace.
-    Ahead,
-    /// It stays after all: put back what was changed.
-    Undo,
-}
-
-impl Action {
-    /// Decides by the type of the event, and what the cloud will do.
-    pub fn of(event_type: &str, cloud_action: &str, is_cancellation: bool) -> Self {
-        if is_cancellation || event_type.ends_with(".cancelled") {
-            Self::Undo
-        } else if event_type.ends_with(".rebalance") || event_type.ends_with(".freeze") || cloud_action == "freeze" {
-            Self::Ahead
-        } else {
-            Self::Secure
-        }
-    }
-}
 
 /// What an instance keeps between calls.
 #[derive(Default)]
@@ -160,13 +136,13 @@ impl Plugin for MysqlFlusher {
     }
 
     fn on_event(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
-        let action = Action::of(event.event_type(), event.action(), event.is_cancellation());
+        let action = event.purpose();
         let mut state = self.state();
         state.stopped = None;
-        if action == Action::Undo && state.changes.mark() == 0 {
+        if action == Purpose::Undo && state.changes.mark() == 0 {
             return Ok(Outcome::declined("this instance has changed nothing that could be undone"));
         }
-        if action == Action::Ahead && !self.config.flush_dirty_pages {
+        if action == Purpose::Ahead && !self.config.flush_dirty_pages {
             return Ok(Outcome::declined("flush_dirty_pages is off, and there is nothing else to do ahead"));
         }
         let left = call.left();
@@ -176,7 +152,7 @@ impl Plugin for MysqlFlusher {
         let mut connected = connected.map_err(|fault| failure(&fault, call, ends))?;
         // Work ahead puts the settings back when it is cancelled, for which it needs the connection.
         let deaf = Alarm::default();
-        let alarm = if action == Action::Ahead { &deaf } else { &self.alarm };
+        let alarm = if action == Purpose::Ahead { &deaf } else { &self.alarm };
         let limit = ends.saturating_duration_since(Instant::now());
         let Connected { session, origin } = &mut connected;
         let server = session.server.clone();
@@ -198,8 +174,8 @@ impl Plugin for MysqlFlusher {
                 exit => Ok(Verification::Verified(json!({ "server_exit": exit }))),
             };
         }
-        let action = Action::of(event.event_type(), event.action(), event.is_cancellation());
-        if action == Action::Ahead {
+        let action = event.purpose();
+        if action == Purpose::Ahead {
             return Ok(Verification::Unknown);
         }
         let ends = Instant::now() + call.left();
@@ -208,7 +184,7 @@ impl Plugin for MysqlFlusher {
         let mut session = connected.map_err(|fault| failure(&fault, call, ends))?.session;
         let product = session.server.product;
         let checked = session.link.guarded(call.left(), &self.alarm, |link| match action {
-            Action::Undo => still_restored(link, &state.restored),
+            Purpose::Undo => still_restored(link, &state.restored),
             _ => still_durable(link, product, &state.changes, ends.min(Instant::now() + SETTLE)),
         });
         let verified = checked.and_then(|inner| inner).map_err(|fault| failure(&fault, call, ends))?;
@@ -241,7 +217,7 @@ impl MysqlFlusher {
         link: &mut Link,
         server: Identity,
         state: &mut State,
-        action: Action,
+        action: Purpose,
         ends: Instant,
         call: &Call<'_>,
     ) -> Result<Findings, Error> {
@@ -257,9 +233,9 @@ impl MysqlFlusher {
             denied: false,
         };
         let found = match action {
-            Action::Secure => self.secure(&mut work, server, stopped, call),
-            Action::Ahead => self.flush_ahead(&mut work, server),
-            Action::Undo => undo(&mut work, server),
+            Purpose::Secure => self.secure(&mut work, server, stopped, call),
+            Purpose::Ahead => self.flush_ahead(&mut work, server),
+            Purpose::Undo => undo(&mut work, server),
         };
         let mut findings = match found {
             Ok(findings) => findings,
@@ -271,7 +247,7 @@ impl MysqlFlusher {
                 return Err(failure(&fault, call, ends).with_result(report));
             }
         };
-        if action == Action::Undo {
+        if action == Purpose::Undo {
             restored.clone_from(&findings.restored);
         }
         findings.done = work.done;
@@ -396,7 +372,7 @@ fn undo(work: &mut Work<'_>, server: Identity) -> Result<Findings, Fault> {
 }
 
 /// Whether what was done is enough to call the event handled.
-fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome, Error> {
+fn judge(action: Purpose, findings: &Findings, call: &Call<'_>) -> Result<Outcome, Error> {
     let report = findings.report();
     let why = |what: &str| {
         let reasons: Vec<_> = findings.skipped.iter().map(|s| format!("{}: {}", s.step, s.reason)).collect();
@@ -408,20 +384,20 @@ fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome
         return fail("cancelled before everything was done", Code::Cancelled);
     }
     match action {
-        Action::Secure if findings.exit == Some(Exit::Broken) => {
+        Purpose::Secure if findings.exit == Some(Exit::Broken) => {
             fail("the server crashed while it shut down", Code::Io)
         }
-        Action::Secure if findings.durable != Durable::Yes => {
+        Purpose::Secure if findings.durable != Durable::Yes => {
             let code = if call.left().is_zero() { Code::Deadline } else { code };
             fail("the redo log is not known to be durable", code)
         }
-        Action::Ahead if findings.denied => fail("the dirty pages could not be flushed", code),
-        Action::Ahead
+        Purpose::Ahead if findings.denied => fail("the dirty pages could not be flushed", code),
+        Purpose::Ahead
             if !findings.has_done("flush_dirty_pages") && findings.before.dirty_pages <= findings.after.dirty_pages =>
         {
             fail("no dirty page fewer than before", Code::Io)
         }
-        Action::Undo if findings.denied => fail("not every setting could be restored", Code::Denied),
+        Purpose::Undo if findings.denied => fail("not every setting could be restored", Code::Denied),
         _ => Ok(Outcome::handled(report)),
     }
 }
@@ -476,25 +452,4 @@ fn failure(fault: &Fault, call: &Call<'_>, ends: Instant) -> Error {
     };
     let error = Error::new(fault.to_string()).code(code);
     if code == Code::Deadline { error.context("the time was over first") } else { error }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Action;
-
-    #[test]
-    fn what_comes_back_is_not_made_read_only() {
-        assert_eq!(Action::of("cloud.spot.interrupt", "terminate", false), Action::Secure);
-        assert_eq!(Action::of("cloud.maintenance.reboot", "reboot", false), Action::Secure);
-        assert_eq!(Action::of("system.shutdown", "", false), Action::Secure);
-        assert_eq!(Action::of("cloud.spot.rebalance", "", false), Action::Ahead);
-        assert_eq!(Action::of("cloud.maintenance.freeze", "freeze", false), Action::Ahead);
-    }
-
-    #[test]
-    fn a_withdrawn_notice_is_undone_whatever_it_was() {
-        assert_eq!(Action::of("cloud.spot.interrupt.cancelled", "terminate", false), Action::Undo);
-        assert_eq!(Action::of("cloud.spot.rebalance.cancelled", "", false), Action::Undo);
-        assert_eq!(Action::of("custom.evacuate", "", true), Action::Undo);
-    }
 }

@@ -7,6 +7,7 @@
 
 use crate::dsn::Target;
 use crate::link::{Fault, Link, greets};
+use cloudsnooze_plugin::process;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,13 +52,6 @@ impl Process {
     fn comm(&self) -> Option<String> {
         fs::read_to_string(format!("/proc/{}/comm", self.pid)).ok()
     }
-
-    /// Whether it has ended. A dead process that its parent has not collected yet has.
-    fn has_ended(&self) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else { return true };
-        // proc_pid_stat(5): the state follows the name, which stands in parentheses and may hold any.
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
-    }
 }
 
 fn pid_in(pid_file: &Path) -> Option<u32> {
@@ -67,7 +61,7 @@ fn pid_in(pid_file: &Path) -> Option<u32> {
 /// Looks once.
 pub fn look(target: &Target, process: Option<&Process>, patience: Duration) -> Exit {
     match process {
-        Some(process) if process.has_ended() => match pid_in(&process.pid_file) {
+        Some(process) if process::has_ended(process.pid) => match pid_in(&process.pid_file) {
             None => Exit::Orderly,
             Some(pid) if pid == process.pid => Exit::Broken,
             // A new server has written it.

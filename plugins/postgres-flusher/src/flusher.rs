@@ -14,7 +14,7 @@ use crate::wait::Waited;
 use cloudsnooze_plugin::keeper::Keeper;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
 };
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,30 +26,6 @@ const RESERVE: Duration = Duration::from_millis(500);
 const SHUTDOWN_MIN: Duration = Duration::from_secs(1);
 /// How often a server that shuts down is looked at.
 const POLL: Duration = Duration::from_millis(20);
-
-/// What an event asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The machine goes away: everything that is configured.
-    Secure,
-    /// It may go away later, or freezes and comes back: write everything out while there is time, leave no trace.
-    Ahead,
-    /// It stays after all: put back what was changed.
-    Undo,
-}
-
-impl Action {
-    /// Decides by the type of the event, and what the cloud will do.
-    pub fn of(event_type: &str, cloud_action: &str, is_cancellation: bool) -> Self {
-        if is_cancellation || event_type.ends_with(".cancelled") {
-            Self::Undo
-        } else if event_type.ends_with(".rebalance") || event_type.ends_with(".freeze") || cloud_action == "freeze" {
-            Self::Ahead
-        } else {
-            Self::Secure
-        }
-    }
-}
 
 /// What an instance keeps between calls.
 #[derive(Default)]
@@ -178,13 +154,13 @@ impl Plugin for PostgresFlusher {
     }
 
     fn on_event(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
-        let action = Action::of(event.event_type(), event.action(), event.is_cancellation());
+        let action = event.purpose();
         let mut state = self.state();
         (state.stopped, state.proof) = (None, None);
-        if action == Action::Undo && state.changes.is_empty() {
+        if action == Purpose::Undo && state.changes.is_empty() {
             return Ok(Outcome::declined("this instance has changed nothing that could be undone"));
         }
-        if action == Action::Ahead && !self.config.checkpoint {
+        if action == Purpose::Ahead && !self.config.checkpoint {
             return Ok(Outcome::declined("checkpoint is off, and there is nothing else to do ahead"));
         }
         let left = call.left();
@@ -223,14 +199,14 @@ impl Plugin for PostgresFlusher {
         if session.server.started != server.started {
             return fails(format!("the server was started anew, at {}", session.server.started));
         }
-        let action = Action::of(event.event_type(), event.action(), event.is_cancellation());
+        let action = event.purpose();
         let verified = match action {
-            Action::Undo => {
+            Purpose::Undo => {
                 still_restored(&mut session.link, &state.restored, &watch).map_err(|f| failure(&f, call))?
             }
-            Action::Ahead if now.redo_from.is_some_and(|from| from >= *proof) => Ok(json!({ "evidence": now })),
-            Action::Ahead => Err("a restart would have to read more of the log than after the checkpoint".to_owned()),
-            Action::Secure => still_durable(&now, *proof, &state.changes),
+            Purpose::Ahead if now.redo_from.is_some_and(|from| from >= *proof) => Ok(json!({ "evidence": now })),
+            Purpose::Ahead => Err("a restart would have to read more of the log than after the checkpoint".to_owned()),
+            Purpose::Secure => still_durable(&now, *proof, &state.changes),
         };
         lease.put(session);
         verified.map(Verification::Verified).or_else(fails)
@@ -252,7 +228,7 @@ impl PostgresFlusher {
         session: &mut Session,
         first: Snapshot,
         state: &mut State,
-        action: Action,
+        action: Purpose,
         watch: Watch<'_>,
         call: &Call<'_>,
     ) -> Result<Findings, Error> {
@@ -261,9 +237,9 @@ impl PostgresFlusher {
         let mut work =
             Work { link, changes, watch, done: Vec::new(), skipped: Vec::new(), denied: false, flushed: None };
         let found = match action {
-            Action::Secure => self.secure(&mut work, server, first, (syncer, stopped), call),
-            Action::Ahead => self.write_ahead(&mut work, server, first),
-            Action::Undo => undo(&mut work, server, first),
+            Purpose::Secure => self.secure(&mut work, server, first, (syncer, stopped), call),
+            Purpose::Ahead => self.write_ahead(&mut work, server, first),
+            Purpose::Undo => undo(&mut work, server, first),
         };
         let mut findings = match found {
             Ok(findings) => findings,
@@ -276,9 +252,9 @@ impl PostgresFlusher {
                 return Err(failure(&fault, call).with_result(report));
             }
         };
-        let what = if action == Action::Ahead { findings.after.redo_from } else { findings.goal };
+        let what = if action == Purpose::Ahead { findings.after.redo_from } else { findings.goal };
         *proof = Some((server.clone(), what.unwrap_or(0)));
-        if action == Action::Undo {
+        if action == Purpose::Undo {
             restored.clone_from(&findings.restored);
         }
         findings.done = work.done;
@@ -453,7 +429,7 @@ fn undo(work: &mut Work<'_>, server: &Identity, first: Snapshot) -> Result<Findi
 }
 
 /// Whether what was done is enough to call the event handled.
-fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome, Error> {
+fn judge(action: Purpose, findings: &Findings, call: &Call<'_>) -> Result<Outcome, Error> {
     let report = findings.report();
     let why = |what: &str| {
         let reasons: Vec<_> = findings.skipped.iter().map(|s| format!("{}: {}", s.step, s.reason)).collect();
@@ -467,13 +443,13 @@ fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome
         return fail("cancelled before everything was done", Code::Cancelled);
     }
     match action {
-        Action::Secure if findings.exit == Some(Exit::Broken) => {
+        Purpose::Secure if findings.exit == Some(Exit::Broken) => {
             fail("the server crashed while it shut down", Code::Io)
         }
-        Action::Secure if findings.durable != Durable::Yes => fail("the log is not known to be on the disk", code),
-        Action::Secure if is_missing(&findings.replicas) => fail("replicas lack a part of the log", Code::Io),
-        Action::Secure if is_missing(&findings.archive) => fail("the archive lacks a part of the log", code),
-        Action::Ahead if !has_done("checkpoint") => match findings.checkpoint {
+        Purpose::Secure if findings.durable != Durable::Yes => fail("the log is not known to be on the disk", code),
+        Purpose::Secure if is_missing(&findings.replicas) => fail("replicas lack a part of the log", Code::Io),
+        Purpose::Secure if is_missing(&findings.archive) => fail("the archive lacks a part of the log", code),
+        Purpose::Ahead if !has_done("checkpoint") => match findings.checkpoint {
             // The server is as it was.
             Some(Checkpoint { was_begun: false, .. }) => Ok(Outcome::declined(why("the checkpoint was not begun"))),
             Some(Checkpoint { took_ms: Some(_), .. }) if findings.after.in_recovery => {
@@ -481,7 +457,7 @@ fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome
             }
             _ => fail("the checkpoint was not made", code),
         },
-        Action::Undo if !has_done("restore") => fail("not every setting could be restored", code),
+        Purpose::Undo if !has_done("restore") => fail("not every setting could be restored", code),
         _ => Ok(Outcome::handled(report)),
     }
 }
@@ -521,25 +497,4 @@ fn failure(fault: &Fault, call: &Call<'_>) -> Error {
         Fault::Connect { .. } | Fault::Refused { .. } => Code::Io,
     };
     Error::new(fault.to_string()).code(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Action;
-
-    #[test]
-    fn what_comes_back_is_only_written_out() {
-        assert_eq!(Action::of("cloud.spot.interrupt", "terminate", false), Action::Secure);
-        assert_eq!(Action::of("cloud.maintenance.reboot", "reboot", false), Action::Secure);
-        assert_eq!(Action::of("system.shutdown", "", false), Action::Secure);
-        assert_eq!(Action::of("cloud.spot.rebalance", "", false), Action::Ahead);
-        assert_eq!(Action::of("cloud.maintenance.freeze", "freeze", false), Action::Ahead);
-    }
-
-    #[test]
-    fn a_withdrawn_notice_is_undone_whatever_it_was() {
-        assert_eq!(Action::of("cloud.spot.interrupt.cancelled", "terminate", false), Action::Undo);
-        assert_eq!(Action::of("cloud.spot.rebalance.cancelled", "", false), Action::Undo);
-        assert_eq!(Action::of("custom.evacuate", "", true), Action::Undo);
-    }
 }

@@ -5,6 +5,7 @@
 //! server writes into its control file last.
 
 use crate::link::Watch;
+use cloudsnooze_plugin::process;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, syncfs};
 use serde::Serialize;
@@ -71,17 +72,11 @@ impl Process {
             .map_err(|e| format!("SIGINT to process {}: {e}: run the daemon as root or as the server's user", self.pid))
     }
 
-    /// Whether it has ended. A dead process that its parent has not collected yet has.
-    fn has_ended(&self) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else { return true };
-        // proc_pid_stat(5): the state follows the name, which stands in parentheses and may hold any.
-        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']))
-    }
-
     /// Looks once.
     pub fn look(&self) -> Exit {
         // One that runs again has written its pid anew.
-        if !self.has_ended() || pid_in(&self.data_directory).is_ok_and(|pid| pid != self.pid) {
+        if !process::has_ended(self.pid.unsigned_abs()) || pid_in(&self.data_directory).is_ok_and(|pid| pid != self.pid)
+        {
             return Exit::Running;
         }
         let state = fs::read(self.data_directory.join("global/pg_control")).ok().and_then(|bytes| state_in(&bytes));

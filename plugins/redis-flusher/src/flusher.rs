@@ -10,12 +10,12 @@ use crate::server::Snapshot;
 use crate::session::Connected;
 use crate::steps::{Save, Skipped, Work};
 use cloudsnooze_plugin::keeper::Keeper;
+use cloudsnooze_plugin::process;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
 };
 use serde::Serialize;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,30 +26,6 @@ const RESERVE: Duration = Duration::from_millis(500);
 const SHUTDOWN_MIN: Duration = Duration::from_secs(1);
 /// How often a server that shuts down is looked at.
 const POLL: Duration = Duration::from_millis(20);
-
-/// What an event asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The machine goes away: everything that is configured.
-    Secure,
-    /// It may go away later, or freezes and comes back: save while there is time, leave no trace.
-    Ahead,
-    /// It stays after all: put back what was changed.
-    Undo,
-}
-
-impl Action {
-    /// Decides by the type of the event, and what the cloud will do.
-    pub fn of(event_type: &str, cloud_action: &str, is_cancellation: bool) -> Self {
-        if is_cancellation || event_type.ends_with(".cancelled") {
-            Self::Undo
-        } else if event_type.ends_with(".rebalance") || event_type.ends_with(".freeze") || cloud_action == "freeze" {
-            Self::Ahead
-        } else {
-            Self::Secure
-        }
-    }
-}
 
 /// Where what was acknowledged before the notice is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -198,13 +174,13 @@ impl Plugin for RedisFlusher {
     }
 
     fn on_event(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
-        let action = Action::of(event.event_type(), event.action(), event.is_cancellation());
+        let action = event.purpose();
         let mut state = self.state();
         (state.stopped, state.proof) = (None, None);
-        if action == Action::Undo && state.changes.is_empty() {
+        if action == Purpose::Undo && state.changes.is_empty() {
             return Ok(Outcome::declined("this instance has changed nothing that could be undone"));
         }
-        if action == Action::Ahead && !self.config.save {
+        if action == Purpose::Ahead && !self.config.save {
             return Ok(Outcome::declined("save is off, and there is nothing else to do ahead"));
         }
         let left = call.left();
@@ -212,7 +188,7 @@ impl Plugin for RedisFlusher {
         let mut lease = self.keeper.lease();
         let connected = self.keeper.connector().connect(&mut lease, &watch).map_err(|fault| failure(&fault, call))?;
         let Connected { mut link, first, origin } = connected;
-        if action == Action::Ahead && first.append_only_file {
+        if action == Purpose::Ahead && first.append_only_file {
             lease.put(link);
             return Ok(Outcome::declined("the next start reads the append-only file, so a save would be for nothing"));
         }
@@ -243,10 +219,10 @@ impl Plugin for RedisFlusher {
         if now.run_id != proof.after.run_id {
             return fails("the server was started anew".to_owned());
         }
-        let verified = match Action::of(event.event_type(), event.action(), event.is_cancellation()) {
-            Action::Undo => still_restored(&mut link, &state.restored, &watch).map_err(|f| failure(&f, call))?,
-            Action::Ahead => still_saved(&now, proof, false),
-            Action::Secure if proof.durable == Durable::Replicas => {
+        let verified = match event.purpose() {
+            Purpose::Undo => still_restored(&mut link, &state.restored, &watch).map_err(|f| failure(&f, call))?,
+            Purpose::Ahead => still_saved(&now, proof, false),
+            Purpose::Secure if proof.durable == Durable::Replicas => {
                 if now.replicas_with(proof.goal)
                     >= usize::try_from(self.config.wait_for_replica_count).unwrap_or(usize::MAX)
                 {
@@ -255,12 +231,12 @@ impl Plugin for RedisFlusher {
                     Err("replicas that had everything are gone".to_owned())
                 }
             }
-            Action::Secure if now.append_only_file => match changes::read(&mut link, "appendfsync", &watch) {
+            Purpose::Secure if now.append_only_file => match changes::read(&mut link, "appendfsync", &watch) {
                 Ok(value) if value == "always" && now.aof_last_write_ok == Some(true) => Ok(json!({ "evidence": now })),
                 Ok(value) => Err(format!("appendfsync is {value}, or the last write to the append-only file failed")),
                 Err(fault) => return Err(failure(&fault, call)),
             },
-            Action::Secure => still_saved(&now, proof, state.changes.has_paused()),
+            Purpose::Secure => still_saved(&now, proof, state.changes.has_paused()),
         };
         lease.put(link);
         verified.map(Verification::Verified).or_else(fails)
@@ -282,7 +258,7 @@ impl RedisFlusher {
         link: &mut Link,
         first: Snapshot,
         state: &mut State,
-        action: Action,
+        action: Purpose,
         watch: Watch<'_>,
         until_the_cloud_acts: Duration,
         call: &Call<'_>,
@@ -290,9 +266,9 @@ impl RedisFlusher {
         let State { changes, stopped, restored, proof } = state;
         let mut work = Work { link, changes, watch, done: Vec::new(), skipped: Vec::new(), denied: false };
         let found = match action {
-            Action::Secure => self.secure(&mut work, first, stopped, until_the_cloud_acts, call),
-            Action::Ahead => self.save_ahead(&mut work, first),
-            Action::Undo => undo(&mut work, first),
+            Purpose::Secure => self.secure(&mut work, first, stopped, until_the_cloud_acts, call),
+            Purpose::Ahead => self.save_ahead(&mut work, first),
+            Purpose::Undo => undo(&mut work, first),
         };
         let mut findings = match found {
             Ok(findings) => findings,
@@ -307,7 +283,7 @@ impl RedisFlusher {
         findings.skipped = work.skipped;
         findings.denied = work.denied;
         *proof = Some(Proof { after: findings.after.clone(), durable: findings.durable, goal: findings.goal });
-        if action == Action::Undo {
+        if action == Purpose::Undo {
             restored.clone_from(&findings.restored);
         }
         Ok(findings)
@@ -425,7 +401,7 @@ impl RedisFlusher {
         }
         // It closes its sockets first, and writes afterwards.
         match process {
-            Some(pid) if has_ended(pid) => Exit::Ended,
+            Some(pid) if process::has_ended(pid) => Exit::Ended,
             Some(_) => Exit::Running,
             None => Exit::Refusing,
         }
@@ -439,14 +415,6 @@ impl RedisFlusher {
         let durable = if work.done.contains(&"save") { Durable::Yes } else { Durable::No };
         Ok(Findings { save: Some(save), ..Findings::new("saved", first, after, durable) })
     }
-}
-
-/// Whether a process has ended. A dead one that its parent has not collected yet has, but for threads that outlive the first.
-fn has_ended(pid: u32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    // proc_pid_stat(5): the state follows the name, which stands in parentheses and may hold any.
-    let is_dead = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
-    is_dead && fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().count() <= 1
 }
 
 fn undo(work: &mut Work<'_>, first: Snapshot) -> Result<Findings, Fault> {
@@ -464,9 +432,9 @@ fn undo(work: &mut Work<'_>, first: Snapshot) -> Result<Findings, Fault> {
 }
 
 /// Whether what was done is enough to call the event handled.
-fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome, Error> {
+fn judge(action: Purpose, findings: &Findings, call: &Call<'_>) -> Result<Outcome, Error> {
     let mut report = findings.report();
-    if action == Action::Undo {
+    if action == Purpose::Undo {
         // Nothing was to be made durable.
         report["durable"] = Value::Null;
     }
@@ -480,17 +448,17 @@ fn judge(action: Action, findings: &Findings, call: &Call<'_>) -> Result<Outcome
         return fail("cancelled before everything was done", Code::Cancelled);
     }
     match action {
-        Action::Secure if findings.durable == Durable::No => {
+        Purpose::Secure if findings.durable == Durable::No => {
             fail("what was acknowledged is not known to be on the disk", code)
         }
-        Action::Secure if findings.replicas_have == Some(false) => fail("replicas lack a part of the data", Code::Io),
-        Action::Ahead if findings.durable == Durable::No => match findings.save {
+        Purpose::Secure if findings.replicas_have == Some(false) => fail("replicas lack a part of the data", Code::Io),
+        Purpose::Ahead if findings.durable == Durable::No => match findings.save {
             Some(Save { was_begun: false, .. }) if !findings.denied => {
                 Ok(Outcome::declined(why("the save was not begun")))
             }
             _ => fail("the data were not saved", code),
         },
-        Action::Undo if !findings.done.contains(&"restore") => fail("not everything could be restored", code),
+        Purpose::Undo if !findings.done.contains(&"restore") => fail("not everything could be restored", code),
         _ => Ok(Outcome::handled(report)),
     }
 }
@@ -530,23 +498,4 @@ fn failure(fault: &Fault, call: &Call<'_>) -> Error {
         Fault::Connect { .. } | Fault::Refused(_) => Code::Io,
     };
     Error::new(fault.to_string()).code(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Action;
-
-    #[test]
-    fn what_comes_back_is_only_saved() {
-        assert_eq!(Action::of("cloud.spot.interrupt", "terminate", false), Action::Secure);
-        assert_eq!(Action::of("system.shutdown", "", false), Action::Secure);
-        assert_eq!(Action::of("cloud.spot.rebalance", "", false), Action::Ahead);
-        assert_eq!(Action::of("cloud.maintenance.freeze", "freeze", false), Action::Ahead);
-    }
-
-    #[test]
-    fn a_withdrawn_notice_is_undone_whatever_it_was() {
-        assert_eq!(Action::of("cloud.spot.interrupt.cancelled", "terminate", false), Action::Undo);
-        assert_eq!(Action::of("custom.evacuate", "", true), Action::Undo);
-    }
 }

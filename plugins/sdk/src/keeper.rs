@@ -51,8 +51,8 @@
 //! # Ok(()) }
 //! ```
 
+use crate::pause::shortened;
 use crate::{Error, Host};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -369,13 +369,6 @@ impl Rhythm {
     }
 }
 
-/// The pause less up to a fifth of it, at random.
-fn shortened(pause: Duration) -> Duration {
-    // The standard library's only source of chance: every such state hashes nothing to another number.
-    let chance = RandomState::new().build_hasher().finish() % 1024;
-    pause - pause.mul_f64(chance as f64 / 1024.0 / 5.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -419,13 +412,5 @@ mod tests {
         let mut rhythm = Rhythm::new(Pace::default());
         let time: Duration = (0..100).map(|_| rhythm.after(Ended::Renewed)).sum();
         assert!(time > 100 * 10 * SECOND, "{time:?} for 100 checks");
-    }
-
-    #[test]
-    fn pauses_are_shortened_by_a_fifth_at_most() {
-        for _ in 0..1000 {
-            let pause = shortened(30 * SECOND);
-            assert!(pause > 24 * SECOND - Duration::from_millis(1) && pause <= 30 * SECOND, "{pause:?}");
-        }
     }
 }

@@ -46,7 +46,10 @@ mod event;
 mod export;
 mod host;
 pub mod keeper;
+pub mod pause;
 mod plugin;
+pub mod process;
+mod purpose;
 mod raw;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -57,6 +60,7 @@ pub use error::{Code, Error};
 pub use event::{Event, Severity};
 pub use host::{Host, Level};
 pub use plugin::{Instance, Outcome, Plugin, Subscription, Verification};
+pub use purpose::Purpose;
 pub use schemars;
 pub use serde_json;
 

@@ -10,7 +10,7 @@ use crate::seal::Sealer;
 use crate::target::{Ending, Told, deal_with};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
 };
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -70,10 +70,10 @@ impl Plugin for SignalCheckpointer {
         if call.cancelled().is_some() {
             return Err(Error::new("cancelled").code(Code::Cancelled));
         }
-        if event.is_cancellation() || event.event_type().ends_with(".cancelled") {
+        if event.purpose() == Purpose::Undo {
             return Ok(Outcome::declined("the notice was withdrawn; what was saved does no harm, what ended stays so"));
         }
-        let may_stay = may_stay(event.event_type(), event.action());
+        let may_stay = event.purpose() == Purpose::Ahead;
         *self.last() = None;
         let told = self.deal(may_stay, call);
         let report = report(&told, self.at_once);
@@ -163,11 +163,6 @@ fn attended<T: Send>(call: &Call<'_>, work: impl Fn(&Clock) -> T + Sync) -> T {
     })
 }
 
-/// Whether the machine may stay, or comes back: a recommendation to leave, a freeze.
-fn may_stay(event_type: &str, cloud_action: &str) -> bool {
-    event_type.ends_with(".rebalance") || event_type.ends_with(".freeze") || cloud_action == "freeze"
-}
-
 /// Time that may still be spent.
 fn left(call: &Call<'_>) -> Duration {
     let left = call.left();
@@ -207,15 +202,4 @@ fn report(told: &[Told], at_once: bool) -> Value {
     };
     let whole = report(false);
     if whole.to_string().len() > REPORT_BYTES { report(true) } else { whole }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::may_stay;
-
-    #[test]
-    fn only_what_may_stay_is_spared() {
-        assert!(may_stay("cloud.spot.rebalance", "") && may_stay("cloud.maintenance.freeze", "freeze"));
-        assert!(!may_stay("cloud.spot.interrupt", "terminate") && !may_stay("system.shutdown", ""));
-    }
 }

@@ -6,7 +6,9 @@
 use crate::body::Body;
 use crate::sign::Key;
 use cloudsnooze_plugin::{Code, Error};
-use cloudsnooze_plugin_http::{BadEndpoint, Endpoint, HeaderName, HeaderValue, Method, Settings, header};
+use cloudsnooze_plugin_http::{
+    BadEndpoint, Endpoint, HeaderName, HeaderValue, Method, Settings, header, percent_encoded,
+};
 use cloudsnooze_plugin_words::{Markup, Template};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -246,12 +248,6 @@ impl Target {
     pub(crate) fn secrets(&self) -> Vec<&str> {
         self.secrets.iter().map(String::as_str).collect()
     }
-}
-
-/// The id may come from the endpoint, and must not reach beyond its place in the address.
-fn percent_encoded(id: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~".contains(&byte);
-    id.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn body(mode: Option<Mode>, template: Option<&str>, content_type: Option<&str>) -> Result<Body, String> {

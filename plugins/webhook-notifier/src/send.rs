@@ -8,11 +8,11 @@ use crate::answer::{self, Verdict, verdict};
 use crate::body::Message;
 use crate::config::Target;
 use crate::sign::signature;
+use cloudsnooze_plugin::pause::growing;
 use cloudsnooze_plugin::{Code, Error};
 use cloudsnooze_plugin_http::{Client, Failure, HeaderName, HeaderValue, Reply, Request, Session, excerpt};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::{Duration, Instant};
 
 /// Pause after the first attempt that failed; doubled with each.
@@ -97,7 +97,7 @@ impl Job<'_> {
             if seen.attempts >= target.attempts {
                 return Err(failure);
             }
-            let pause = asked.unwrap_or_else(|| growing(seen.attempts));
+            let pause = asked.unwrap_or_else(|| growing(seen.attempts, FIRST_PAUSE, LONGEST_PAUSE));
             let left = until.saturating_duration_since(Instant::now());
             if pause >= left {
                 let wish =
@@ -167,27 +167,5 @@ impl Job<'_> {
             }
         }
         Error::new(text)
-    }
-}
-
-/// The pause after so many attempts, shortened by up to a fifth at random: machines that are interrupted together must not
-/// come back together.
-fn growing(attempts: u32) -> Duration {
-    let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1))).min(LONGEST_PAUSE);
-    // The standard library's only source of chance: every such state hashes nothing to another number.
-    let chance = RandomState::new().build_hasher().finish() % 1024;
-    pause - pause.mul_f64(chance as f64 / 1024.0 / 5.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_grow_to_five_seconds_and_are_never_the_same() {
-        for (attempts, ms) in [(1, 250), (2, 500), (3, 1000), (6, 5000), (40, 5000)] {
-            let pause = growing(attempts).as_millis();
-            assert!(pause <= ms && pause >= ms * 4 / 5 - 1, "{attempts}: {pause}");
-        }
     }
 }

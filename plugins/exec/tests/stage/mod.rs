@@ -9,7 +9,6 @@ use cloudsnooze_plugin::testing::{Delivered, TestInstance, spot_interrupt};
 use exec::Exec;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -72,8 +71,5 @@ pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Says loudly what did not run; fails where nothing may be missing.
 pub fn missing(what: &str) {
-    let is_strict = std::env::var("CLOUDSNOOZE_REQUIRE_ALL").is_ok_and(|value| value == "1");
-    assert!(!is_strict, "NOT RUN: {what} (CLOUDSNOOZE_REQUIRE_ALL=1 demands it)");
-    // Not through eprintln!: the test runner would keep that to itself when the test passes.
-    let _printed = writeln!(std::io::stderr().lock(), "NOT RUN: {what}");
+    harness::require::missing_means_skip(what);
 }
