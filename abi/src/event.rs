@@ -42,6 +42,9 @@ pub const SNOOZE_EVENT_CANCELLED: u32 = 0x1;
 pub const SNOOZE_EVENT_SIMULATED: u32 = 0x2;
 /// Flag: `effective_boot_ns` is known.
 pub const SNOOZE_EVENT_DEADLINE_KNOWN: u32 = 0x4;
+/// Flag: a drill. Do only what the withdrawal that ends the drill lets you undo, and check, instead of doing, the rest. Only
+/// classes with SNOOZE_CAP_DRILL are given such an event.
+pub const SNOOZE_EVENT_DRILL: u32 = 0x8;
 
 /// Field `type`, text.
 pub const SNOOZE_FIELD_TYPE: u32 = 1;

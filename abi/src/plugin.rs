@@ -16,6 +16,11 @@ pub const SNOOZE_CAP_REENTRANT: u64 = 0x2;
 pub const SNOOZE_CAP_ASYNC: u64 = 0x4;
 /// Capability: assumes nothing about shared addresses, so it may run in a process of its own.
 pub const SNOOZE_CAP_PROCESS_OK: u64 = 0x8;
+/// Capability: puts back what an event had it change. The withdrawal of an event that an instance takes is delivered to that
+/// instance too, whatever it subscribes to; withdrawals run from the lowest priority up.
+pub const SNOOZE_CAP_UNDO: u64 = 0x10;
+/// Capability: knows drills (SNOOZE_EVENT_DRILL). Without it a class is left out of them.
+pub const SNOOZE_CAP_DRILL: u64 = 0x20;
 
 /// How an instance is made. Borrowed for the duration of create.
 #[repr(C)]

@@ -359,6 +359,8 @@ pub struct Event {
     pub effective: Option<Moment>,
     /// Made by an operator, not by a cloud.
     pub simulated: bool,
+    /// A drill: handlers do only what can be undone.
+    pub drill: bool,
     /// Provider, such as `aws`; `operator` for what an operator injected.
     pub provider: Cow<'static, str>,
     /// What the cloud will do.
@@ -416,6 +418,7 @@ impl Event {
             detected: moment("/time")?,
             effective: moment("/data/time"),
             simulated: json["simulated"] == true,
+            drill: json["drill"] == true,
             provider: owned("/data/provider").into(),
             action: serde_json::from_value(word("/data/action")).ok()?,
             notice_kind: serde_json::from_value(word("/data/noticeKind")).ok()?,
@@ -478,6 +481,9 @@ impl Event {
             // An extension attribute: CloudEvents 1.0 allows lower-case names of its own.
             event["simulated"] = json!(true);
         }
+        if self.drill {
+            event["drill"] = json!(true);
+        }
         if !self.machine.instance_id.is_empty() {
             event["subject"] = json!(self.machine.instance_id);
         }
@@ -526,6 +532,7 @@ mod tests {
             detected: now,
             effective: Some(now.plus_ns(120_000_000_000)),
             simulated: false,
+            drill: false,
             provider: "aws".into(),
             action: Action::Terminate,
             notice_kind: NoticeKind::Deadline,

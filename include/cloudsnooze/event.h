@@ -98,6 +98,12 @@
 #define SNOOZE_EVENT_DEADLINE_KNOWN 4u
 
 /**
+ * Flag: a drill. Do only what the withdrawal that ends the drill lets you undo, and check, instead of doing, the rest. Only
+ * classes with SNOOZE_CAP_DRILL are given such an event.
+ */
+#define SNOOZE_EVENT_DRILL 8u
+
+/**
  * Field `type`, text.
  */
 #define SNOOZE_FIELD_TYPE 1u

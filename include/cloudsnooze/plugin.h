@@ -33,6 +33,17 @@
 #define SNOOZE_CAP_PROCESS_OK 8ULL
 
 /**
+ * Capability: puts back what an event had it change. The withdrawal of an event that an instance takes is delivered to that
+ * instance too, whatever it subscribes to; withdrawals run from the lowest priority up.
+ */
+#define SNOOZE_CAP_UNDO 16ULL
+
+/**
+ * Capability: knows drills (SNOOZE_EVENT_DRILL). Without it a class is left out of them.
+ */
+#define SNOOZE_CAP_DRILL 32ULL
+
+/**
  * How an instance is made. Borrowed for the duration of create.
  */
 typedef struct snooze_create_args {

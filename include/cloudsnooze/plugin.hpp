@@ -238,6 +238,8 @@ public:
   bool withdraws() const noexcept { return (event_->flags & SNOOZE_EVENT_CANCELLED) != 0; }
   /** Made by `snooze simulate`; do the real work all the same. */
   bool simulated() const noexcept { return (event_->flags & SNOOZE_EVENT_SIMULATED) != 0; }
+  /** A drill: do only what its withdrawal lets you undo, check the rest. Comes only with SNOOZE_CAP_DRILL. */
+  bool drill() const noexcept { return (event_->flags & SNOOZE_EVENT_DRILL) != 0; }
 
   /** Text of a field (SNOOZE_FIELD_* or from Host::field_id), nothing when absent. */
   std::optional<std::string_view> text(std::uint32_t field) const noexcept

@@ -52,6 +52,7 @@ pub fn event(request: Simulate, now: Moment) -> Result<Event, String> {
         detected: now,
         effective,
         simulated: true,
+        drill: false,
         provider: "operator".into(),
         action,
         notice_kind: if effective.is_some() { NoticeKind::Deadline } else { NoticeKind::Advisory },

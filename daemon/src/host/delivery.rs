@@ -158,6 +158,9 @@ impl Delivery {
         if event.simulated {
             flags |= abi::SNOOZE_EVENT_SIMULATED;
         }
+        if event.drill {
+            flags |= abi::SNOOZE_EVENT_DRILL;
+        }
         if event.effective.is_some() {
             flags |= abi::SNOOZE_EVENT_DEADLINE_KNOWN;
         }

@@ -211,6 +211,8 @@ impl Loaded {
             (abi::SNOOZE_CAP_REENTRANT, "reentrant"),
             (abi::SNOOZE_CAP_ASYNC, "async"),
             (abi::SNOOZE_CAP_PROCESS_OK, "process-ok"),
+            (abi::SNOOZE_CAP_UNDO, "undo"),
+            (abi::SNOOZE_CAP_DRILL, "drill"),
         ];
         ClassInfo {
             id: c_text(class.id),

@@ -19,7 +19,7 @@ pub fn pack(event: &Event, mut out: &mut dyn Write) -> io::Result<()> {
     out.write_all(event.id.0.as_bytes())?;
     moment(out, Some(event.detected))?;
     moment(out, event.effective)?;
-    out.write_all(&[u8::from(event.simulated), u8::from(event.cancels.is_some())])?;
+    out.write_all(&[u8::from(event.simulated), u8::from(event.drill), u8::from(event.cancels.is_some())])?;
     out.write_all(event.cancels.unwrap_or(event.id).0.as_bytes())?;
     let machine = &event.machine;
     let texts = [
@@ -59,7 +59,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Event> {
     let mut rest = Rest(bytes);
     let id = rest.id()?;
     let (detected, effective) = (rest.moment()??, rest.moment()?);
-    let [simulated, cancelled] = rest.take()?;
+    let [simulated, drill, cancelled] = rest.take()?;
     let cancels = rest.id()?;
     let mut texts: [&str; 10] = [""; 10];
     for text in &mut texts {
@@ -78,6 +78,7 @@ pub fn unpack(bytes: &[u8]) -> Option<Event> {
         detected,
         effective,
         simulated: simulated != 0,
+        drill: drill != 0,
         provider: provider.to_owned().into(),
         action: word(action)?,
         notice_kind: word(notice_kind)?,
@@ -134,6 +135,7 @@ mod tests {
             detected: now,
             effective: Some(now.plus_ns(7)),
             simulated: true,
+            drill: true,
             machine: Arc::new(Machine {
                 instance_id: "i-1".into(),
                 instance_type: "ä\n".into(),

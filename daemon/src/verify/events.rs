@@ -58,6 +58,7 @@ pub fn event(event_type: EventType, fill: Fill) -> Arc<Event> {
         detected: now,
         effective: (!is_bare).then(|| now.plus_ns(120_000_000_000)),
         simulated: true,
+        drill: false,
         provider: if is_bare { "".into() } else { "aws".into() },
         action: if is_bare { Action::None } else { Action::Terminate },
         notice_kind: if is_bare { NoticeKind::Advisory } else { NoticeKind::Deadline },

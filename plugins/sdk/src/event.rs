@@ -69,6 +69,12 @@ impl<'a> Event<'a> {
         self.head().flags & abi::SNOOZE_EVENT_SIMULATED != 0
     }
 
+    /// Whether it is a drill: do only what its withdrawal lets you undo, and check, instead of doing, the rest. Comes only
+    /// to a class with [`abi::SNOOZE_CAP_DRILL`].
+    pub fn is_drill(&self) -> bool {
+        self.head().flags & abi::SNOOZE_EVENT_DRILL != 0
+    }
+
     /// Whether it withdraws an earlier event.
     pub fn is_cancellation(&self) -> bool {
         self.head().flags & abi::SNOOZE_EVENT_CANCELLED != 0

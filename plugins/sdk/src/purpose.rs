@@ -9,7 +9,7 @@ use crate::Event;
 pub enum Purpose {
     /// The machine goes away: everything that is configured.
     Secure,
-    /// It may go away later, or freezes and comes back: write out what there is time for, leave no trace.
+    /// It may go away later, freezes and comes back, or this is a drill: write out what there is time for, leave no trace.
     Ahead,
     /// It stays after all: put back what was changed.
     Undo,
@@ -31,7 +31,10 @@ impl Purpose {
 impl Event<'_> {
     /// What it asks of a plugin that keeps something safe.
     pub fn purpose(&self) -> Purpose {
-        Purpose::of(self.event_type(), self.action(), self.is_cancellation())
+        match Purpose::of(self.event_type(), self.action(), self.is_cancellation()) {
+            Purpose::Secure if self.is_drill() => Purpose::Ahead,
+            purpose => purpose,
+        }
     }
 }
 

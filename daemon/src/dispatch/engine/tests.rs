@@ -58,6 +58,7 @@ fn event(severity: Severity, effective_ms: Option<i64>, now: Moment) -> Arc<Even
         detected: now,
         effective: effective_ms.map(|ms| now.plus_ns(ms * MS)),
         simulated: false,
+        drill: false,
         provider: "test".into(),
         action: Action::Terminate,
         notice_kind: NoticeKind::Deadline,

@@ -92,6 +92,7 @@ fn delivery() -> Arc<Delivery> {
         detected: now,
         effective: Some(now.plus_ns(120_000_000_000)),
         simulated: true,
+        drill: false,
         provider: "aws".into(),
         action: Action::Terminate,
         notice_kind: NoticeKind::Deadline,
