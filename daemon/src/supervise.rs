@@ -167,7 +167,6 @@ fn start_behind(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
     let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
     let Found { quarantine, culprits, mut problems } = found;
     crash::listen(&config.state_directory);
@@ -189,6 +188,9 @@ fn start_behind(
         let thread = thread::Builder::new().name("snooze-record".into());
         thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))?
     };
+    // Checking the configuration left much behind that nobody needs again, and what is locked cannot be given back.
+    memory::give_back();
+    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
     let threads = workers(&config, &plans);
     let pool = Pool::start(pool_config(&config, threads), Arc::clone(&outbox))
         .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
