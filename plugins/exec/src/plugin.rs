@@ -10,7 +10,7 @@ use crate::plan::{Command, Phase, Plan};
 use crate::runner::{Cut, Order, Ran, Runner};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
 use std::ffi::CStr;
 use std::path::PathBuf;
@@ -47,6 +47,7 @@ impl Plugin for Exec {
     const NAME: &'static CStr = c"exec";
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr = c"Runs a command for an event";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO;
     type Config = Config;
 
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {
