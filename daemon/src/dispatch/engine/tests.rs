@@ -74,6 +74,7 @@ fn event(severity: Severity, effective_ms: Option<i64>, now: Moment) -> Arc<Even
 
 fn plan(all: &[Manners]) -> Arc<Plan<Manners>> {
     let handlers = all.iter().enumerate().map(|(n, m)| Handler {
+        instance_name: format!("t/h{n}"),
         priority: m.priority,
         timeout_ns: m.timeout_ms * MS,
         minimum_ns: m.minimum_ms.min(m.timeout_ms) * MS,
