@@ -284,7 +284,7 @@ fn a_plugin_that_hangs_in_on_cancel_keeps_no_other_from_being_told() {
     let cases = [hasty(mode("hangs-in-on_cancel", "misbehaves")), hasty(mode("obeys", "misbehaves-py"))];
     let make = |zoo: &Zoo| {
         c_plugin(zoo);
-        zoo.python("zoo/misbehaves.py", "misbehaves-py", json!({}));
+        zoo.python("zoo/misbehaves.py", "misbehaves-py", json!({}), &[]);
     };
     let Some(stage) = Stage::open("a plugin that hangs in on_cancel", &["python3"], make, &cases) else { return };
     stage.for_good(&cases[0], &expected("abandoned", "did not stop within 700 ms"), QUARANTINED);
@@ -460,7 +460,7 @@ fn a_plugin_that_fails_while_it_is_put_away_does_not_keep_the_daemon_from_ending
 fn an_external_plugin_that_breaks_the_conversation_is_started_anew() {
     let names = ["exits", "garbage", "endless-line", "no-object", "fails", "closes-its-output"];
     let cases = names.map(|name| mode(name, "misbehaves-py"));
-    let make = |zoo: &Zoo| drop(zoo.python("zoo/misbehaves.py", "misbehaves-py", json!({})));
+    let make = |zoo: &Zoo| drop(zoo.python("zoo/misbehaves.py", "misbehaves-py", json!({}), &[]));
     let Some(stage) = Stage::open("external plugins that break off", &["python3"], make, &cases) else { return };
     let outcomes = [
         expected("crashed", "its last line on stderr: out of paper"),
@@ -485,7 +485,7 @@ fn an_external_plugin_that_breaks_the_conversation_is_started_anew() {
 #[test]
 fn an_external_plugin_that_runs_late_is_waited_for_in_the_grace_and_then_killed_with_its_children() {
     let cases = ["obeys", "finishes-late", "hangs"].map(|name| hasty(mode(name, "misbehaves-py")));
-    let make = |zoo: &Zoo| drop(zoo.python("zoo/misbehaves.py", "misbehaves-py", json!({})));
+    let make = |zoo: &Zoo| drop(zoo.python("zoo/misbehaves.py", "misbehaves-py", json!({}), &[]));
     let Some(stage) = Stage::open("external plugins that run late", &["python3"], make, &cases) else { return };
     let [obeys, finishes_late, hangs] = &cases;
     let well = Expected { verified: "unknown", ..handled() };
