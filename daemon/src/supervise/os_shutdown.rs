@@ -52,7 +52,7 @@ impl OsShutdown {
         match &held {
             Err(why) if known.as_ref().is_none_or(Result::is_ok) => tracing::info!("no shutdown is held up: {why}"),
             Ok(longest) if !matches!(&*known, Some(Ok(_))) => {
-                tracing::info!(?longest, "a shutdown is held up for that long")
+                tracing::info!(?longest, "a shutdown is held up for that long");
             }
             _ => {}
         }
