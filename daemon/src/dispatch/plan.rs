@@ -108,6 +108,11 @@ impl<I> Handler<I> {
         self.pattern.matches(event_type) && (types.is_empty() || types.iter().any(|p| p.matches(event_type)))
     }
 
+    /// Why handlers behind it are not called, when it did not do its work and `stops_on_failure`.
+    pub fn why_nothing_follows(&self) -> String {
+        format!("{} did not do its work, and nothing is to follow it then (on_failure)", self.name)
+    }
+
     /// Why it is not to be called for this event, though it stands in the plan of its type.
     #[inline]
     pub fn objection(&self, event: &Event) -> Option<String> {

@@ -47,6 +47,11 @@ pub enum Verified {
     NotAsked,
 }
 
+/// Whether a handler did its work, or had none: what `on_failure` goes by.
+pub fn is_well(ended: Ended, verified: Verified) -> bool {
+    matches!(ended, Ended::Handled | Ended::Declined) && verified != Verified::No
+}
+
 /// What a worker brings back from one delivery, every attempt included.
 #[derive(Clone, Debug)]
 pub struct Finished {

@@ -7,7 +7,7 @@ use crate::config::OnCrash;
 use crate::dispatch::engine::Earlier;
 use crate::dispatch::plan::{Handler, Plan, Plans};
 use crate::dispatch::pool::{Order, Pool};
-use crate::dispatch::report::{Ended, EventReport, HandlerReport, Verified, seconds};
+use crate::dispatch::report::{Ended, EventReport, HandlerReport, Verified, is_well, seconds};
 use crate::event::{Event, Moment};
 use crate::history::recorder::Recorder;
 use crate::history::store::OpenEvent;
@@ -76,11 +76,43 @@ fn decide<I>(
             None => earlier.attempts.push((delivery.instance.clone(), delivery.attempts)),
         }
     }
+    for report in not_to_follow(plan, &decision.handlers, &earlier, event, now) {
+        earlier.ended.push(report.instance.clone());
+        decision.handlers.push(report.clone());
+        decision.closed.push(report);
+    }
     let end = event.effective.map_or(event.detected.boot_ns.saturating_add(plan.assumed_ns), |at| at.boot_ns);
     if now.boot_ns <= end.saturating_add(LATE_MAX_NS) {
         decision.earlier = Some(earlier);
     }
     decision
+}
+
+/// The handlers that are not to run because one before them did not do its work and says that nothing is to follow then.
+fn not_to_follow<I>(
+    plan: &Plan<I>,
+    ended: &[HandlerReport],
+    earlier: &Earlier,
+    event: &Event,
+    now: Moment,
+) -> Vec<HandlerReport> {
+    let failed = |handler: &Handler<I>| {
+        let report = ended.iter().find(|report| report.instance == handler.instance_name);
+        handler.stops_on_failure && report.is_some_and(|report| !is_well(report.status, report.verified))
+    };
+    let mut stopper = plan.at_once.iter().find(|handler| failed(handler));
+    let mut reports = Vec::new();
+    for tier in &plan.tiers {
+        if let Some(stopper) = stopper {
+            let open = tier.handlers.iter().filter(|handler| !earlier.ended.contains(&handler.instance_name));
+            reports.extend(open.map(|handler| HandlerReport {
+                status: Ended::NotRun,
+                ..crashed(handler, 0, stopper.why_nothing_follows(), event, now)
+            }));
+        }
+        stopper = stopper.or_else(|| tier.handlers.iter().find(|handler| failed(handler)));
+    }
+    reports
 }
 
 /// Takes up what was open, and closes what cannot be taken up.
@@ -101,7 +133,7 @@ pub(super) fn take_up(
         let decision = decide(open, &event, &plan, culprits, policy, now);
         let id = event.id.to_string();
         for report in &decision.closed {
-            tracing::error!(event = id, instance = report.instance, error = report.error, "handler crashed");
+            tracing::error!(event = id, instance = report.instance, error = report.error, "handler does not run again");
             recorder.close_handler(&id, report);
         }
         match decision.earlier {
@@ -212,6 +244,31 @@ mod tests {
         let ended = |policy| decided(&open, Some(30), &culprits, policy).earlier.expect("it is resumed").ended;
         assert_eq!(ended(OnCrash::Disable), ["t/b"]);
         assert!(ended(OnCrash::Allow).is_empty());
+    }
+
+    #[test]
+    fn what_was_not_to_follow_a_failure_does_not_follow_it_after_a_restart_either() {
+        let tiered = |name: &str, priority: u32| Handler { priority, stops_on_failure: name == "b", ..handler(name) };
+        let plans = Plans::new(vec![tiered("a", 90), tiered("b", 80), tiered("c", 80), tiered("d", 70)], Vec::new());
+        let decided = |status: Ended| {
+            let report = |name: &str, status| {
+                serde_json::to_string(&HandlerReport { instance: format!("t/{name}"), status, ..ended() })
+            };
+            let deliveries = [("a", Ended::Failed), ("b", status)].map(|(name, status)| OpenDelivery {
+                instance: format!("t/{name}"),
+                attempts: 1,
+                report: report(name, status).ok(),
+            });
+            let open = OpenEvent { json: String::new(), deliveries: deliveries.into() };
+            decide(&open, &event(Some(30)), &plans.of(&EventType::SPOT_INTERRUPT), &[], OnCrash::Disable, NOW)
+        };
+        assert!(decided(Ended::Handled).closed.is_empty());
+        let stopped = decided(Ended::TimedOut);
+        assert_eq!(
+            stopped.closed.iter().map(|r| (r.instance.as_str(), r.status)).collect::<Vec<_>>(),
+            [("t/d", Ended::NotRun)]
+        );
+        assert_eq!(stopped.earlier.expect("c still runs").ended, ["t/a", "t/b", "t/d"]);
     }
 
     #[test]

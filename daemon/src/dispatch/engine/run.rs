@@ -5,7 +5,7 @@
 
 use super::{Act, Earlier, Job};
 use crate::dispatch::plan::{Handler, Plan, Start};
-use crate::dispatch::report::{Closed, Ended, Finished, Outcome, Verified};
+use crate::dispatch::report::{Closed, Ended, Finished, Outcome, Verified, is_well};
 use crate::event::{Event, Moment};
 use std::sync::Arc;
 
@@ -147,12 +147,11 @@ impl<I> Run<I> {
     /// Keeps what became of a handler. One that did not do its work may end the event for those behind it.
     pub(super) fn took(&mut self, outcome: Arc<Outcome<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
         let finished = &outcome.finished;
-        let is_well = matches!(finished.ended, Ended::Handled | Ended::Declined) && finished.verified != Verified::No;
-        let (stops, name) = (outcome.handler.stops_on_failure && !is_well, Arc::clone(&outcome.handler));
+        let stops = outcome.handler.stops_on_failure && !is_well(finished.ended, finished.verified);
+        let handler = Arc::clone(&outcome.handler);
         self.outcomes.push(outcome);
         if stops {
-            let why = format!("{} did not do its work, and nothing is to follow it then (on_failure)", name.name);
-            self.drop_later(now, &why, acts);
+            self.drop_later(now, &handler.why_nothing_follows(), acts);
         }
     }
 
