@@ -6,7 +6,7 @@ use cloudsnooze_plugin::abi;
 use cloudsnooze_plugin::testing::TestInstance;
 use fs_freeze::FsFreeze;
 use serde_json::json;
-use stage::{NOTICE, PLENTY, Writer, disk, event, failed, handled, plugin};
+use stage::{NOTICE, PLENTY, disk, event, failed, handled, plugin, writer};
 use std::fs::{self, File};
 
 #[test]
@@ -68,7 +68,7 @@ fn one_that_somebody_else_has_frozen_is_left_to_them() {
 #[test]
 fn a_drill_looks_whether_it_could_and_freezes_nothing() {
     let Some(disk) = disk("a_drill_looks_whether_it_could_and_freezes_nothing", "ext4") else { return };
-    let writer = Writer::start(&disk);
+    let writer = writer(&disk);
     let ran = disk.beside().join("ran");
     let config = json!({ "mount_points": [disk.path()], "hold_seconds": 9, "then": { "argv": ["touch", ran] } });
     let plugin = plugin(&config);
@@ -78,7 +78,7 @@ fn a_drill_looks_whether_it_could_and_freezes_nothing() {
     assert_eq!((&result["action"], &result["skipped"][0]["step"]), (&json!("check"), &json!("freeze")));
     assert_eq!(result["evidence"]["file_systems"][0]["can_be_frozen"], true);
     assert!(!ran.exists());
-    writer.goes_on();
+    writer.goes_on().unwrap();
     assert!(disk.thaw().is_err(), "it was frozen");
     assert_eq!(plugin.verify(&drill, PLENTY).status, abi::SNOOZE_SKIPPED);
     // What would fail fails in the drill.

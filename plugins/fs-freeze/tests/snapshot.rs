@@ -7,7 +7,7 @@ use cloudsnooze_plugin::testing::Canceller;
 use harness::disk::Disk;
 use harness::wait;
 use serde_json::{Value, json};
-use stage::{NOTICE, PATIENCE, PLENTY, Writer, disk, event, failed, handled, plugin, said};
+use stage::{NOTICE, PATIENCE, PLENTY, disk, event, failed, handled, plugin, said, writer};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -27,14 +27,14 @@ fn needs_recovery(copy: &Path) -> bool {
 #[test]
 fn a_copy_that_is_taken_meanwhile_is_clean_and_of_one_moment() {
     let Some(disk) = disk("a_copy_that_is_taken_meanwhile_is_clean_and_of_one_moment", "ext4") else { return };
-    let writer = Writer::start(&disk);
+    let writer = writer(&disk);
     let unfrozen = disk.as_after_power_failure("unfrozen").unwrap();
     assert!(needs_recovery(&unfrozen), "without a freeze it is clean too: this shows nothing");
     let copy = disk.beside().join("copy");
     let plugin = plugin(&copying(&disk, &copy));
     let before = writer.last();
     let result = handled(plugin.deliver(&event(NOTICE), PLENTY));
-    writer.goes_on();
+    writer.goes_on().unwrap();
     assert!(!needs_recovery(&copy), "{result:#}");
     let (code, text) = said("fsck.ext4", &["-n", "-f"], &copy);
     assert!(code == 0 && !text.contains("recover"), "{code}: {text}");
@@ -56,10 +56,10 @@ fn a_copy_that_is_taken_meanwhile_is_clean_and_of_one_moment() {
 #[test]
 fn xfs_is_held_still_too() {
     let Some(disk) = disk("xfs_is_held_still_too", "xfs") else { return };
-    let writer = Writer::start(&disk);
+    let writer = writer(&disk);
     let copy = disk.beside().join("copy");
     let result = handled(plugin(&copying(&disk, &copy)).deliver(&event(NOTICE), PLENTY));
-    writer.goes_on();
+    writer.goes_on().unwrap();
     // Its log is never called empty, but all that is in it is in place too: it can be used without.
     let restored = Disk::restored(&copy, "ro,norecovery,nouuid").unwrap();
     let numbers = fs::read_to_string(restored.join("numbers")).unwrap();
@@ -71,7 +71,7 @@ fn xfs_is_held_still_too() {
 #[test]
 fn writers_wait_while_it_is_frozen_and_go_on_afterwards() {
     let Some(disk) = disk("writers_wait_while_it_is_frozen_and_go_on_afterwards", "ext4") else { return };
-    let writer = Writer::start(&disk);
+    let writer = writer(&disk);
     let during = disk.beside().join("during");
     // The command itself sees that nothing is written: it compares two looks.
     let look = format!(
@@ -86,17 +86,17 @@ fn writers_wait_while_it_is_frozen_and_go_on_afterwards() {
     assert_eq!(first, second, "the writer went on: {result:#}");
     let frozen = result["evidence"]["file_systems"][0]["frozen_seconds"].as_f64().unwrap();
     assert!((0.5..10.0).contains(&frozen), "{result:#}");
-    writer.goes_on();
+    writer.goes_on().unwrap();
     assert!(writer.last() > first.parse().unwrap());
 }
 
 #[test]
 fn without_a_command_it_is_held_for_the_time_that_was_set() {
     let Some(disk) = disk("without_a_command_it_is_held_for_the_time_that_was_set", "ext4") else { return };
-    let writer = Writer::start(&disk);
+    let writer = writer(&disk);
     let plugin = plugin(&json!({ "mount_points": [disk.path()], "hold_seconds": 1 }));
     let result = std::thread::scope(|scope| {
-        let stalled = scope.spawn(|| writer.stalls());
+        let stalled = scope.spawn(|| writer.stalls().unwrap());
         let delivered = plugin.deliver(&event(NOTICE), PLENTY);
         stalled.join().unwrap();
         handled(delivered)
@@ -104,18 +104,18 @@ fn without_a_command_it_is_held_for_the_time_that_was_set() {
     assert_eq!(result["action"], "hold");
     let frozen = result["evidence"]["file_systems"][0]["frozen_seconds"].as_f64().unwrap();
     assert!((1.0..10.0).contains(&frozen), "{result:#}");
-    writer.goes_on();
+    writer.goes_on().unwrap();
 }
 
 #[test]
 fn several_are_frozen_at_the_same_time() {
     let test = "several_are_frozen_at_the_same_time";
     let (Some(first), Some(second)) = (disk(test, "ext4"), disk(test, "ext4")) else { return };
-    let (one, other) = (Writer::start(&first), Writer::start(&second));
+    let (one, other) = (writer(&first), writer(&second));
     let points = json!([first.path(), second.path()]);
     let plugin = plugin(&json!({ "mount_points": points, "hold_seconds": 2 }));
     let result = std::thread::scope(|scope| {
-        let stalled = scope.spawn(|| (one.stalls(), other.stalls()));
+        let stalled = scope.spawn(|| (one.stalls().unwrap(), other.stalls().unwrap()));
         let delivered = plugin.deliver(&event(NOTICE), PLENTY);
         stalled.join().unwrap();
         handled(delivered)
@@ -123,37 +123,37 @@ fn several_are_frozen_at_the_same_time() {
     let [a, b] = [0, 1].map(|at| &result["evidence"]["file_systems"][at]);
     let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
     assert!(text(a, "frozen_at") < text(b, "thawed_at") && text(b, "frozen_at") < text(a, "thawed_at"), "{result:#}");
-    one.goes_on();
-    other.goes_on();
+    one.goes_on().unwrap();
+    other.goes_on().unwrap();
 }
 
 #[test]
 fn a_command_that_fails_or_takes_too_long_fails_the_event_and_it_is_thawed() {
     let test = "a_command_that_fails_or_takes_too_long_fails_the_event_and_it_is_thawed";
     let Some(disk) = disk(test, "ext4") else { return };
-    let writer = Writer::start(&disk);
+    let writer = writer(&disk);
     let with =
         |shell: &str| plugin(&json!({ "mount_points": [disk.path()], "hold_seconds": 1, "then": { "shell": shell } }));
     let delivered = with("echo no room >&2; exit 3").deliver(&event(NOTICE), PLENTY);
     assert_eq!(failed(&delivered, abi::SNOOZE_E_INTERNAL), "/bin/sh: exit code 3: no room");
-    writer.goes_on();
+    writer.goes_on().unwrap();
     let delivered = with("sleep 60").deliver(&event(NOTICE), PLENTY);
     let text = failed(&delivered, abi::SNOOZE_E_DEADLINE);
     assert!(text.contains("it was out of time"), "{text}");
     let told = &delivered.result.unwrap()["evidence"]["file_systems"][0];
     assert!(told["frozen_seconds"].as_f64().unwrap() < 10.0 && told["thawed_by"] == "plugin", "{told}");
-    writer.goes_on();
+    writer.goes_on().unwrap();
     // One that writes to what is frozen is held up by it, and cannot be ended before it is thawed.
     let delivered = with(&format!("echo x > {}", disk.join("own").display())).deliver(&event(NOTICE), PLENTY);
     let text = failed(&delivered, abi::SNOOZE_E_DEADLINE);
     assert!(text.contains("does it write to what is frozen?"), "{text}");
-    writer.goes_on();
+    writer.goes_on().unwrap();
 }
 
 #[test]
 fn a_cancelled_call_thaws_at_once() {
     let Some(disk) = disk("a_cancelled_call_thaws_at_once", "ext4") else { return };
-    let writer = Writer::start(&disk);
+    let writer = writer(&disk);
     let pid = disk.beside().join("pid");
     let shell = format!("echo $$ > {}; sleep 60", pid.display());
     let plugin = plugin(&json!({ "mount_points": [disk.path()], "hold_seconds": 9, "then": { "shell": shell } }));
@@ -170,7 +170,7 @@ fn a_cancelled_call_thaws_at_once() {
     let text = failed(&delivered, abi::SNOOZE_E_CANCELLED);
     assert!(text.contains("cancelled") && took < Duration::from_secs(5), "{text}: {took:?}");
     assert_eq!(delivered.result.unwrap()["evidence"]["file_systems"][0]["thawed_by"], "plugin");
-    writer.goes_on();
+    writer.goes_on().unwrap();
 }
 
 #[test]

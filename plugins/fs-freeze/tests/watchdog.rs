@@ -5,11 +5,11 @@ mod stage;
 use cloudsnooze_plugin::abi;
 use cloudsnooze_plugin::testing::TestInstance;
 use fs_freeze::FsFreeze;
-use harness::disk::Disk;
+use harness::disk::{Disk, Hung, Writer};
 use harness::program::{self, Signal};
 use harness::wait;
 use serde_json::{Value, json};
-use stage::{NOTICE, PATIENCE, PLENTY, WITHDRAWN, Writer, declined, disk, event, handled};
+use stage::{NOTICE, PATIENCE, PLENTY, WITHDRAWN, declined, disk, event, handled, writer};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -39,14 +39,14 @@ fn frozen_by_another(test: &str, disk: &Disk, state: &Path, writer: &Writer) -> 
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(INSIDE, told);
     let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-    writer.stalls();
+    writer.stalls().unwrap();
     child
 }
 
 /// How long it takes from now until the writer goes on.
 fn stall(writer: &Writer) -> Duration {
     let begun = Instant::now();
-    writer.goes_on();
+    writer.goes_on().unwrap();
     begun.elapsed()
 }
 
@@ -57,7 +57,7 @@ fn a_daemon_that_is_killed_meanwhile_leaves_nothing_frozen() {
     }
     let test = "a_daemon_that_is_killed_meanwhile_leaves_nothing_frozen";
     let Some(disk) = disk(test, "ext4") else { return };
-    let (writer, state) = (Writer::start(&disk), tempfile::tempdir().unwrap());
+    let (writer, state) = (writer(&disk), tempfile::tempdir().unwrap());
     let mut child = frozen_by_another(test, &disk, state.path(), &writer);
     assert!(state.path().join("frozen").exists(), "a later start would not know of it");
     program::kill_and_reap(&mut child);
@@ -80,7 +80,7 @@ fn a_daemon_that_hangs_meanwhile_holds_nobody_for_more_than_ten_seconds() {
     }
     let test = "a_daemon_that_hangs_meanwhile_holds_nobody_for_more_than_ten_seconds";
     let Some(disk) = disk(test, "ext4") else { return };
-    let (writer, state) = (Writer::start(&disk), tempfile::tempdir().unwrap());
+    let (writer, state) = (writer(&disk), tempfile::tempdir().unwrap());
     let mut child = frozen_by_another(test, &disk, state.path(), &writer);
     program::signal(&child, Signal::SIGSTOP).unwrap();
     let stalled = stall(&writer);
@@ -101,26 +101,26 @@ fn a_daemon_that_hangs_meanwhile_holds_nobody_for_more_than_ten_seconds() {
 fn what_is_still_frozen_is_thawed_by_the_next_start_or_a_withdrawn_notice() {
     let test = "what_is_still_frozen_is_thawed_by_the_next_start_or_a_withdrawn_notice";
     let Some(disk) = disk(test, "ext4") else { return };
-    let (writer, state) = (Writer::start(&disk), tempfile::tempdir().unwrap());
+    let (writer, state) = (writer(&disk), tempfile::tempdir().unwrap());
     let config = json!({ "mount_points": [disk.path()] });
     // As it is when even the watchdog was killed.
     let leave_frozen = || {
         let mark = format!("{}\0", disk.path().display());
         fs::write(state.path().join("frozen"), mark).unwrap();
         disk.freeze().unwrap();
-        writer.stalls();
+        writer.stalls().unwrap();
     };
     leave_frozen();
     let plugin = TestInstance::<FsFreeze>::new_in(state.path(), &config).unwrap();
     assert!(plugin.log()[0].ends_with("was frozen; it was thawed now"), "{:?}", plugin.log());
-    writer.goes_on();
+    writer.goes_on().unwrap();
     leave_frozen();
     let result = handled(plugin.deliver(&event(WITHDRAWN), PLENTY));
     assert_eq!(
         (&result["action"], &result["evidence"]["file_systems"][0]["was_frozen"]),
         (&json!("thaw"), &json!(true))
     );
-    writer.goes_on();
+    writer.goes_on().unwrap();
     declined(&plugin.deliver(&event(WITHDRAWN), PLENTY));
 }
 
@@ -138,4 +138,20 @@ fn what_does_not_take_writes_does_not_pass_verification() {
     disk.thaw().unwrap();
     wait::until("a verification", PATIENCE, || (plugin.verify(&event(NOTICE), PLENTY).status == 0).then_some(()))
         .unwrap();
+}
+
+#[test]
+fn a_disk_that_hangs_is_not_frozen_and_the_answer_comes_in_time() {
+    let test = "a_disk_that_hangs_is_not_frozen_and_the_answer_comes_in_time";
+    let Some(hung) = stage::told(test, Hung::new()) else { return };
+    let plugin = stage::plugin(&json!({ "mount_points": [hung.disk().path()], "hold_seconds": 0.5 }));
+    let (begun, left) = (Instant::now(), Duration::from_secs(4));
+    let delivered = plugin.deliver(&event(NOTICE), left);
+    assert!(begun.elapsed() < left + Duration::from_secs(2), "{:?}", begun.elapsed());
+    let text = stage::failed(&delivered, abi::SNOOZE_E_DEADLINE);
+    assert!(text.contains("writing it out: not done in"), "{text}");
+    let result = delivered.result.unwrap();
+    assert_eq!((&result["action"], &result["durable"]), (&json!("sync"), &json!("no")), "{result:#}");
+    hung.recover().unwrap();
+    assert!(hung.disk().thaw().is_err(), "it was frozen");
 }

@@ -124,7 +124,7 @@ fn probe(folder: &Path, size: u64, clock: &Clock) -> io::Result<Duration> {
     let path = folder.join(".cloudsnooze-probe.partial");
     let begun = Instant::now();
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let mut file = fresh(&path)?;
         let piece = vec![0x5A; 64 << 10];
         let mut left = size;
         while left > 0 && !clock.is_over() {
@@ -139,12 +139,20 @@ fn probe(folder: &Path, size: u64, clock: &Clock) -> io::Result<Duration> {
     written.and(removed).map(|()| took)
 }
 
+/// A new file that nobody else can read. What was left of an earlier attempt, or put there by somebody else, is not followed.
+fn fresh(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
+}
+
 /// Copies page by page, all of one state.
 fn write(database: &Path, partial: &Path, clock: &Clock) -> Result<(), NoCopy> {
     let failed = |error: rusqlite::Error| NoCopy::Failed(error.to_string());
     let late = || NoCopy::Late("it was not done in its time".to_owned());
-    let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(partial);
-    made.map_err(|error| NoCopy::Failed(format!("{}: {error}", partial.display())))?;
+    fresh(partial).map_err(|error| NoCopy::Failed(format!("{}: {error}", partial.display())))?;
     let source = open(database).map_err(failed)?;
     let mut copy = open(partial).map_err(failed)?;
     // Until it has its name it is worth nothing: what would protect it half done only costs time.

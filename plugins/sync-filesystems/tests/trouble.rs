@@ -4,7 +4,7 @@ mod stage;
 
 use cloudsnooze_plugin::abi;
 use cloudsnooze_plugin::testing::{Canceller, threads_left};
-use harness::disk::Disk;
+use harness::disk::Hung;
 use harness::{program, wait};
 use serde_json::json;
 use stage::{NOTICE, PLENTY, disk, event, failed, handled, of, plugin, told};
@@ -19,43 +19,20 @@ fn is_there(pid: i64) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 
-/// A disk that does not answer: its image lies on a file system that is frozen.
-struct Hung {
-    inner: Disk,
-    outer: Disk,
-}
-
-impl Hung {
-    fn new(test: &str) -> Option<Self> {
-        let outer = told(test, Disk::new("ext4", 128, ""))?;
-        let inner = told(test, Disk::new_in(outer.path(), "ext4", 32, "commit=300"))?;
-        fs::write(inner.join("file"), "x".repeat(1 << 20)).unwrap();
-        outer.freeze().unwrap();
-        Some(Self { inner, outer })
-    }
-}
-
-impl Drop for Hung {
-    fn drop(&mut self) {
-        // Before the inner one is unmounted, which would wait for it.
-        let _thawed = self.outer.thaw();
-    }
-}
-
 #[test]
 fn a_disk_that_hangs_is_told_in_time_and_the_others_are_synced() {
     let test = "a_disk_that_hangs_is_told_in_time_and_the_others_are_synced";
-    let (Some(other), Some(hung)) = (disk(test), Hung::new(test)) else { return };
-    let plugin = plugin(&json!({ "mount_points": [hung.inner.path(), other.path()] }));
+    let (Some(other), Some(hung)) = (disk(test), told(test, Hung::new())) else { return };
+    let plugin = plugin(&json!({ "mount_points": [hung.disk().path(), other.path()] }));
     let (begun, left) = (Instant::now(), Duration::from_secs(3));
     let delivered = plugin.deliver(&event(NOTICE), left);
     let took = begun.elapsed();
     let text = failed(&delivered, abi::SNOOZE_E_DEADLINE);
-    assert!(text.contains("it hangs in the kernel") && text.contains(&*hung.inner.path().to_string_lossy()), "{text}");
+    assert!(text.contains("it hangs in the kernel") && text.contains(&*hung.disk().path().to_string_lossy()), "{text}");
     assert!(took < left + Duration::from_secs(2), "{took:?}");
     let result = delivered.result.unwrap();
     assert_eq!((&result["durable"], &of(&result, other.path())["outcome"]), (&json!("no"), &json!("synced")));
-    let stuck = of(&result, hung.inner.path());
+    let stuck = of(&result, hung.disk().path());
     assert_eq!(stuck["outcome"], "stuck", "{result:#}");
     let pid = stuck["stuck_process"].as_i64().unwrap();
     assert!(is_there(pid), "{result:#}");
@@ -63,7 +40,7 @@ fn a_disk_that_hangs_is_told_in_time_and_the_others_are_synced() {
     // Nothing can be proved of what failed.
     assert_eq!(plugin.verify(&event(NOTICE), PLENTY).status, abi::SNOOZE_SKIPPED);
 
-    hung.outer.thaw().unwrap();
+    hung.recover().unwrap();
     handled(plugin.deliver(&event(NOTICE), PLENTY));
     wait::until("the process that was left behind", PATIENCE, || {
         plugin.deliver(&event(NOTICE), PLENTY);
@@ -74,8 +51,9 @@ fn a_disk_that_hangs_is_told_in_time_and_the_others_are_synced() {
 
 #[test]
 fn a_cancelled_call_comes_back_at_once_also_from_a_disk_that_hangs() {
-    let Some(hung) = Hung::new("a_cancelled_call_comes_back_at_once_also_from_a_disk_that_hangs") else { return };
-    let plugin = plugin(&json!({ "mount_points": [hung.inner.path()] }));
+    let test = "a_cancelled_call_comes_back_at_once_also_from_a_disk_that_hangs";
+    let Some(hung) = told(test, Hung::new()) else { return };
+    let plugin = plugin(&json!({ "mount_points": [hung.disk().path()] }));
     let cancel = Canceller::default();
     let took = std::thread::scope(|scope| {
         let canceller = scope.spawn(|| {
@@ -89,7 +67,7 @@ fn a_cancelled_call_comes_back_at_once_also_from_a_disk_that_hangs() {
     });
     assert!(took < Duration::from_secs(5), "{took:?}");
     failed(&plugin.deliver_cancellable(&event(NOTICE), PLENTY, &cancel), abi::SNOOZE_E_CANCELLED);
-    hung.outer.thaw().unwrap();
+    hung.recover().unwrap();
 }
 
 fn threads_that_wait() -> bool {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::program;
+use crate::{program, wait};
 
 /// How long one of the tools may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -141,6 +141,105 @@ impl Drop for Disk {
             let _detached = run("umount", &["-l".as_ref(), self.mount_point.as_ref()]);
         }
         program::kill_and_reap(&mut self.guard);
+    }
+}
+
+/// A disk that does not answer: its image lies on a file system that is frozen. It has a file that is not written out.
+#[derive(Debug)]
+pub struct Hung {
+    // Dropped in this order, when the outer one is thawed.
+    inner: Disk,
+    outer: Disk,
+}
+
+impl Hung {
+    /// Makes one; it hangs from now on.
+    ///
+    /// # Errors
+    /// As [`Disk::new`].
+    pub fn new() -> Result<Self, String> {
+        let outer = Disk::new("ext4", 128, "")?;
+        let inner = Disk::new_in(outer.path(), "ext4", 32, "commit=300")?;
+        let file = inner.join("unwritten");
+        fs::write(&file, "x".repeat(1 << 20)).map_err(|error| format!("{}: {error}", file.display()))?;
+        outer.freeze()?;
+        Ok(Self { inner, outer })
+    }
+
+    /// The file system whose disk hangs.
+    pub fn disk(&self) -> &Disk {
+        &self.inner
+    }
+
+    /// Has the disk answer again.
+    ///
+    /// # Errors
+    /// It did.
+    pub fn recover(&self) -> Result<(), String> {
+        self.outer.thaw()
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        // Unmounting the inner one would wait for it.
+        let _recovered = self.recover();
+    }
+}
+
+/// A process that writes number after number to a file `numbers` of a disk, and notes each beside the disk when it is written.
+#[derive(Debug)]
+pub struct Writer {
+    child: Child,
+    acknowledged: PathBuf,
+}
+
+/// `$0` is the disk, `$1` where the last number is noted.
+const WRITES: &str = "n=0; while :; do n=$((n + 1)); echo $n >> \"$0/numbers\"; echo $n > \"$1\"; sleep 0.002; done";
+
+impl Writer {
+    /// Starts it, and waits until it writes.
+    ///
+    /// # Errors
+    /// It cannot be started, or writes nothing.
+    pub fn start(disk: &Disk) -> Result<Self, String> {
+        let acknowledged = disk.beside().join("acknowledged");
+        let mut command = Command::new("sh");
+        command.args(["-c", WRITES]).arg(disk.path()).arg(&acknowledged).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn().map_err(|error| format!("cannot start sh: {error}"))?;
+        let writer = Self { child, acknowledged };
+        writer.goes_on().map(|()| writer)
+    }
+
+    /// The last number that was written.
+    pub fn last(&self) -> u64 {
+        fs::read_to_string(&self.acknowledged).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+    }
+
+    /// Waits until it has written more.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn goes_on(&self) -> Result<(), String> {
+        let before = self.last();
+        wait::until("the writer to go on", LIMIT / 2, || (self.last() > before).then_some(()))
+    }
+
+    /// Waits until it is held up because its disk is frozen, rather than for a moment by the disk itself.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn stalls(&self) -> Result<(), String> {
+        let place = format!("/proc/{}/wchan", self.child.id());
+        let is_held = || fs::read_to_string(&place).is_ok_and(|place| place.contains("percpu_rwsem_wait"));
+        wait::until("the writer to be held up", LIMIT / 2, || is_held().then_some(()))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It cannot end before its disk is thawed; the disk's guard sees to that.
+        program::kill_and_reap(&mut self.child);
     }
 }
 

@@ -7,12 +7,10 @@
 use cloudsnooze_plugin::abi;
 use cloudsnooze_plugin::testing::{Delivered, TestInstance, spot_interrupt};
 use fs_freeze::FsFreeze;
-use harness::disk::Disk;
-use harness::wait;
+use harness::disk::{Disk, Writer};
 use serde_json::{Value, json};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// Time granted where it does not matter.
@@ -37,7 +35,7 @@ pub fn disk(test: &str, file_system: &str) -> Option<Disk> {
     told(test, Disk::new(file_system, mib, ""))
 }
 
-pub fn told(test: &str, disk: Result<Disk, String>) -> Option<Disk> {
+pub fn told<T>(test: &str, disk: Result<T, String>) -> Option<T> {
     let told = disk.map_err(|error| harness::require::missing_means_skip(&format!("{test}: {error}")));
     told.ok()
 }
@@ -59,50 +57,9 @@ pub fn declined(delivered: &Delivered) -> String {
     delivered.result.as_ref().unwrap()["declined"].as_str().unwrap().to_owned()
 }
 
-/// A process that writes number after number to a disk, and notes each elsewhere when it is written.
-pub struct Writer {
-    child: Child,
-    acknowledged: PathBuf,
-}
-
-const WRITES: &str = "n=0; while :; do n=$((n + 1)); echo $n >> \"$0/numbers\"; echo $n > \"$1\"; sleep 0.002; done";
-
-impl Writer {
-    pub fn start(disk: &Disk) -> Self {
-        let acknowledged = disk.beside().join("acknowledged");
-        let mut command = Command::new("sh");
-        command.args(["-c", WRITES]).arg(disk.path()).arg(&acknowledged);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        let writer = Self { child, acknowledged };
-        writer.goes_on();
-        writer
-    }
-
-    /// The last number that was written.
-    pub fn last(&self) -> u64 {
-        fs::read_to_string(&self.acknowledged).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
-    }
-
-    /// Waits until it has written more.
-    pub fn goes_on(&self) {
-        let before = self.last();
-        wait::until("the writer", PATIENCE, || (self.last() > before).then_some(())).unwrap();
-    }
-
-    /// Waits until it is held up because its disk is frozen, rather than for a moment by the disk itself.
-    pub fn stalls(&self) {
-        let place = format!("/proc/{}/wchan", self.child.id());
-        let is_held = || fs::read_to_string(&place).is_ok_and(|place| place.contains("percpu_rwsem_wait"));
-        wait::until("the writer to be held up", PATIENCE, || is_held().then_some(())).unwrap();
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let _killed = self.child.kill();
-        // It cannot end before its disk is thawed; the disk's guard sees to that.
-        let _ended = self.child.wait();
-    }
+/// A program that writes to the disk.
+pub fn writer(disk: &Disk) -> Writer {
+    Writer::start(disk).unwrap()
 }
 
 /// What one of the tools says of a disk's copy, and its exit code.

@@ -31,7 +31,7 @@ pub fn disk(test: &str) -> Option<Disk> {
     told(test, Disk::new("ext4", 64, "commit=300"))
 }
 
-pub fn told(test: &str, disk: Result<Disk, String>) -> Option<Disk> {
+pub fn told<T>(test: &str, disk: Result<T, String>) -> Option<T> {
     let told = disk.map_err(|error| harness::require::missing_means_skip(&format!("{test}: {error}")));
     told.ok()
 }
