@@ -97,8 +97,9 @@ fn the_file_of_a_database_alone_holds_everything_after_a_checkpoint() {
     }
     let dir = tempfile::tempdir().unwrap();
     let (path, alone) = (dir.path().join("app.db"), dir.path().join("alone.db"));
+    // It goes on, and has the database open: what SQLite does when the last one closes it is not what is shown here.
     let writer = Writer::start(&path, dir.path(), CARELESS);
-    let committed = writer.kill();
+    let committed = writer.last();
     fs::copy(&path, &alone).unwrap();
     assert!(rows(&alone) < Some(committed), "it was in the file anyway: this shows nothing");
     // In a drill too: it changes nothing that anybody could want back.
@@ -106,6 +107,9 @@ fn the_file_of_a_database_alone_holds_everything_after_a_checkpoint() {
     drill["drill"] = json!(true);
     let result = handled(plugin(&json!({ "paths": [path] })).deliver(&drill, PLENTY));
     assert_eq!(of(&result)["checkpoint"], "truncated", "{result:#}");
+    let alone = dir.path().join("alone-afterwards.db");
     fs::copy(&path, &alone).unwrap();
-    assert_eq!(rows(&alone), Some(committed), "{result:#}");
+    let found = rows(&alone);
+    assert!(found >= Some(committed), "{found:?} of {committed}: {result:#}");
+    drop(writer);
 }
