@@ -100,9 +100,9 @@ mod tests {
     const SEEN: &[u8] = b"27 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard\n\
         25 27 0:23 / /dev/shm rw,nosuid - tmpfs tmpfs rw,size=4k\n\
         30 27 8:17 /data /srv/a\\040b rw,relatime - xfs /dev/sdb1 ro,attr2\n\
-        31 27 0:44 /@home /home rw - btrfs /dev/sdc rw\n\
+        31 27 0:44 /@pool /pool rw - btrfs /dev/sdc rw\n\
         32 27 0:50 / /mnt/share rw - nfs4 server:/export rw\n\
-        33 27 8:33 / /home rw - ext4 /dev/sdc1 rw\n";
+        33 27 8:33 / /pool rw - ext4 /dev/sdc1 rw\n";
 
     #[test]
     fn mounts_are_read_with_their_devices_and_what_is_hidden_is_left_out() {
@@ -110,18 +110,18 @@ mod tests {
         let shown: Vec<_> =
             all.iter().map(|m| (m.mount_point.to_string_lossy().into_owned(), m.device.as_str())).collect();
         let wanted =
-            [("/", "254:0"), ("/dev/shm", "0:23"), ("/srv/a b", "8:17"), ("/mnt/share", "0:50"), ("/home", "8:33")];
+            [("/", "254:0"), ("/dev/shm", "0:23"), ("/srv/a b", "8:17"), ("/mnt/share", "0:50"), ("/pool", "8:33")];
         assert_eq!(shown, wanted.map(|(point, device)| (point.to_owned(), device)));
         let flags: Vec<(bool, bool)> = all.iter().map(|m| (m.is_local(), m.is_writable)).collect();
         assert_eq!(flags, [(true, true), (false, true), (true, false), (false, true), (true, true)]);
         assert_eq!((all[2].file_system.as_str(), all[2].source.as_str()), ("xfs", "/dev/sdb1"));
-        assert!(line(b"31 27 0:44 /@home /data rw - btrfs /dev/sdc rw").unwrap().is_local());
+        assert!(line(b"31 27 0:44 /@pool /data rw - btrfs /dev/sdc rw").unwrap().is_local());
     }
 
     #[test]
     fn a_path_lies_on_the_deepest_mount_around_it() {
         let all = parse(SEEN);
-        for (path, point) in [("/home/a", "/home"), ("/homely", "/"), ("/srv/a b/c", "/srv/a b"), ("/", "/")] {
+        for (path, point) in [("/pool/a", "/pool"), ("/pools", "/"), ("/srv/a b/c", "/srv/a b"), ("/", "/")] {
             assert_eq!(of(&all, Path::new(path)).unwrap().mount_point, Path::new(point), "{path}");
         }
     }
