@@ -194,12 +194,14 @@ fn write_out(task: &Task, ends: Instant, held: &mut Held) {
         let Some(told) = held.told.get_mut(at) else { return };
         let begun = Instant::now();
         let limit = ends.saturating_duration_since(begun);
-        match task.bench.sync(&told.target.mount.mount_point, limit) {
+        let done = task.bench.sync(&told.target.mount.mount_point, limit, &task.stop);
+        match done {
             Done::Yes => told.written_out = Some(begun.elapsed()),
             Done::Refused(said) => {
                 let text = format!("{}: not written out: {said}", told.shown());
                 held.fail(Code::Io, text);
             }
+            Done::Late(_) if task.stop.load(Ordering::Acquire) => held.fail(Code::Cancelled, "cancelled".to_owned()),
             Done::Late(said) => {
                 let text =
                     format!("{}: writing it out: {said}; frozen, it would make writers wait as long", told.shown());
@@ -256,7 +258,7 @@ fn freeze(task: &Task, thaw_by: Instant, held: &mut Held, is_doubtful: &mut [boo
         // From before: whatever was written until then is certainly in.
         let since = (Timestamp::now(), Instant::now());
         let limit = FREEZE.min(thaw_by.saturating_duration_since(since.1));
-        let failed = match task.bench.freeze(&told.target.mount.mount_point, limit) {
+        let failed = match task.bench.freeze(&told.target.mount.mount_point, limit, &task.stop) {
             Done::Yes => {
                 told.frozen = Some(since);
                 continue;
@@ -264,7 +266,9 @@ fn freeze(task: &Task, thaw_by: Instant, held: &mut Held, is_doubtful: &mut [boo
             Done::Refused(said) => (Code::Io, format!("{}: cannot be frozen: {said}", told.shown())),
             Done::Late(said) => {
                 *doubt = true;
-                (Code::Deadline, format!("{}: freezing it: {said}", told.shown()))
+                let is_stopped = task.stop.load(Ordering::Acquire);
+                let code = if is_stopped { Code::Cancelled } else { Code::Deadline };
+                (code, format!("{}: freezing it: {said}", told.shown()))
             }
         };
         held.fail(failed.0, failed.1);

@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 /// The program.
@@ -34,27 +35,28 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Writes it out, so that there is little left to do for the freeze, during which writers wait.
-    pub(crate) fn sync(&self, mount_point: &Path, limit: Duration) -> Done {
-        self.carry_out(&[SYNC, c"-f", c"--"], mount_point, limit)
+    /// Writes it out, so that there is little left to do for the freeze, during which writers wait. Ends early when `stop` is
+    /// set.
+    pub(crate) fn sync(&self, mount_point: &Path, limit: Duration, stop: &Arc<AtomicBool>) -> Done {
+        self.carry_out(&[SYNC, c"-f", c"--"], mount_point, limit, Arc::clone(stop))
     }
 
-    /// Freezes it.
-    pub(crate) fn freeze(&self, mount_point: &Path, limit: Duration) -> Done {
-        self.carry_out(&[FSFREEZE, c"-f"], mount_point, limit)
+    /// Freezes it. Ends early when `stop` is set; then it may be frozen.
+    pub(crate) fn freeze(&self, mount_point: &Path, limit: Duration, stop: &Arc<AtomicBool>) -> Done {
+        self.carry_out(&[FSFREEZE, c"-f"], mount_point, limit, Arc::clone(stop))
     }
 
     /// Thaws it. Refused: it was not frozen.
     pub(crate) fn thaw(&self, mount_point: &Path, limit: Duration) -> Done {
-        self.carry_out(&[FSFREEZE, c"-u"], mount_point, limit)
+        self.carry_out(&[FSFREEZE, c"-u"], mount_point, limit, Arc::default())
     }
 
     /// Makes a write, which waits while it is frozen, and leaves no more behind than a time of access.
     pub(crate) fn touch(&self, mount_point: &Path, limit: Duration) -> Done {
-        self.carry_out(&[c"touch", c"-c", c"-a", c"--"], mount_point, limit)
+        self.carry_out(&[c"touch", c"-c", c"-a", c"--"], mount_point, limit, Arc::default())
     }
 
-    fn carry_out(&self, words: &[&CStr], mount_point: &Path, limit: Duration) -> Done {
+    fn carry_out(&self, words: &[&CStr], mount_point: &Path, limit: Duration, stop: Arc<AtomicBool>) -> Done {
         let path = CString::new(mount_point.as_os_str().as_bytes()).unwrap_or_default();
         let mut words: Vec<CString> = words.iter().map(|word| (*word).to_owned()).collect();
         words.push(path);
@@ -66,7 +68,7 @@ impl Bench {
             term_at: Instant::now() + limit,
             grace: Duration::ZERO,
             output_bytes: OUTPUT_BYTES,
-            stop: Arc::default(),
+            stop,
         };
         match run(&order) {
             Err(error) => Done::Refused(format!("it {error}")),

@@ -3,7 +3,7 @@
 mod stage;
 
 use cloudsnooze_plugin::abi;
-use cloudsnooze_plugin::testing::TestInstance;
+use cloudsnooze_plugin::testing::{Canceller, TestInstance};
 use fs_freeze::FsFreeze;
 use harness::disk::{Disk, Hung, Writer};
 use harness::program::{self, Signal};
@@ -152,6 +152,27 @@ fn a_disk_that_hangs_is_not_frozen_and_the_answer_comes_in_time() {
     assert!(text.contains("writing it out: not done in"), "{text}");
     let result = delivered.result.unwrap();
     assert_eq!((&result["action"], &result["durable"]), (&json!("sync"), &json!("no")), "{result:#}");
+    // A cancelled call does not wait for it either.
+    let cancel = Canceller::default();
+    let took = std::thread::scope(|scope| {
+        let canceller = scope.spawn(|| {
+            let text = hung.disk().path().to_string_lossy().into_owned();
+            wait::until("a process that syncs", PATIENCE, || (syncs(&text) == 2).then_some(())).unwrap();
+            cancel.cancel(abi::SNOOZE_CANCEL_WITHDRAWN);
+            Instant::now()
+        });
+        let delivered = plugin.deliver_cancellable(&event(NOTICE), PLENTY, &cancel);
+        assert_eq!(stage::failed(&delivered, abi::SNOOZE_E_CANCELLED), "cancelled");
+        canceller.join().unwrap().elapsed()
+    });
+    assert!(took < Duration::from_secs(5), "{took:?}");
     hung.recover().unwrap();
     assert!(hung.disk().thaw().is_err(), "it was frozen");
+}
+
+/// How many processes write this place out. The one from the first call is still there: it cannot be ended.
+fn syncs(mount_point: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let lines = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cmdline")).ok());
+    lines.filter(|line| line.starts_with("sync\0") && line.contains(mount_point)).count()
 }
