@@ -22,8 +22,9 @@ LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
 ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
-PLUGINS := mysql-flusher postgres-flusher redis-flusher app-checkpointer signal-checkpointer exec notify-apps slack-notifier webhook-notifier \
-           email-notifier
+PLUGINS := mysql-flusher postgres-flusher redis-flusher sqlite-flusher app-checkpointer signal-checkpointer exec \
+           notify-apps slack-notifier webhook-notifier email-notifier sync-filesystems fs-freeze stop-units finish \
+           verify-state vm-save state-uploader aws-lifecycle aws-deregister container-stop slurm-requeue
 # Those whose effect is shown round after round.
 SAFETY_PLUGINS := mysql-flusher postgres-flusher redis-flusher signal-checkpointer
 # Those that the demo plays with: no more is built for it.

@@ -50,6 +50,12 @@ if [ "$mode" = test ]; then
     need git git
     need setpriv util-linux
     need chrt util-linux
+    # File systems of tests' own, on loop devices.
+    need fsfreeze util-linux
+    need mount mount
+    need mkfs.ext4 e2fsprogs
+    need dumpe2fs e2fsprogs
+    need mkfs.xfs xfsprogs
     need zsh zsh
     need fish fish
 fi

@@ -3,6 +3,7 @@
 //! never be printed as a whole: the environment may hold secrets.
 
 use cloudsnooze_plugin::schemars;
+use cloudsnooze_plugin_commands::Command;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -54,18 +55,6 @@ pub struct Config {
     /// What undoes the effect when the notice is withdrawn.
     #[serde(default)]
     pub undo: Option<Command>,
-}
-
-/// A command: one of the two.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Command {
-    /// The program and its arguments; no shell looks at them.
-    #[serde(default)]
-    pub argv: Option<Vec<String>>,
-    /// In place of argv: a command line for /bin/sh.
-    #[serde(default)]
-    pub shell: Option<String>,
 }
 
 fn root_directory() -> PathBuf {

@@ -1,28 +1,22 @@
-//! The configuration, checked, and the environment that a command finds.
+//! The configuration, checked.
 //!
-//! Inputs: a [`Config`], an event. Outputs: [`Plan`]; `NAME=VALUE` texts. Must never repeat a value of the environment in an
+//! Inputs: a [`Config`], an event. Outputs: [`Plan`]. Must never repeat a value of the environment in an
 //! error.
 
-use crate::config::{self, Config};
-use cloudsnooze_plugin::{Call, Code, Error, Event, Severity};
+use crate::config::Config;
+use cloudsnooze_plugin::{Call, Code, Error, Event};
+use cloudsnooze_plugin_commands::{Command, OWN, Words, environment};
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where programs are looked for.
-const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Variables that the plugin sets begin like this.
-const OWN: &str = "CLOUDSNOOZE_";
-
 /// A configuration that is known to make sense.
 pub(crate) struct Plan {
-    pub(crate) command: Command,
-    pub(crate) fallback: Option<Command>,
-    pub(crate) verify: Option<Command>,
-    pub(crate) undo: Option<Command>,
+    pub(crate) command: Words,
+    pub(crate) fallback: Option<Words>,
+    pub(crate) verify: Option<Words>,
+    pub(crate) undo: Option<Words>,
     env: BTreeMap<String, String>,
     pub(crate) working_directory: PathBuf,
     pub(crate) timeout: Option<Duration>,
@@ -30,13 +24,6 @@ pub(crate) struct Plan {
     pub(crate) output_bytes: usize,
     pub(crate) declined_code: Option<i32>,
     pub(crate) needs: Option<Duration>,
-}
-
-/// A command, as words without a zero byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Command {
-    pub(crate) words: Vec<CString>,
-    pub(crate) program: String,
 }
 
 /// What a command is run for; it sees it as CLOUDSNOOZE_PHASE.
@@ -66,7 +53,7 @@ impl Plan {
     /// What is wrong, by key.
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
         let refuse = |text: String| Error::new(text).code(Code::Config);
-        let command = command("", config.argv, config.shell).map_err(refuse)?;
+        let command = Words::new("", Command { argv: config.argv, shell: config.shell }).map_err(refuse)?;
         if !config.working_directory.is_absolute() {
             return Err(refuse("working_directory is not an absolute path".to_owned()));
         }
@@ -87,8 +74,8 @@ impl Plan {
                 return Err(refuse(format!("env: the value of {name} holds a zero byte")));
             }
         }
-        let other = |key: &str, given: Option<config::Command>| {
-            given.map(|given| self::command(&format!("{key}: "), given.argv, given.shell)).transpose().map_err(refuse)
+        let other = |key: &str, given: Option<Command>| {
+            given.map(|given| Words::new(&format!("{key}: "), given)).transpose().map_err(refuse)
         };
         Ok(Self {
             command,
@@ -106,7 +93,7 @@ impl Plan {
     }
 
     /// All commands there are.
-    pub(crate) fn commands(&self) -> impl Iterator<Item = &Command> {
+    pub(crate) fn commands(&self) -> impl Iterator<Item = &Words> {
         [Some(&self.command), self.fallback.as_ref(), self.verify.as_ref(), self.undo.as_ref()].into_iter().flatten()
     }
 
@@ -114,27 +101,14 @@ impl Plan {
     ///
     /// # Errors
     /// A sentence's worth of why not.
-    pub(crate) fn must_be_startable(&self, command: &Command) -> Result<(), Error> {
+    pub(crate) fn must_be_startable(&self, command: &Words) -> Result<(), Error> {
         let directory = &self.working_directory;
         if !directory.is_dir() {
             let text = format!("working_directory {} is not there", directory.display());
             return Err(Error::new(text).code(Code::Io));
         }
-        let is_program =
-            |path: &Path| fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-        let program = &command.program;
-        if program.contains('/') {
-            let path = directory.join(program);
-            if !is_program(&path) {
-                return Err(Error::new(format!("{} is no program", path.display())).code(Code::Io));
-            }
-            return Ok(());
-        }
-        let places = self.env.get("PATH").map_or(PROGRAM_PATH, String::as_str);
-        if places.split(':').any(|place| is_program(&directory.join(place).join(program))) {
-            return Ok(());
-        }
-        Err(Error::new(format!("there is no program '{program}' in {places}")).code(Code::Io))
+        let startable = command.must_be_startable(directory, self.env.get("PATH").map(String::as_str));
+        startable.map_err(|text| Error::new(text).code(Code::Io))
     }
 
     /// What a command finds in its environment. `seconds_left` is its own time.
@@ -146,65 +120,16 @@ impl Plan {
         seconds_left: f64,
         home: &Path,
     ) -> Vec<CString> {
-        let home = if home.as_os_str().is_empty() { Path::new("/") } else { home };
-        let severity = match event.severity() {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Urgent => "urgent",
-            Severity::Critical => "critical",
-        };
-        let mut all: BTreeMap<String, String> = [
-            ("PATH", PROGRAM_PATH.to_owned()),
-            ("LANG", "C.UTF-8".to_owned()),
-            ("HOME", home.to_string_lossy().into_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        all.extend(self.env.clone());
-        let event_seconds = event.seconds_left().map_or_else(String::new, |seconds| format!("{seconds:.3}"));
-        for (name, value) in [
-            ("PHASE", phase.name().to_owned()),
-            ("EVENT_TYPE", event.event_type().to_owned()),
-            ("EVENT_ID", event.id().to_owned()),
-            ("EVENT_SEVERITY", severity.to_owned()),
-            ("EVENT_ACTION", event.action().to_owned()),
-            ("EVENT_DEADLINE", event.deadline().unwrap_or_default().to_owned()),
-            ("EVENT_SECONDS_LEFT", event_seconds),
-            ("SECONDS_LEFT", format!("{seconds_left:.3}")),
-            ("PROVIDER", event.provider().to_owned()),
-            ("INSTANCE_ID", event.instance_id().to_owned()),
-            ("SIMULATED", u8::from(event.is_simulated()).to_string()),
-            ("ATTEMPT", call.attempt().to_string()),
-            ("IDEMPOTENCY_KEY", call.idempotency_key()),
-        ] {
-            all.insert(format!("{OWN}{name}"), value);
-        }
-        all.iter().map(|(name, value)| without_zero(&format!("{name}={value}"))).collect()
+        environment(phase.name(), event, call, seconds_left, home, &self.env)
     }
-}
-
-/// An event's text may hold anything.
-fn without_zero(text: &str) -> CString {
-    CString::new(text.replace('\0', "")).unwrap_or_default()
-}
-
-fn command(key: &str, argv: Option<Vec<String>>, shell: Option<String>) -> Result<Command, String> {
-    let words = match (argv, shell) {
-        (Some(argv), None) => argv,
-        (None, Some(shell)) if shell.trim().is_empty() => return Err(format!("{key}shell is empty")),
-        (None, Some(shell)) => vec!["/bin/sh".to_owned(), "-c".to_owned(), shell],
-        _ => return Err(format!("{key}give either argv or shell")),
-    };
-    let program = words.first().filter(|word| !word.is_empty());
-    let program = program.ok_or_else(|| format!("{key}argv names no program"))?.clone();
-    let words = words.into_iter().map(CString::new).collect::<Result<_, _>>();
-    Ok(Command { words: words.map_err(|_| format!("{key}a word of the command holds a zero byte"))?, program })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     fn plan(config: Value) -> Result<Plan, Error> {
         Plan::new(serde_json::from_value(config).unwrap())

@@ -5,17 +5,17 @@
 
 use crate::config::Config;
 use crate::due::Due;
-use crate::group::Ended;
-use crate::plan::{Command, Phase, Plan};
-use crate::runner::{Cut, Order, Ran, Runner};
+use crate::plan::{Phase, Plan};
+use crate::runner::Runner;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
     Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
+use cloudsnooze_plugin_commands::{Cut, Ended, Order, Ran, Words};
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Kept back for the report, at most.
@@ -139,14 +139,7 @@ impl Exec {
         Time { run: self.plan.timeout.map_or(run, |timeout| timeout.min(run)), grace }
     }
 
-    fn run(
-        &self,
-        phase: Phase,
-        command: &Command,
-        event: &Event<'_>,
-        call: &Call<'_>,
-        time: Time,
-    ) -> Result<Ran, Error> {
+    fn run(&self, phase: Phase, command: &Words, event: &Event<'_>, call: &Call<'_>, time: Time) -> Result<Ran, Error> {
         if call.cancelled().is_some() {
             return Err(Error::new("cancelled").code(Code::Cancelled));
         }
@@ -163,7 +156,7 @@ impl Exec {
             term_at,
             grace: time.grace,
             output_bytes: self.plan.output_bytes,
-            stop: AtomicBool::new(false),
+            stop: Arc::default(),
         });
         if !self.runner.order(&order) {
             return Err(Error::new("the thread that runs commands is not there or not free").code(Code::State));
@@ -211,7 +204,7 @@ fn said(ran: &Ran) -> String {
     lines.into_iter().find(|line| !line.is_empty()).map_or_else(String::new, |line| format!(": {line}"))
 }
 
-fn report(phase: Phase, command: &Command, ran: &Ran) -> Value {
+fn report(phase: Phase, command: &Words, ran: &Ran) -> Value {
     let (code, signal) = match ran.ended {
         Ended::Exited(code) => (json!(code), Value::Null),
         Ended::Killed(signal) => (Value::Null, json!(signal.as_str())),

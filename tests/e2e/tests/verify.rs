@@ -184,6 +184,9 @@ fn the_official_plugins_are_fit() {
             let save = json!({ "signal": "USR1", "until": until });
             json!({ "targets": [{ "process": { "pid_file": "/nonexistent/pid" }, "save": save }] })
         }),
+        ("sync-filesystems", json!({ "mount_points": ["/nonexistent"] })),
+        ("fs-freeze", json!({ "mount_points": ["/nonexistent"] })),
+        ("sqlite-flusher", json!({ "paths": ["/nonexistent/a.db"] })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),
     ] {

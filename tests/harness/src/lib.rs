@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod daemon;
+pub mod disk;
 pub mod http;
 pub mod mariadb;
 pub mod paths;

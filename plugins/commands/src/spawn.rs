@@ -1,6 +1,6 @@
 //! How a command is started, so that it has nothing of the daemon's.
 //!
-//! Inputs: words, environment, directory, input. Outputs: the leader of a new process group, and this side of its pipes.
+//! Inputs: words, environment, directory, standard input. Outputs: the leader of a new process group, and this side of its pipes.
 //! What the kernel would hand down is taken away before the program runs, by posix_spawn(3): blocked signals, ignored
 //! signals, real-time scheduling, every descriptor but the first three. The directory is changed by a shell that then
 //! becomes the program, because posix_spawn as the standards have it cannot do that and the daemon must not. Must never
@@ -26,18 +26,21 @@ const GO_AND_BECOME: &CStr = c"cd -- \"$0\" && exec \"$@\"";
 const STANDARD: [RawFd; 3] = [0, 1, 2];
 
 /// What was started.
-pub(crate) struct Started {
-    pub(crate) leader: Pid,
-    pub(crate) stdout: File,
-    pub(crate) stderr: File,
+pub struct Started {
+    /// Its number, which is its group's too.
+    pub leader: Pid,
+    /// This side of its standard output; reading never blocks.
+    pub stdout: File,
+    /// The same of its standard error.
+    pub stderr: File,
 }
 
-/// Starts it, at normal priority whatever the calling thread has.
+/// Starts it, at normal priority whatever the calling thread has. Whoever asked has to wait for it.
 ///
 /// # Errors
 /// What the system said.
-pub(crate) fn start(words: &[CString], env: &[CString], directory: &Path, input: &[u8]) -> io::Result<Started> {
-    let stdin = above_standard(memory(input)?)?;
+pub fn start(words: &[CString], env: &[CString], directory: &Path, stdin: OwnedFd) -> io::Result<Started> {
+    let stdin = above_standard(stdin)?;
     let (stdout, child_stdout) = pipe()?;
     let (stderr, child_stderr) = pipe()?;
     let mut actions = PosixSpawnFileActions::init()?;
@@ -69,7 +72,10 @@ pub(crate) fn start(words: &[CString], env: &[CString], directory: &Path, input:
 
 /// A file in memory that holds the input: unlike a pipe it needs nobody to write while the command reads, and cannot raise
 /// SIGPIPE when the command does not.
-fn memory(input: &[u8]) -> io::Result<OwnedFd> {
+///
+/// # Errors
+/// What the system said.
+pub fn memory(input: &[u8]) -> io::Result<OwnedFd> {
     let mut file = File::from(memfd_create("event", MemfdFlags::CLOEXEC)?);
     file.write_all(input)?;
     file.seek(SeekFrom::Start(0))?;
