@@ -5,17 +5,12 @@
 //! daemon's (real-time priority, blocked signals, descriptors, environment), or call it done when it did not end with 0.
 //!
 //! Reading order: [`plugin`] (which command for which event, and the verdict), `plan` (the checked configuration and the
-//! environment), `runner` (the thread that runs commands and ends them), `spawn` (how one is started), `group` (its
-//! processes), `tail` (its output), `due` (whether there is something to undo).
+//! environment), `due` (whether there is something to undo). The crate `cloudsnooze-plugin-commands` runs the commands.
 
 mod config;
 mod due;
-mod group;
 mod plan;
 pub mod plugin;
-mod runner;
-mod spawn;
-mod tail;
 
 pub use config::Config;
 pub use plugin::Exec;

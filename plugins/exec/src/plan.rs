@@ -5,6 +5,7 @@
 
 use crate::config::{self, Config};
 use cloudsnooze_plugin::{Call, Code, Error, Event, Severity};
+use cloudsnooze_plugin_commands::PROGRAM_PATH;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
@@ -12,8 +13,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where programs are looked for.
-const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Variables that the plugin sets begin like this.
 const OWN: &str = "CLOUDSNOOZE_";
 

@@ -10,27 +10,29 @@ use std::fs;
 
 /// How a leader ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub enum Ended {
+    /// With this code.
     Exited(i32),
+    /// By this signal.
     Killed(Signal),
     /// It cannot be ended: it waits for a disk, say.
     Stuck,
 }
 
 /// Signals all of them.
-pub(crate) fn signal(leader: Pid, signal: Signal) {
+pub fn signal(leader: Pid, signal: Signal) {
     // It fails only when they are all gone, or have become another user's (a set-uid program), where nothing helps.
     let _sent = killpg(leader, signal);
 }
 
 /// Whether the leader has ended. It is left unreaped.
-pub(crate) fn has_ended(leader: Pid) -> bool {
+pub fn has_ended(leader: Pid) -> bool {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
     !matches!(waitid(Id::Pid(leader), flags), Ok(WaitStatus::StillAlive))
 }
 
 /// Waits for the leader if it has ended, which gives its number back.
-pub(crate) fn reap(leader: Pid) -> Ended {
+pub fn reap(leader: Pid) -> Ended {
     match waitid(Id::Pid(leader), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
         Ok(WaitStatus::Exited(_, code)) => Ended::Exited(code),
         Ok(WaitStatus::Signaled(_, signal, _)) => Ended::Killed(signal),
@@ -39,7 +41,7 @@ pub(crate) fn reap(leader: Pid) -> Ended {
 }
 
 /// The others of the group that have not ended, for people: `sleep (4711)`.
-pub(crate) fn others(leader: Pid) -> Vec<String> {
+pub fn others(leader: Pid) -> Vec<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     pids.filter(|pid| *pid != leader.as_raw()).filter_map(|pid| member(pid, leader)).collect()

@@ -6,19 +6,21 @@ use std::collections::VecDeque;
 
 /// The last bytes of a stream.
 #[derive(Clone, Debug)]
-pub(crate) struct Tail {
+pub struct Tail {
     kept: VecDeque<u8>,
     limit: usize,
     /// Bytes that came in all.
-    pub(crate) total: u64,
+    pub total: u64,
 }
 
 impl Tail {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// Nothing yet; keeps so many bytes.
+    pub fn new(limit: usize) -> Self {
         Self { kept: VecDeque::with_capacity(limit), limit, total: 0 }
     }
 
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    /// Takes what came.
+    pub fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
         let bytes = bytes.get(bytes.len().saturating_sub(self.limit)..).unwrap_or_default();
         let surplus = (self.kept.len() + bytes.len()).saturating_sub(self.limit);
@@ -28,7 +30,7 @@ impl Tail {
 
     /// The last lines. A line whose beginning is lost is left out, unless there is no other: half of a secret would not be
     /// recognised as one.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         let bytes: Vec<u8> = self.kept.iter().copied().collect();
         let is_cut = self.total > bytes.len() as u64;
         let begin = if is_cut { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) } else { 0 };
@@ -42,7 +44,7 @@ impl Tail {
     }
 
     /// The last line that says something, cut to 200 characters.
-    pub(crate) fn last_line(&self) -> String {
+    pub fn last_line(&self) -> String {
         let text = self.text();
         text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().chars().take(200).collect()
     }

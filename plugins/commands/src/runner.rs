@@ -31,46 +31,61 @@ const STUCK_AFTER: Duration = Duration::from_millis(200);
 const CANCEL_GRACE: Duration = Duration::from_millis(100);
 
 /// A command to run.
-pub(crate) struct Order {
-    pub(crate) words: Vec<CString>,
-    pub(crate) env: Vec<CString>,
-    pub(crate) directory: PathBuf,
-    pub(crate) input: Vec<u8>,
+pub struct Order {
+    /// The program and its arguments.
+    pub words: Vec<CString>,
+    /// Its environment, `NAME=VALUE`.
+    pub env: Vec<CString>,
+    /// Where it runs.
+    pub directory: PathBuf,
+    /// What it finds on standard input.
+    pub input: Vec<u8>,
     /// When it gets SIGTERM.
-    pub(crate) term_at: Instant,
+    pub term_at: Instant,
     /// How much later SIGKILL.
-    pub(crate) grace: Duration,
-    pub(crate) output_bytes: usize,
+    pub grace: Duration,
+    /// Bytes that are kept of each of its streams.
+    pub output_bytes: usize,
     /// Set by the caller when the call is cancelled.
-    pub(crate) stop: AtomicBool,
+    pub stop: AtomicBool,
 }
 
 /// Why a command was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub enum Cut {
+    /// Its time was over.
     Time,
+    /// The caller wanted no more of it.
     Cancelled,
 }
 
 /// What became of it.
-pub(crate) struct Ran {
-    pub(crate) leader: Pid,
-    pub(crate) ended: Ended,
-    pub(crate) cut: Option<Cut>,
+pub struct Ran {
+    /// Its process, which has ended.
+    pub leader: Pid,
+    /// How.
+    pub ended: Ended,
+    /// Why it was ended, unless it ended by itself.
+    pub cut: Option<Cut>,
     /// Whether SIGTERM was not enough.
-    pub(crate) was_killed: bool,
+    pub was_killed: bool,
     /// Processes that it had left behind when it ended by itself; they were killed.
-    pub(crate) left_behind: Vec<String>,
-    pub(crate) took: Duration,
-    pub(crate) stdout: Tail,
-    pub(crate) stderr: Tail,
+    pub left_behind: Vec<String>,
+    /// From its start to its end.
+    pub took: Duration,
+    /// The end of what it wrote to standard output.
+    pub stdout: Tail,
+    /// The same of standard error.
+    pub stderr: Tail,
 }
 
-pub(crate) type Answer = Result<Ran, String>;
+/// What became of an order, or why it could not be begun.
+pub type Answer = Result<Ran, String>;
 
 /// The thread. One command at a time, as the host makes one call at a time.
-#[derive(Default)]
-pub(crate) struct Runner {
+pub struct Runner {
+    /// Name of the thread.
+    name: &'static str,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -90,20 +105,25 @@ struct Desk {
 }
 
 impl Runner {
+    /// None yet; the thread will have this name, of 15 bytes at most.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, shared: Arc::default(), thread: Mutex::default() }
+    }
+
     /// Starts it.
     ///
     /// # Errors
     /// No thread can be had.
-    pub(crate) fn start(&self) -> std::io::Result<()> {
+    pub fn start(&self) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
         *self.shared.desk() = Desk { is_open: true, ..Desk::default() };
-        let spawned = Builder::new().name("exec-run".to_owned()).spawn(move || shared.serve());
+        let spawned = Builder::new().name(self.name.to_owned()).spawn(move || shared.serve());
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawned?);
         Ok(())
     }
 
     /// Has a command run; false when there is no thread, or when it is still at the one before.
-    pub(crate) fn order(&self, order: &Arc<Order>) -> bool {
+    pub fn order(&self, order: &Arc<Order>) -> bool {
         let mut desk = self.shared.desk();
         if !desk.is_open || desk.order.is_some() {
             return false;
@@ -115,14 +135,14 @@ impl Runner {
     }
 
     /// Waits for the answer; None when there is none in this time.
-    pub(crate) fn answer(&self, limit: Duration) -> Option<Answer> {
+    pub fn answer(&self, limit: Duration) -> Option<Answer> {
         let desk = self.shared.desk();
         let waited = self.shared.changed.wait_timeout_while(desk, limit, |desk| desk.answer.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.answer.take()
     }
 
     /// Ends it and joins it.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.shared.desk().is_open = false;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {

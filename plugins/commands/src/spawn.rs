@@ -26,17 +26,17 @@ const GO_AND_BECOME: &CStr = c"cd -- \"$0\" && exec \"$@\"";
 const STANDARD: [RawFd; 3] = [0, 1, 2];
 
 /// What was started.
-pub(crate) struct Started {
-    pub(crate) leader: Pid,
-    pub(crate) stdout: File,
-    pub(crate) stderr: File,
+pub struct Started {
+    pub leader: Pid,
+    pub stdout: File,
+    pub stderr: File,
 }
 
 /// Starts it, at normal priority whatever the calling thread has.
 ///
 /// # Errors
 /// What the system said.
-pub(crate) fn start(words: &[CString], env: &[CString], directory: &Path, input: &[u8]) -> io::Result<Started> {
+pub fn start(words: &[CString], env: &[CString], directory: &Path, input: &[u8]) -> io::Result<Started> {
     let stdin = above_standard(memory(input)?)?;
     let (stdout, child_stdout) = pipe()?;
     let (stderr, child_stderr) = pipe()?;
