@@ -1,4 +1,4 @@
-//! A connection to the system bus, or to systemd itself where there is none.
+//! A connection to the system bus.
 //!
 //! Inputs: who is asked what, and a limit. Outputs: the answer as a value of the caller's type. The connection works only
 //! while its owner waits for something: its runtime has no thread. Must never wait for longer than the limit.
@@ -16,20 +16,12 @@ use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Type};
 
-/// Where systemd listens beside the bus, for root only.
-const MANAGER_SOCKET: &str = "unix:path=/run/systemd/private";
-
 /// Why there is no answer.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Fault {
     /// Nobody listens there, or it does not let this process in.
-    #[error("cannot reach {place}: {reason}")]
-    Unreachable {
-        /// What was to be reached.
-        place: &'static str,
-        /// What the system said.
-        reason: String,
-    },
+    #[error("cannot reach the system bus: {0}")]
+    Unreachable(String),
     /// Who was asked said no.
     #[error("{message} ({name})")]
     Refused {
@@ -58,32 +50,13 @@ impl Fault {
     /// The failure of a handler, with its code.
     pub fn into_error(self) -> Error {
         let code = match &self {
-            Self::Unreachable { .. } | Self::Broken(_) => Code::Io,
+            Self::Unreachable(_) | Self::Broken(_) => Code::Io,
             Self::Refused { .. } if self.is_denied() => Code::Denied,
             Self::Refused { .. } => Code::Internal,
             Self::Late => Code::Deadline,
             Self::Cancelled => Code::Cancelled,
         };
         Error::new(self.to_string()).code(code)
-    }
-}
-
-/// How a connection reaches whom it asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
-    /// Over the system bus.
-    Bus,
-    /// Over systemd's own socket.
-    Manager,
-}
-
-impl Via {
-    /// For reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Bus => "system bus",
-            Self::Manager => "manager socket",
-        }
     }
 }
 
@@ -103,45 +76,19 @@ pub struct Bus {
     // Dropped in this order: what closes the one may still need the other.
     connection: Connection,
     runtime: Runtime,
-    via: Via,
 }
 
 impl Bus {
-    /// Connects to the system bus.
+    /// Connects.
     ///
     /// # Errors
     /// Why there is no connection.
-    pub fn system(limit: &Limit<'_>) -> Result<Self, Fault> {
-        Self::open(Via::Bus, limit)
-    }
-
-    /// Connects to whatever leads to systemd's manager: the system bus, or the manager's own socket.
-    ///
-    /// # Errors
-    /// Why there is no connection; when there are two reasons, the bus's.
-    pub fn to_manager(limit: &Limit<'_>) -> Result<Self, Fault> {
-        match Self::open(Via::Bus, limit) {
-            Err(fault @ (Fault::Unreachable { .. } | Fault::Broken(_))) => {
-                Self::open(Via::Manager, limit).map_err(|_| fault)
-            }
-            ended => ended,
-        }
-    }
-
-    fn open(via: Via, limit: &Limit<'_>) -> Result<Self, Fault> {
-        let fault = |reason: String| Fault::Unreachable { place: via.name(), reason };
-        let runtime = RuntimeBuilder::new_current_thread().enable_all().build().map_err(|e| fault(e.to_string()))?;
-        let builder = match via {
-            Via::Bus => Builder::system(),
-            Via::Manager => Builder::address(MANAGER_SOCKET).p2p(),
-        };
-        let connection = runtime.block_on(bounded(limit, builder.build()))?.map_err(|e| fault(reason_of(&e)))?;
-        Ok(Self { connection, runtime, via })
-    }
-
-    /// How it goes.
-    pub fn via(&self) -> Via {
-        self.via
+    pub fn open(limit: &Limit<'_>) -> Result<Self, Fault> {
+        let runtime = RuntimeBuilder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Fault::Unreachable(error.to_string()))?;
+        let connection = runtime.block_on(bounded(limit, Builder::system().build()))?;
+        let connection = connection.map_err(|error| Fault::Unreachable(reason_of(&error)))?;
+        Ok(Self { connection, runtime })
     }
 
     /// Calls a method and gives what it answers.
@@ -153,8 +100,7 @@ impl Bus {
         B: Serialize + DynamicType,
         R: DeserializeOwned + Type,
     {
-        let service = (self.via == Via::Bus).then_some(place.service);
-        let asked = self.connection.call_method(service, place.path, Some(place.interface), method, body);
+        let asked = self.connection.call_method(Some(place.service), place.path, Some(place.interface), method, body);
         let reply = self.runtime.block_on(bounded(limit, asked))?.map_err(|error| fault_of(&error))?;
         let body = reply.body();
         body.deserialize::<R>().map_err(|error| Fault::Broken(format!("{method}: {}", reason_of(&error))))

@@ -11,7 +11,7 @@ mod bus;
 mod limit;
 mod units;
 
-pub use bus::{Bus, Fault, Place, Via};
+pub use bus::{Bus, Fault, Place};
 pub use limit::Limit;
 pub use units::{Properties, Unit, number, switch, text, texts};
 pub use zbus;

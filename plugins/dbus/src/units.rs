@@ -99,7 +99,7 @@ impl Bus {
     /// Keeps a unit loaded while this connection lives, so that how it ended can be read afterwards.
     ///
     /// # Errors
-    /// The manager's refusal; on its own socket it knows no such thing.
+    /// The manager's refusal.
     pub fn hold(&self, name: &str, limit: &Limit<'_>) -> Result<(), Fault> {
         self.call(MANAGER, "RefUnit", &(name,), limit)
     }

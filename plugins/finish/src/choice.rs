@@ -98,9 +98,9 @@ mod tests {
     fn when_neither_is_possible_both_reasons_are_told() {
         let (fault, _) = choose(&config(Action::Hibernate, Action::Halt), answers).unwrap_err();
         assert!(fault.to_string().starts_with("hibernate: this machine cannot; halt: this daemon may only"), "{fault}");
-        let gone = |_| Err(Fault::Unreachable { place: "system bus", reason: "no such file".to_owned() });
+        let gone = |_| Err(Fault::Unreachable("no such file".to_owned()));
         let (fault, _) = choose(&config(Action::Poweroff, Action::Poweroff), gone).unwrap_err();
-        assert_eq!(fault.to_string(), "poweroff: cannot reach system bus: no such file");
+        assert_eq!(fault.to_string(), "poweroff: cannot reach the system bus: no such file");
         let late = choose(&config(Action::Poweroff, Action::Sync), |_| Err(Fault::Late));
         assert_eq!(late.unwrap_err().0, Fault::Late, "no time is no reason to do something else");
     }

@@ -80,7 +80,7 @@ impl Plugin for Finish {
         let is_ours = |event: &Event<'_>| self.record.get().filter(|note| note.event == event.id());
         let Some(note) = is_ours(event).filter(|_| !event.is_drill()) else { return Ok(Verification::Unknown) };
         let limit = Limit::of(call);
-        let now = Bus::system(&limit).and_then(|bus| logind::scheduled(&bus, &limit)).map_err(Fault::into_error)?;
+        let now = Bus::open(&limit).and_then(|bus| logind::scheduled(&bus, &limit)).map_err(Fault::into_error)?;
         if now == Some(note.scheduled()) {
             return Ok(Verification::Verified(json!({ "scheduled": shown(now.as_ref()) })));
         }
@@ -110,7 +110,7 @@ impl Finish {
                 return Ok(None);
             }
             if bus.is_none() {
-                bus = Some(Bus::system(limit)?);
+                bus = Some(Bus::open(limit)?);
             }
             bus.as_ref().map_or(Ok(None), |bus| logind::can(action, bus, limit))
         });
@@ -173,7 +173,7 @@ impl Finish {
 
     /// Has the machine's end scheduled, and reads back that it is.
     fn schedule(&self, action: Action, event: &Event<'_>, limit: &Limit<'_>) -> Result<Value, Fault> {
-        let bus = Bus::system(limit)?;
+        let bus = Bus::open(limit)?;
         let before = logind::scheduled(&bus, limit)?;
         let delay_us = u64::try_from(self.delay(event).as_micros()).unwrap_or(u64::MAX);
         let wanted = Scheduled { kind: action.name().to_owned(), at_us: logind::wall_us().saturating_add(delay_us) };
@@ -198,7 +198,7 @@ impl Finish {
         let Some(note) = self.record.get().filter(|note| withdrawn.is_none_or(|id| id == note.event)) else {
             return Ok(Outcome::declined("this instance has scheduled nothing that could be taken back"));
         };
-        let bus = Bus::system(limit).map_err(Fault::into_error)?;
+        let bus = Bus::open(limit).map_err(Fault::into_error)?;
         let before = logind::scheduled(&bus, limit).map_err(Fault::into_error)?;
         if before != Some(note.scheduled()) {
             self.record.clear();

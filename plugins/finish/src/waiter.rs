@@ -97,7 +97,7 @@ fn wait(shared: &(Mutex<Stage>, Condvar), due: Instant, host: Host) {
     *stage = Stage::Asked;
     drop(stage);
     let limit = Limit::within(REQUEST);
-    match Bus::system(&limit).and_then(|bus| logind::hibernate(&bus, &limit)) {
+    match Bus::open(&limit).and_then(|bus| logind::hibernate(&bus, &limit)) {
         Ok(()) => host.info(format_args!("the login manager hibernates the machine")),
         Err(fault) => host.warn(format_args!("the machine is not hibernated: {fault}")),
     }

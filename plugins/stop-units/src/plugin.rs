@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Time to look, when it is activated, whether the units are there.
 const LOOK: Duration = Duration::from_secs(2);
 /// Kept back from the groups to read what their units came to, at most.
-const AFTERWARDS: Duration = Duration::from_millis(200);
+const AFTERWARDS: Duration = Duration::from_millis(500);
 
 /// The plugin.
 pub struct StopUnits {
@@ -61,7 +61,7 @@ impl Plugin for StopUnits {
     fn activate(&self) -> Result<(), Error> {
         // A misspelt name shows today.
         let limit = Limit::within(LOOK);
-        let looked = Bus::to_manager(&limit).and_then(|bus| bus.units(&self.plan.names(), &limit));
+        let looked = Bus::open(&limit).and_then(|bus| bus.units(&self.plan.names(), &limit));
         match looked {
             Ok(units) => {
                 for unit in units.iter().filter(|unit| unit.load == "not-found") {
@@ -89,7 +89,7 @@ impl Plugin for StopUnits {
             return Ok(Verification::Unknown);
         };
         let limit = Limit::of(call);
-        let looked = Bus::to_manager(&limit).and_then(|bus| bus.units(&last.names, &limit));
+        let looked = Bus::open(&limit).and_then(|bus| bus.units(&last.names, &limit));
         let units = looked.map_err(Fault::into_error)?;
         let holds = |unit: &cloudsnooze_plugin_dbus::Unit| {
             if last.is_active { unit.is_active() } else { unit.is_inactive() && unit.job == 0 }
@@ -113,7 +113,7 @@ impl StopUnits {
 
     fn secure(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
         let limit = Limit::of(call);
-        let bus = Bus::to_manager(&limit).map_err(Fault::into_error)?;
+        let bus = Bus::open(&limit).map_err(Fault::into_error)?;
         let mut survey = Survey::new(&self.plan, event.is_drill(), &bus, &limit).map_err(Fault::into_error)?;
         if let Err(error) = self.record.note(event.id(), &survey.due(), &survey.resting) {
             if event.is_drill() {
@@ -122,16 +122,17 @@ impl StopUnits {
             }
             self.host.warn(format_args!("what is stopped will not be started again after a restart: {error}"));
         }
-        let work = limit.at_most(limit.left().saturating_sub(AFTERWARDS.min(limit.left() / 10)));
-        let ended = stop::stop_all(&mut survey.targets, self.plan.kill_after, &bus, &work);
+        let ended = stop::stop_all(&mut survey.targets, work(&limit), self.plan.kill_after, &bus, &limit);
         for target in survey.targets.iter_mut().filter(|target| target.after.is_none()) {
             target.after = Facts::of(&bus, &target.unit, &limit).ok();
         }
         let names = survey.targets.iter().map(|target| target.unit.name.clone()).chain(survey.resting.clone());
         *self.last() = Some(Last { event: event.id().to_owned(), names: names.collect(), is_active: false });
-        let report = stopped_report(&survey, &bus);
+        let report = stopped_report(&survey);
         if let Err(fault) = ended {
-            return Err(fault.into_error().with_result(report));
+            let open = survey.targets.iter().filter(|target| target.took.is_none());
+            let names: Vec<&str> = open.map(|target| target.unit.name.as_str()).collect();
+            return Err(fault.into_error().context(names.join(", ")).with_result(report));
         }
         let failed = survey.targets.iter().filter_map(|t| Some((&t.unit.name, t.failure.as_ref()?)));
         let failures: Vec<String> = survey.refused.iter().map(|(name, why)| format!("{name}: {why}")).collect();
@@ -161,16 +162,15 @@ impl StopUnits {
             return Ok(Outcome::declined("this instance has stopped nothing that has to run now"));
         }
         let mut units = start::list(due);
-        let bus = Bus::to_manager(&limit).map_err(Fault::into_error)?;
-        let work = limit.at_most(limit.left().saturating_sub(AFTERWARDS.min(limit.left() / 10)));
-        let ended = start::start_all(&mut units, &bus, &work);
+        let bus = Bus::open(&limit).map_err(Fault::into_error)?;
+        let ended = start::start_all(&mut units, work(&limit), &bus, &limit);
         let running: Vec<String> = units.iter().filter(|u| u.took.is_some()).map(|u| u.name.clone()).collect();
         if let Err(error) = self.record.started(&running) {
             self.host.warn(format_args!("the record of what was stopped cannot be written: {error}"));
         }
         *self.last() = Some(Last { event: event.id().to_owned(), names: running, is_active: true });
         let report = json!({
-            "action": "start-units", "via": bus.via().name(),
+            "action": "start-units",
             "evidence": { "units": units.iter().map(Started::json).collect::<Vec<_>>() }, "durable": "unknown",
         });
         if let Err(fault) = ended {
@@ -185,12 +185,18 @@ impl StopUnits {
     }
 }
 
+/// The time for the groups.
+fn work(limit: &Limit<'_>) -> Duration {
+    let left = limit.left();
+    left.saturating_sub(AFTERWARDS.min(left / 5))
+}
+
 /// With three places.
 pub(crate) fn seconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
-fn stopped_report(survey: &Survey, bus: &Bus) -> Value {
+fn stopped_report(survey: &Survey) -> Value {
     let of_step = |step: usize| {
         let names = survey.targets.iter().filter(move |target| target.step == step);
         names.map(|target| target.unit.name.as_str()).collect::<Vec<_>>()
@@ -200,7 +206,7 @@ fn stopped_report(survey: &Survey, bus: &Bus) -> Value {
     };
     let was_killed = survey.targets.iter().any(|target| target.was_killed);
     json!({
-        "action": "stop-units", "via": bus.via().name(),
+        "action": "stop-units",
         "order": (0..survey.steps()).map(of_step).collect::<Vec<_>>(),
         "evidence": { "units": survey.targets.iter().map(told).collect::<Vec<_>>() },
         "skipped": reasons(&survey.skipped), "refused": reasons(&survey.refused),

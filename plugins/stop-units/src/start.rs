@@ -48,15 +48,17 @@ pub(crate) fn list(due: Vec<Due>) -> Vec<Started> {
     started.collect()
 }
 
-/// Starts all of them, one group after the other.
+/// Starts all of them, one group after the other, in this time, which ends before the limit.
 ///
 /// # Errors
 /// Cancelled, or nobody answers any more; the list knows how far it came.
-pub(crate) fn start_all(units: &mut [Started], bus: &Bus, limit: &Limit<'_>) -> Result<(), Fault> {
+pub(crate) fn start_all(units: &mut [Started], time: Duration, bus: &Bus, limit: &Limit<'_>) -> Result<(), Fault> {
+    let until = Instant::now() + time;
     let mut steps: Vec<usize> = units.iter().map(|unit| unit.step).collect();
     steps.dedup();
     for (done, step) in steps.iter().enumerate() {
-        let ends = Instant::now() + share(limit.left(), steps.len() - done - 1);
+        let now = Instant::now();
+        let ends = now + share(until.saturating_duration_since(now), steps.len() - done - 1);
         let mut group: Vec<&mut Started> = units.iter_mut().filter(|unit| unit.step == *step).collect();
         start(&mut group, ends, bus, limit)?;
     }

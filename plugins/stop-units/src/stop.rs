@@ -13,19 +13,21 @@ use std::time::{Duration, Instant};
 pub(crate) const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 const SIGKILL: i32 = 9;
 
-/// Stops all of them.
+/// Stops all of them, in this time, which ends before the limit.
 ///
 /// # Errors
 /// Cancelled, or nobody answers any more; the targets know how far it came.
 pub(crate) fn stop_all(
     targets: &mut [Target],
+    time: Duration,
     kill_after: Option<Duration>,
     bus: &Bus,
     limit: &Limit<'_>,
 ) -> Result<(), Fault> {
+    let until = Instant::now() + time;
     let steps = targets.iter().map(|target| target.step + 1).max().unwrap_or(0);
     for step in 0..steps {
-        let time = share(limit.left(), steps - step - 1);
+        let time = share(until.saturating_duration_since(Instant::now()), steps - step - 1);
         let kill = kill_after.map(|after| kill_at(after, time));
         let mut group: Vec<&mut Target> = targets.iter_mut().filter(|target| target.step == step).collect();
         stop(&mut group, Instant::now() + time, kill.map(|kill| Instant::now() + kill), bus, limit)?;

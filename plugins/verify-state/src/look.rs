@@ -108,7 +108,7 @@ pub(crate) fn port_closed(address: SocketAddr, limit: &Limit<'_>) -> Found {
 /// # Errors
 /// The time was over, or the call was cancelled.
 pub(crate) fn unit_inactive(name: &str, limit: &Limit<'_>) -> Result<Found, Fault> {
-    let asked = Bus::to_manager(limit).and_then(|bus| bus.units(&[name], limit));
+    let asked = Bus::open(limit).and_then(|bus| bus.units(&[name], limit));
     Ok(match asked {
         Err(fault @ (Fault::Late | Fault::Cancelled)) => return Err(fault),
         Err(fault) => Found::new(false, fault.to_string()),

@@ -170,11 +170,10 @@ fn try_boot(kept_in: &Path, home: TempDir) -> Result<Guest, String> {
         if let Ok(Some(status)) = guest.nspawn.try_wait() {
             return Some(Err(format!("systemd-nspawn ended with {status}")));
         }
-        if guest.leader == 0 {
-            let id = guest.nspawn.id();
-            let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
-            guest.leader = children.split_whitespace().next()?.parse().ok()?;
-        }
+        // Anew each time: its first child is one that only prepares, and goes.
+        let id = guest.nspawn.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        guest.leader = children.split_whitespace().next()?.parse().ok()?;
         let is_up = guest.run(&["systemctl", "-q", "is-active", "multi-user.target"]);
         is_up.is_ok_and(|output| output.code == Some(0)).then_some(Ok(()))
     });
