@@ -1,7 +1,7 @@
 //! The steps of a shutdown, with a real systemd as the first process: units are stopped in order and started again, the state
 //! is verified, and the machine ends. One guest is booted for all of it.
 
-use harness::wait;
+use harness::{require, wait};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -142,6 +142,7 @@ fn a_machine_is_shut_down_step_by_step_and_gets_up_again_when_the_notice_is_with
     units_stop_in_order_and_the_state_is_verified(&machine);
     a_restarted_daemon_starts_them_again_when_the_notice_is_withdrawn(&machine);
     assert_eq!(machine.active(), before, "the same units are active as before");
+    a_drill_stops_and_starts_for_real_and_leaves_no_trace(&machine);
     dependencies_decide_about_the_order_if_asked_to(&machine);
     what_does_not_stop_is_told_and_started_again_all_the_same(&machine);
     the_daemon_does_not_stop_itself_nor_what_it_may_not(&machine);
@@ -211,6 +212,42 @@ fn a_restarted_daemon_starts_them_again_when_the_notice_is_withdrawn(machine: &M
     assert!(machine.scheduled().starts_with("(st) \"\" "), "nothing is scheduled any more: {}", machine.scheduled());
     let again = machine.event("cloud.spot.interrupt.cancelled");
     assert_eq!(handler(&again, "stop-units")["status"], "declined", "what was undone is not undone again");
+}
+
+fn a_drill_stops_and_starts_for_real_and_leaves_no_trace(machine: &Machine) {
+    let snooze = format!("{HOME}/bin/snooze");
+    if machine.0.run(&[&snooze, "drill", "--help"]).is_ok_and(|output| output.code != Some(0)) {
+        require::missing_means_skip("a drill with real units: this snooze knows no drills");
+        return;
+    }
+    let before = machine.active();
+    machine.0.sh("rm -f /run/saved; touch /run/begun");
+    for file in ["/run/started", "/run/stopped"] {
+        machine.lines(file);
+    }
+    let output = machine.0.run(&[&snooze, "drill", "cloud.spot.interrupt", "--in", "60s", "--json"]);
+    let text = output.and_then(|output| output.told("the drill")).unwrap_or_else(|error| panic!("{error}"));
+    let both: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let (drill, withdrawal) = (&both["drill"], &both["withdrawal"]);
+    proved(drill, "stop-units");
+    let checked = &handler(drill, "verify-state")["result"];
+    assert_eq!((&checked["holds"], &checked["rounds"]), (&json!(true), &json!(1)), "{drill:#}");
+    let finish = &handler(drill, "finish")["result"];
+    assert_eq!((&finish["action"], &finish["would"]), (&json!("check"), &json!("poweroff")), "{drill:#}");
+    assert!(machine.scheduled().starts_with("(st) \"\" "), "{}", machine.scheduled());
+    proved(withdrawal, "stop-units");
+    let (mut stopped, mut started) = (machine.lines("/run/stopped"), machine.lines("/run/started"));
+    stopped.sort();
+    started.sort();
+    let mut wanted: Vec<&str> = RUNNING.split(' ').collect();
+    wanted.sort_unstable();
+    assert_eq!(stopped, wanted);
+    assert_eq!(started, wanted);
+    assert_eq!(machine.active(), before, "the same units are active as before");
+    let changed =
+        "find /etc /usr /srv /home /root /run/systemd/system /run/systemd/transient -newer /run/begun -type f";
+    assert_eq!(machine.0.sh(&format!("{changed} 2>/dev/null || true")), "", "nothing else was changed");
+    assert_eq!(machine.0.sh("find /var/lib/cloudsnooze -name stopped-units.json -o -name scheduled.json"), "");
 }
 
 fn dependencies_decide_about_the_order_if_asked_to(machine: &Machine) {
