@@ -34,21 +34,10 @@ impl Flush {
         if !is_busy {
             *thread = Builder::new().name("finish-sync".to_owned()).spawn(rustix::fs::sync).ok();
         }
-        let mut is_complete = false;
-        while !is_busy {
-            match &*thread {
-                Some(thread) if !thread.is_finished() => {}
-                ended => {
-                    is_complete = ended.is_some();
-                    break;
-                }
-            }
-            match limit.pause(LOOK) {
-                Err(Fault::Cancelled) => return Err(Fault::Cancelled),
-                Err(_) => break,
-                Ok(()) => {}
-            }
-        }
+        let is_complete = match &*thread {
+            Some(thread) if !is_busy => is_over(thread, limit)?,
+            _ => false,
+        };
         Ok(json!({
             "before": { "dirty_kib": before }, "after": { "dirty_kib": waiting_kib() },
             "complete": is_complete, "seconds": (begun.elapsed().as_secs_f64() * 1000.0).round() / 1000.0,
@@ -62,6 +51,21 @@ impl Flush {
             let _ended = thread.join();
         }
     }
+}
+
+/// Waits for the thread; false when the time is over first.
+///
+/// # Errors
+/// The call was cancelled.
+fn is_over(thread: &JoinHandle<()>, limit: &Limit<'_>) -> Result<bool, Fault> {
+    while !thread.is_finished() {
+        match limit.pause(LOOK) {
+            Ok(()) => {}
+            Err(Fault::Cancelled) => return Err(Fault::Cancelled),
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// KiB that wait to be written, or are being written.
