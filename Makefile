@@ -7,6 +7,8 @@
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
 #   make soak      the fault campaign: thousands of interruptions with faults drawn from a seed; INTERRUPTIONS=2000 SOAK="--seed 7"
+#   make test-data-safety  writers hammer MariaDB, PostgreSQL and Redis, which are flushed at a notice and killed at its deadline; programs
+#                  are saved, killed and resumed: nothing may be lost; ROUNDS=100 SAFETY="--only postgres", SAFETY="--help" tells the rest
 #   make fuzz      throws what strangers can write at the code that reads it, a minute for each target; FUZZ="--seconds 600
 #                  --target reply" looks longer at one; what breaks becomes a test
 #   make check     formatting, lints, generated files
@@ -15,16 +17,20 @@
 CARGO   ?= cargo
 PREFIX  ?= /usr
 INTERRUPTIONS ?= 2000
+ROUNDS  ?= 100
 LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
 ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher app-checkpointer signal-checkpointer exec notify-apps slack-notifier webhook-notifier \
            email-notifier stop-units verify-state finish
+# Those whose effect is shown round after round.
+SAFETY_PLUGINS := mysql-flusher postgres-flusher redis-flusher signal-checkpointer
 # Those that the demo plays with: no more is built for it.
 DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
-.PHONY: all demo test bench bench-hardened soak endurance fuzz check generate build setup setup-demo setup-bench setup-fuzz install clean
+.PHONY: all demo test test-data-safety bench bench-hardened soak endurance fuzz check generate build setup setup-demo setup-bench \
+        setup-fuzz setup-safety install clean
 
 all: build
 
@@ -39,6 +45,9 @@ setup-bench:
 
 setup-fuzz:
 	tests/setup.sh fuzz
+
+setup-safety:
+	tests/setup.sh safety
 
 build:
 	$(CARGO) build --locked --release --workspace
@@ -68,6 +77,10 @@ bench-hardened: setup-bench
 soak: setup
 	$(CARGO) build --locked --release -p cloudsnooze -p soak
 	$(TARGET)/release/soak --interruptions $(INTERRUPTIONS) $(SOAK)
+
+test-data-safety: setup-safety
+	$(CARGO) build --locked --release -p cloudsnooze -p data-safety $(SAFETY_PLUGINS:%=-p %)
+	$(TARGET)/release/data-safety --rounds $(ROUNDS) $(SAFETY)
 
 fuzz: setup-fuzz
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ)

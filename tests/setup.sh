@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sets up what this machine lacks: `tests/setup.sh demo` for the demo, `tests/setup.sh test` for every test,
-# `tests/setup.sh bench` for the latency benchmark, `tests/setup.sh fuzz` for fuzzing.
+# `tests/setup.sh bench` for the latency benchmark, `tests/setup.sh fuzz` for fuzzing, `tests/setup.sh safety` for data safety.
 # As root on Debian or Ubuntu it installs the packages; otherwise it names them and says what will not run.
 set -eu
 
@@ -25,11 +25,17 @@ else
     need mariadb mariadb-client
     need mariadb-install-db mariadb-server
 fi
-if [ "$mode" = test ]; then
+if [ "$mode" = test ] || [ "$mode" = safety ]; then
     # Debian keeps the server's programs in a directory for each version, out of everybody's PATH.
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
     need psql postgresql-client
     need redis-server redis-server
+    need python3 python3
+    # Found without importing it, which takes seconds. Debian's is for CPUs, a fifth of others' size.
+    /usr/bin/python3 -c 'import importlib.util as i, sys; sys.exit(i.find_spec("torch") is None)' 2>/dev/null \
+        || missing="$missing python3-torch"
+fi
+if [ "$mode" = test ]; then
     need g++ g++
     need clang "clang libclang-rt-dev"
     need cmake cmake
@@ -37,7 +43,6 @@ if [ "$mode" = test ]; then
     need nm binutils
     need pahole dwarves
     need abidiff abigail-tools
-    need python3 python3
     # The example plugin imports it as its author did; without it a stand-in is used, and said so.
     python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
     # The mail server of tests. Debian's own Python has it, whichever else comes first in PATH.

@@ -6,12 +6,12 @@
 
 use crate::apps;
 use crate::config::{
-    Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, OnCrash, Scrubber, SecretSources,
+    Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, OnCrash, OnFailure, Scrubber, SecretSources,
     Start as ConfigStart,
 };
-use crate::dispatch::plan::{Handler, Inline, Plans, Start, instance_key};
+use crate::dispatch::plan::{Condition, Handler, Inline, PRIORITY, Plans, Start, TIMEOUT_NS, instance_key};
 use crate::event::{Action, EventType, Pattern};
-use crate::host::instance::Subscription;
+use crate::host::instance::{Abilities, Subscription};
 use crate::host::isolate::Isolation;
 use crate::host::quarantine::Quarantine;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance, trust};
@@ -20,10 +20,8 @@ use serde_json::Value;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Timeout of a handler that names none, seconds.
-const TIMEOUT_SECONDS: f64 = 30.0;
-/// Priority of a handler when neither configuration nor plugin names one.
-const PRIORITY: u32 = 50;
+/// Of a plugin that was not asked what it handles and what it can do.
+const NOTHING_SAID: (&[Subscription], Abilities) = (&[], Abilities { undo: false, drill: false });
 
 /// Handlers with their instances, and what must not be shown of them.
 pub struct Assembly {
@@ -45,7 +43,7 @@ struct Entry<'c> {
 
 impl Entry<'_> {
     fn name(&self) -> String {
-        format!("{}/{}", self.key, self.handler.name)
+        format!("{}/{}", self.key, self.handler.called())
     }
 
     fn without_socket(&self, loaded: &Loaded) -> ConfigError {
@@ -135,10 +133,10 @@ fn barred(
 pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) -> Result<(), Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, mut spec| {
         if barred(loaded, entry, quarantine, &found, &mut spec).is_some() {
-            return planned(entry, &[], ());
+            return planned(entry, NOTHING_SAID, ());
         }
         instance::check(&found, &spec)?;
-        planned(entry, &[], ())
+        planned(entry, NOTHING_SAID, ())
     });
     if made.errors.is_empty() { Ok(()) } else { Err(made.errors) }
 }
@@ -151,8 +149,10 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) 
 pub fn rehearse(loaded: &Loaded, secrets: &SecretSources) -> Result<Plans<()>, Vec<ConfigError>> {
     check(loaded, secrets, &Quarantine::default())?;
     let silent = Arc::new(LogRing::new(0));
-    let made =
-        each(loaded, secrets, |entry, found, spec| planned(entry, &instance::rehearse(&found, &spec, &silent)?, ()));
+    let made = each(loaded, secrets, |entry, found, spec| {
+        let (subscribed, abilities) = instance::rehearse(&found, &spec, &silent)?;
+        planned(entry, (&subscribed, abilities), ())
+    });
     let plans = Plans::new(made.handlers, assumed(&loaded.config));
     if made.errors.is_empty() { Ok(plans) } else { Err(made.errors) }
 }
@@ -169,11 +169,12 @@ pub fn make(
 ) -> Result<Assembly, Vec<ConfigError>> {
     let made = each(loaded, secrets, |entry, found, mut spec| {
         if let Some(why) = barred(loaded, entry, quarantine, &found, &mut spec) {
-            return planned(entry, &[], Arc::new(Instance::barred(&found, &spec, why)));
+            return planned(entry, NOTHING_SAID, Arc::new(Instance::barred(&found, &spec, why)));
         }
         let instance = Instance::make(&found, &spec, log)?;
         let subscribed = instance.subscriptions();
-        let planned = planned(entry, &subscribed, Arc::clone(&instance)).inspect_err(|_| instance.retire())?;
+        let said = (&subscribed[..], instance.abilities());
+        let planned = planned(entry, said, Arc::clone(&instance)).inspect_err(|_| instance.retire())?;
         // Pauses between attempts are no affair of the thread that reads notices.
         let inline = planned.retries == 0 && instance.may_run_inline(planned.verify);
         Ok(Handler { reentrant: instance.is_reentrant(), inline: Inline::new(inline), ..planned })
@@ -282,19 +283,24 @@ fn subscribed(entry: &Entry<'_>, all: &[Subscription]) -> Result<Option<Subscrip
     }
 }
 
-fn planned<I>(entry: &Entry<'_>, all: &[Subscription], instance: I) -> Result<Handler<I>, Refusal> {
+/// A handler of what the configuration and the plugin say.
+fn planned<I>(
+    entry: &Entry<'_>,
+    (all, abilities): (&[Subscription], Abilities),
+    instance: I,
+) -> Result<Handler<I>, Refusal> {
     let subscription = subscribed(entry, all)?;
     let (priority, budget_us, token) = subscription.map_or((PRIORITY, 0, 0), |s| (s.priority, s.budget_us, s.token));
     let given = entry.handler;
     let priority = given.priority.unwrap_or(priority);
-    #[allow(clippy::cast_precision_loss, reason = "microseconds; seconds are what is wanted")]
-    let wanted = if budget_us > 0 { budget_us as f64 / 1e6 } else { TIMEOUT_SECONDS };
-    let timeout_ns = nanoseconds(given.timeout_seconds.unwrap_or(wanted));
+    let wanted_ns = i64::try_from(budget_us.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let wanted_ns = if wanted_ns > 0 { wanted_ns } else { TIMEOUT_NS };
+    let timeout_ns = given.timeout_seconds.map_or(wanted_ns, nanoseconds);
     let minimum_ns = nanoseconds(given.minimum_seconds.unwrap_or(minimum_seconds(priority)));
     Ok(Handler {
-        name: given.name.clone(),
+        name: given.called().to_owned(),
         instance_name: entry.name(),
-        pattern: entry.pattern.clone(),
+        key: instance_key(&entry.name()),
         priority,
         timeout_ns,
         minimum_ns: minimum_ns.min(timeout_ns),
@@ -304,11 +310,16 @@ fn planned<I>(entry: &Entry<'_>, all: &[Subscription], instance: I) -> Result<Ha
         },
         retries: given.retries,
         verify: given.verify,
-        key: instance_key(&entry.name()),
+        when: Condition {
+            // A type that is no pattern was refused when the configuration was loaded.
+            types: given.when.types.iter().filter_map(|text| Pattern::parse(text).ok()).collect(),
+            actions: given.when.actions.clone(),
+        },
+        stops_on_failure: given.on_failure == OnFailure::Stop,
+        abilities,
+        in_drills: given.drill,
         token,
-        reentrant: false,
-        inline: Inline::default(),
-        instance,
+        ..Handler::new(&given.name, entry.pattern.clone(), instance)
     })
 }
 

@@ -170,6 +170,11 @@ impl EventType {
         Self::of_text(Cow::Owned(format!("{}.cancelled", self.text)))
     }
 
+    /// The type that this one withdraws; None when it withdraws none.
+    pub fn withdrawn(&self) -> Option<Self> {
+        Self::parse(self.text.strip_suffix(".cancelled")?).ok()
+    }
+
     /// Whether this type withdraws another event.
     pub fn is_cancelled(&self) -> bool {
         self.is_cancelled
@@ -274,7 +279,7 @@ impl Severity {
 }
 
 /// What the cloud will do to the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Deleted.

@@ -8,6 +8,8 @@
 mod apps;
 mod crash;
 mod daemon;
+mod drills;
+mod os_shutdown;
 mod pulse;
 mod resume;
 mod sources;
@@ -34,6 +36,8 @@ use arc_swap::ArcSwap;
 use clap::Parser;
 use crash::Found;
 use daemon::Shared;
+use drills::Drills;
+use os_shutdown::OsShutdown;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -167,7 +171,6 @@ fn start_behind(
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
     let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
     let Found { quarantine, culprits, mut problems } = found;
     crash::listen(&config.state_directory);
@@ -181,6 +184,7 @@ fn start_behind(
         tracing::error!(%error, "what was open when the last process ended cannot be read");
         Vec::new()
     });
+    let drills = store.drills_left_since(clock::wall_ns() - drills::REMEMBER_NS).unwrap_or_default();
     let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
     apps.follow(&config, &recorder, &seen);
     let outbox = Arc::new(Outbox::default());
@@ -189,15 +193,19 @@ fn start_behind(
         let thread = thread::Builder::new().name("snooze-record".into());
         thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))?
     };
+    // Checking the configuration left much behind that nobody needs again, and what is locked cannot be given back.
+    memory::give_back();
+    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
     let threads = workers(&config, &plans);
     let pool = Pool::start(pool_config(&config, threads), Arc::clone(&outbox))
         .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
     crash::settle_before_the_end(pool.clone(), outbox, Arc::clone(&recorder));
     let instances = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
     pool.order(Order::WarmUp(instances));
-    resume::take_up(&open, (&recorder, &pool, &plans), &culprits, config.dispatch.on_crash);
     let plans = Arc::new(ArcSwap::from_pointee(plans));
     apps.know(&plans);
+    recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
+    resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
     let source = sources::start(&config, (&pool, &recorder), &plans, &ring, &seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
@@ -216,6 +224,7 @@ fn start_behind(
         reload,
         publisher_is_lost: AtomicBool::new(false),
         tender: Beat::default(),
+        os_shutdown: OsShutdown::default(),
         stuck: Mutex::default(),
     });
     Ok(Started { shared, listening, reloads, recorder_thread })
@@ -332,6 +341,8 @@ async fn tend_and_answer(
     tracing::info!(socket = %shared.loaded.load().config.control.socket.display(), "ready");
     // Beside the loop: what it waits for, such as a configuration that takes long, must not look like the end.
     let pulse = tokio::spawn(watch_over(Arc::clone(shared)));
+    let shutdown = shared.loaded.load().config.sources.system.enabled.then(|| os_shutdown::watch(Arc::clone(shared)));
+    let shutdown = shutdown.map(tokio::spawn);
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -342,13 +353,21 @@ async fn tend_and_answer(
             }
             Some(reply) = reloads.recv() => { let _ = reply.send(shared.clone().take_configuration().await); }
             ended = &mut server => return ended.map_err(std::io::Error::other),
-            _ = terminate.recv() => break,
+            _ = terminate.recv() => {
+                tokio::select! {
+                    () = os_shutdown::told_to_end(shared) => {}
+                    _ = terminate.recv() => {}
+                }
+                break;
+            }
             _ = interrupt.recv() => break,
         }
     }
     notify(&[sd_notify::NotifyState::Stopping]);
     drain(shared, &mut terminate, &mut interrupt).await;
     pulse.abort();
+    // Lets go of a shutdown that it still holds up.
+    shutdown.inspect(|watch| watch.abort());
     server.abort();
     Ok(())
 }

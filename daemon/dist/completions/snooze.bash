@@ -28,6 +28,9 @@ _snooze() {
             snooze,doctor)
                 cmd="snooze__subcmd__doctor"
                 ;;
+            snooze,drill)
+                cmd="snooze__subcmd__drill"
+                ;;
             snooze,events)
                 cmd="snooze__subcmd__events"
                 ;;
@@ -92,7 +95,7 @@ _snooze() {
 
     case "${cmd}" in
         snooze)
-            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate watch wait apps events report plugin config reload doctor completions man mock-metadata"
+            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate drill watch wait apps events report plugin config reload doctor completions man mock-metadata"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -258,6 +261,36 @@ _snooze() {
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        snooze__subcmd__drill)
+            opts="-q -h --in --dry-run --socket --config --json --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -688,7 +721,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__simulate)
-            opts="-q -h --in --severity --action --data --dry-run --wait --socket --config --json --color --quiet --help"
+            opts="-q -h --in --severity --action --data --cancels --dry-run --wait --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -707,6 +740,10 @@ _snooze() {
                     return 0
                     ;;
                 --data)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --cancels)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -36,6 +36,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -s V -l version -d 'Print ve
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "status" -d 'Show what the daemon watches, which handlers are ready, and what is wrong'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plan" -d 'Show what would run for an event: order, priorities, and the time each handler gets'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "simulate" -d 'Make an event up and have the daemon handle it, as a rehearsal'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "drill" -d 'Rehearse for real what can be undone, check the rest, and put everything back'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "watch" -d 'Follow events, handlers and plugins\' messages as they happen'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an event, print it or run a command with it'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
@@ -79,6 +80,7 @@ redeploy\t''
 freeze\t''
 none\t''"
 complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l data -d 'A further member of the event\'s data; VALUE is JSON, or else text' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l cancels -d 'Withdraw the event with this id; EVENT_TYPE is then its type with .cancelled behind it' -r
 complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -89,6 +91,16 @@ complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l wait -d 'Foll
 complete -c snooze -n "__fish_snooze_using_subcommand simulate" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand simulate" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand simulate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -l in -d 'Time until the cloud would act (20s, 2m)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -l dry-run -d 'Show the plan for that time left and run nothing'
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand drill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -36,7 +36,8 @@ pub struct Desk {
 
 impl Follower for Desk {
     fn published(&self, event: &Arc<Event>) {
-        if let Some(file) = &self.file {
+        // Who reads the file does not know drills.
+        if let Some(file) = self.file.as_ref().filter(|_| !event.drill) {
             file.change(|notices| notices.published(event));
         }
         if let (Some(registry), Some(withdrawn)) = (&self.registry, event.cancels) {

@@ -12,6 +12,7 @@ mod client;
 mod completions;
 mod config;
 mod doctor;
+mod drill;
 mod duration;
 mod events;
 mod fault;
@@ -53,7 +54,8 @@ New here? Try these, in this order:
   snooze doctor                                        is everything as it should be?
   snooze plan cloud.spot.interrupt --left 120s         what would happen?
   snooze simulate cloud.spot.interrupt --in 120s --wait    let it happen
-  snooze report                                        what happened?";
+  snooze report                                        what happened?
+  snooze drill                                         do what can be undone, and undo it";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -71,6 +73,7 @@ enum Command {
     Status(status::Args),
     Plan(plan::Args),
     Simulate(simulate::Args),
+    Drill(drill::Args),
     Watch(watch::Args),
     Wait(wait::Args),
     Apps(apps::Args),
@@ -121,6 +124,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Status(args) => status::run(&args, session),
         Command::Plan(args) => plan::run(&args, session),
         Command::Simulate(args) => simulate::run(&args, session),
+        Command::Drill(args) => drill::run(&args, session),
         Command::Watch(args) => watch::run(&args, session),
         Command::Wait(args) => wait::run(&args, session),
         Command::Apps(args) => apps::run(&args, session),

@@ -3,7 +3,7 @@
 //! Inputs: what the event is to be. Outputs: the event's id, or what becomes of it. Must never run a
 //! handler when only the plan was asked for.
 
-use super::client::{self, Daemon};
+use super::client::{self, Daemon, Lines};
 use super::fault::{Exit, Fault, Outcome};
 use super::session::Session;
 use super::{duration, plan, report, watch};
@@ -16,9 +16,11 @@ Examples:
   snooze simulate cloud.spot.interrupt --in 120s --dry-run     show what would run, run nothing
   snooze simulate cloud.spot.interrupt --in 120s --wait        run it, follow it, show the report
   snooze simulate cloud.spot.interrupt --in 20s --action hibernate
+  snooze simulate cloud.spot.interrupt.cancelled --cancels 0198c1ce-…    the cloud thinks better of it
   snooze simulate custom.deploy --data version='\"1.4\"' --data hosts='[\"a\",\"b\"]' --data why=release
 
-The handlers really run: they learn that the event is simulated, but a database that is told to flush does flush.";
+The handlers really run: they learn that the event is simulated, but a database that is told to flush does flush. \
+What does only what can be undone is `snooze drill`.";
 
 /// Make an event up and have the daemon handle it, as a rehearsal.
 #[derive(Debug, clap::Args)]
@@ -43,6 +45,10 @@ pub struct Args {
     /// A further member of the event's data; VALUE is JSON, or else text.
     #[arg(long, value_name = "NAME=VALUE", value_parser = member)]
     data: Vec<(String, Value)>,
+
+    /// Withdraw the event with this id; EVENT_TYPE is then its type with .cancelled behind it.
+    #[arg(long, value_name = "EVENT")]
+    cancels: Option<String>,
 
     /// Show the plan for that time left and run nothing.
     #[arg(long)]
@@ -85,6 +91,8 @@ fn asked(args: &Args) -> Result<Simulate, Fault> {
         in_seconds: args.in_seconds,
         severity: args.severity.clone(),
         action: args.action.clone(),
+        drill: false,
+        cancels: args.cancels.clone(),
         data,
     })
 }
@@ -93,23 +101,37 @@ fn asked(args: &Args) -> Result<Simulate, Fault> {
 fn follow(asked: &Simulate, daemon: &Daemon, session: &mut Session<'_>) -> Outcome {
     let mut stream = daemon.stream("/v1/watch")?;
     let simulated: Simulated = client::read(&daemon.post("/v1/simulate", asked)?)?;
+    let id = simulated.event_id;
+    watch_to_the_end(&mut stream, session, |watched| id_of(watched) == Some(&id))?;
+    report::show(&daemon.get(&format!("/v1/reports/{id}"))?, session)
+}
+
+/// Tells of an event until it is over: of the lines that `is_of_it` says are the event's.
+///
+/// # Errors
+/// The daemon ended first, or says what is not understood.
+pub fn watch_to_the_end(
+    stream: &mut Lines<'_>,
+    session: &mut Session<'_>,
+    mut is_of_it: impl FnMut(&Watched) -> bool,
+) -> Result<(), Fault> {
     loop {
         let Some(text) = stream.next_line()? else {
             return Err(Fault::Unreachable("snoozed ended before the event did; once it runs: snooze report".into()));
         };
         let Some(watched) = watch::known(&text)? else { continue };
-        if id(&watched) != Some(simulated.event_id.as_str()) {
+        if !is_of_it(&watched) {
             continue;
         }
         session.note(watch::line(&watched, crate::cli::paint::Paint(false)).trim());
         if matches!(watched, Watched::Completed { .. }) {
-            break;
+            return Ok(());
         }
     }
-    report::show(&daemon.get(&format!("/v1/reports/{}", simulated.event_id))?, session)
 }
 
-fn id(watched: &Watched) -> Option<&str> {
+/// Id of the event that a line tells of.
+pub fn id_of(watched: &Watched) -> Option<&str> {
     match watched {
         Watched::Event { event } => event["id"].as_str(),
         Watched::Started { event_id, .. }

@@ -82,6 +82,10 @@ fn first(stream: &mut Lines<'_>, pattern: &Pattern, until_boot_ns: Option<i64>) 
             }
         };
         let Some(Watched::Event { event }) = watch::known(&text)? else { continue };
+        // A drill is no reason for anybody to act who does not know drills.
+        if event["drill"] == true {
+            continue;
+        }
         let event_type = event["type"].as_str().and_then(|text| EventType::parse(text).ok());
         if event_type.is_some_and(|event_type| pattern.matches(&event_type)) {
             return Ok(Some(event));

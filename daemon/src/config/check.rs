@@ -80,11 +80,19 @@ impl Findings {
             let path = path.index(index);
             let name = handler.get("name").and_then(Value::as_str);
             self.handler(handler, name, &path);
-            if let Some(first) = names.iter().position(|known| name.is_some() && *known == name) {
-                let hint = format!("It is plugins[{first}] already: keep one of them.");
-                self.error(path.key("name"), "a plugin named twice", "every plugin once under one key", hint);
+            let id = handler.get("id").and_then(Value::as_str);
+            if let Some(id) = id.filter(|id| !is_plugin_name(id)) {
+                let expected = "1 to 64 letters, digits, '-', '_' or '.'";
+                self.error(path.key("id"), describe(&id.into()), expected, "");
             }
-            names.push(name);
+            let called = id.or(name);
+            if let Some(first) = names.iter().position(|known| called.is_some() && *known == called) {
+                let (key, found) =
+                    if id.is_some() { ("id", "an id given twice") } else { ("name", "a plugin named twice") };
+                let hint = format!("It is plugins[{first}] already: keep one of them, or give one an \"id\".");
+                self.error(path.key(key), found, "every plugin once under one key, or each with an id", hint);
+            }
+            names.push(called);
         }
     }
 
@@ -105,6 +113,13 @@ impl Findings {
             self.error(path.key("sha256"), describe(&digest.into()), "64 hexadecimal digits", hint);
         }
         self.isolation(handler, path);
+        let when = path.key("when").key("types");
+        let types = handler.pointer("/when/types").and_then(Value::as_array).into_iter().flatten();
+        for (index, text) in types.enumerate() {
+            if let Some(text) = text.as_str() {
+                self.pattern(text, &when.index(index));
+            }
+        }
         let seconds = |key: &str| handler.get(key).and_then(Value::as_f64);
         if let (Some(minimum), Some(timeout)) = (seconds("minimum_seconds"), seconds("timeout_seconds"))
             && minimum > timeout

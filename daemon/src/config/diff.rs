@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 15] = [
+const AT_START: [&str; 16] = [
     "state_directory",
     "control",
     "apps",
@@ -28,6 +28,7 @@ const AT_START: [&str; 15] = [
     "sources.aws.endpoint",
     "sources.aws.allow_imds_v1",
     "sources.aws.request_timeout_ms",
+    "sources.system.enabled",
 ];
 
 /// One thing that differs between two configurations.
@@ -94,7 +95,7 @@ fn event_handlers(key: &str, before: Option<&EventHandlers>, after: Option<&Even
 }
 
 fn by_name(handlers: &[Handler]) -> BTreeMap<String, &Handler> {
-    handlers.iter().map(|handler| (handler.name.clone(), handler)).collect()
+    handlers.iter().map(|handler| (handler.called().to_owned(), handler)).collect()
 }
 
 /// Every key of either map with what both have under it.

@@ -90,6 +90,13 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Name of the plugin of an instance, "EVENT_TYPE/NAME"; None when this configuration has no such instance.
+    pub fn plugin_of(&self, instance_name: &str) -> Option<&str> {
+        let (key, called) = instance_name.rsplit_once('/')?;
+        let handlers = &self.event_handlers.get(key)?.plugins;
+        Some(&handlers.iter().find(|handler| handler.called() == called)?.name)
+    }
+
     /// Seconds until the cloud acts, to be assumed when the notice names no time.
     pub fn assumed_seconds(&self, event_type: &EventType, action: Action) -> f64 {
         if action == Action::Hibernate {
@@ -154,6 +161,9 @@ impl Default for EventHandlers {
 pub struct Handler {
     /// Name of the plugin: that of its file without `.so` or `.plugin.json`.
     pub name: String,
+    /// What this handler is called, where one plugin stands several times under one key; absent: as the plugin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Higher runs first, equal ones run at the same time; absent: what the plugin asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 999))]
@@ -172,6 +182,15 @@ pub struct Handler {
     /// Whether it is called at all.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// When it is called; absent: for every event of the types that it stands under.
+    #[serde(default, skip_serializing_if = "When::is_always")]
+    pub when: When,
+    /// What becomes of handlers of lower priority when this one did not do its work.
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// Whether it takes part in drills; a plugin that does not know drills never does.
+    #[serde(default = "yes")]
+    pub drill: bool,
     /// How often a failed call is made again while time is left.
     #[serde(default)]
     #[schemars(range(min = 0, max = 10))]
@@ -229,6 +248,77 @@ fn empty_object() -> Value {
     Value::Object(serde_json::Map::new())
 }
 
+impl Handler {
+    /// What it is called: its `id`, else the plugin's name.
+    pub fn called(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.name)
+    }
+}
+
+/// The system's own shutdown, which is the event `system.shutdown`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SystemSource {
+    /// Whether logind is asked to hold a shutdown up while the handlers run, for `InhibitDelayMaxSec=` of logind.conf(5) at
+    /// most (5 s unless it says otherwise).
+    pub enabled: bool,
+    /// Whether SIGTERM is the system's shutdown, when logind has not announced one.
+    pub on_terminate: OnTerminate,
+    /// Seconds that the event then has; the unit's TimeoutStopSec= must leave room for it.
+    #[schemars(range(min = 1, max = 600))]
+    pub terminate_seconds: f64,
+}
+
+impl Default for SystemSource {
+    fn default() -> Self {
+        Self { enabled: true, on_terminate: OnTerminate::default(), terminate_seconds: 25.0 }
+    }
+}
+
+/// When SIGTERM is the system's shutdown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnTerminate {
+    /// While the service manager stops everything; not when only this service is stopped.
+    #[default]
+    WhenSystemStops,
+    /// Always: for a container, whose end looks the same.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Which events a handler is called for, of those that it stands under. A withdrawal goes to whoever had what it withdraws.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// Only for these types and patterns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub types: Vec<String>,
+    /// Only when the cloud will do one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub actions: Vec<Action>,
+}
+
+impl When {
+    /// Whether it excludes nothing.
+    pub fn is_always(&self) -> bool {
+        self.types.is_empty() && self.actions.is_empty()
+    }
+}
+
+/// What becomes of handlers of lower priority when one did not do its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// They are called all the same.
+    #[default]
+    Continue,
+    /// They are not called, except those that start at once. A failure is whatever is neither handled nor declined, and an
+    /// effect that was seen not to hold.
+    Stop,
+}
+
 /// When a handler starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -260,6 +350,8 @@ pub enum Isolation {
 pub struct Sources {
     /// The metadata service of Amazon EC2.
     pub aws: AwsSource,
+    /// The system's own shutdown.
+    pub system: SystemSource,
 }
 
 /// The metadata service of Amazon EC2.

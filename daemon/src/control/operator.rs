@@ -37,6 +37,19 @@ pub fn event(request: Simulate, now: Moment) -> Result<Event, String> {
     if let Some(key) = request.data.keys().find(|k| reserved.contains(&k.as_str())) {
         return Err(format!("data.{key} is set by the daemon itself"));
     }
+    let cancels = match request.cancels {
+        Some(_) if !event_type.is_cancelled() => {
+            return Err(format!("'{event_type}' withdraws nothing; a withdrawal's type ends in .cancelled"));
+        }
+        Some(_) if request.drill => return Err("a drill is withdrawn by the daemon itself".into()),
+        Some(id) => {
+            Some(EventId(id.parse().map_err(|_| format!("'{id}' is no event's id (snooze events shows them)"))?))
+        }
+        None if request.drill && event_type.is_cancelled() => {
+            return Err("a drill is of a notice; its withdrawal comes by itself".into());
+        }
+        None => None,
+    };
     let given = |key: &str| request.data.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let machine = Machine {
         instance_id: given("instanceID"),
@@ -52,16 +65,31 @@ pub fn event(request: Simulate, now: Moment) -> Result<Event, String> {
         detected: now,
         effective,
         simulated: true,
-        drill: false,
+        drill: request.drill,
         provider: "operator".into(),
         action,
         notice_kind: if effective.is_some() { NoticeKind::Deadline } else { NoticeKind::Advisory },
         machine: Arc::new(machine),
         resources: Vec::new(),
-        cancels: None,
+        cancels,
         raw: None,
         extra: request.data,
     })
+}
+
+/// What ends a drill: its withdrawal, `now`.
+pub fn end_of_drill(drill: &Event, now: Moment) -> Event {
+    Event {
+        id: EventId::at(now.wall_ns),
+        event_type: drill.event_type.cancelled(),
+        severity: Severity::Info,
+        detected: now,
+        effective: None,
+        notice_kind: NoticeKind::Advisory,
+        cancels: Some(drill.id),
+        raw: None,
+        ..drill.clone()
+    }
 }
 
 fn usual_severity(event_type: &EventType) -> Severity {

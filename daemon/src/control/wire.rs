@@ -171,6 +171,12 @@ pub struct Simulate {
     /// `terminate`, `stop`, `hibernate`, ...; None = what the type usually has.
     #[serde(default)]
     pub action: Option<String>,
+    /// Whether it is a drill: handlers do only what can be undone, and the daemon withdraws it as soon as it is over.
+    #[serde(default)]
+    pub drill: bool,
+    /// Id of the event that this one withdraws; its type then ends in `.cancelled`.
+    #[serde(default)]
+    pub cancels: Option<String>,
     /// Further members of `data`.
     #[serde(default)]
     pub data: Map<String, Value>,

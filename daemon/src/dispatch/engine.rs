@@ -34,9 +34,9 @@ pub struct Earlier {
 }
 
 impl Earlier {
-    /// The handlers that had not ended.
-    fn without_ended<'a, I>(&'a self, handlers: &'a [Arc<Handler<I>>]) -> impl Iterator<Item = Arc<Handler<I>>> + 'a {
-        handlers.iter().filter(|handler| !self.ended.contains(&handler.instance_name)).cloned()
+    /// Whether this handler had ended.
+    fn has_ended<I>(&self, handler: &Handler<I>) -> bool {
+        self.ended.contains(&handler.instance_name)
     }
 
     fn attempts_of(&self, instance_name: &str) -> u32 {
@@ -164,7 +164,7 @@ impl<I> Engine<I> {
     ) {
         let (seq, due_boot_ns) = (self.next_seq, self.due(&event, &plan, now));
         self.next_seq += 1;
-        let run = Run::new(seq, event, plan, earlier, due_boot_ns, now.boot_ns);
+        let run = Run::new(seq, event, plan, earlier, due_boot_ns, now, acts);
         self.take_in(run, now, acts);
     }
 
@@ -172,7 +172,7 @@ impl<I> Engine<I> {
     /// call needs no worker. Who makes it gives it to `publish_begun`, at the latest when it has ended.
     #[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]
     pub fn begin(&mut self, event: &Arc<Event>, plan: &Plan<I>, now: Moment) -> Option<Job<I>> {
-        let handler = plan.first().filter(|handler| handler.inline.is_on())?;
+        let handler = plan.first().filter(|h| h.inline.is_on() && h.objection(event).is_none())?;
         if !(self.runs.is_empty() && self.running.is_empty()) {
             return None;
         }
@@ -208,7 +208,7 @@ impl<I> Engine<I> {
     pub fn publish_begun(&mut self, job: Job<I>, plan: Arc<Plan<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
         let began_boot_ns = job.granted.boot_ns;
         let event = Arc::clone(&job.event);
-        let mut run = Run::new(job.seq, event, plan, Earlier::default(), job.due_boot_ns, began_boot_ns);
+        let mut run = Run::new(job.seq, event, plan, Earlier::default(), job.due_boot_ns, job.granted, acts);
         run.pending.retain(|handler| !Arc::ptr_eq(handler, &job.handler));
         run.count_start(&job.handler);
         self.running.push(Running { job, started_boot_ns: began_boot_ns, cancelled: None });
@@ -356,7 +356,7 @@ impl<I> Engine<I> {
             late_ns,
         });
         acts.push(Act::Ended(Arc::clone(&run.event), Arc::clone(&outcome)));
-        run.outcomes.push(outcome);
+        run.took(outcome, now, acts);
     }
 
     /// Brings everything to rest: closes tiers, ends events, gives free workers out.

@@ -53,6 +53,11 @@ pub enum Note {
 }
 
 impl Note {
+    /// Whether it tells of a self-test: nobody waits for it.
+    pub fn is_of_self_test(&self) -> bool {
+        self.event().is_some_and(|event| event.is_self_test())
+    }
+
     /// The event it tells of, where there is one.
     pub fn event(&self) -> Option<&Arc<Event>> {
         match self {
@@ -83,7 +88,7 @@ impl Outbox {
     /// Puts a note in and wakes the reader.
     pub fn push(&self, note: Note) {
         // All notes of an event go the same way: they stay in order.
-        let is_urgent = note.event().is_some_and(|event| event.severity >= Severity::Urgent && !event.is_self_test());
+        let is_urgent = note.event().is_some_and(|event| event.severity >= Severity::Urgent) && !note.is_of_self_test();
         let notes = if is_urgent { &self.urgent } else { &self.usual };
         if notes.push(note).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);

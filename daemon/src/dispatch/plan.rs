@@ -4,8 +4,9 @@
 //! plugin or depend on the order of the configuration's keys.
 
 use super::budget::{self, Want};
-use crate::event::{EventType, Pattern};
+use crate::event::{Action, Event, EventType, Pattern};
 use crate::host::Instance;
+use crate::host::instance::Abilities;
 use cloudsnooze_abi as abi;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -24,9 +25,11 @@ pub enum Start {
 
 /// One handler of the configuration: an instance and how it is to be called.
 pub struct Handler<I = Arc<Instance>> {
-    /// The plugin's name.
+    /// What it is called: the plugin's name, or the `id` that the configuration gives it.
     pub name: String,
-    /// "EVENT_TYPE/PLUGIN", the type as the configuration writes it.
+    /// The plugin's name.
+    pub plugin: String,
+    /// "EVENT_TYPE/NAME", the type as the configuration writes it.
     pub instance_name: String,
     /// Which events it takes.
     pub pattern: Pattern,
@@ -42,6 +45,14 @@ pub struct Handler<I = Arc<Instance>> {
     pub retries: u32,
     /// Whether its effect is verified after it.
     pub verify: bool,
+    /// Of the events that it takes, the ones that it is called for.
+    pub when: Condition,
+    /// Whether handlers of lower priority are not called when it did not do its work.
+    pub stops_on_failure: bool,
+    /// What its plugin can do beyond handling an event.
+    pub abilities: Abilities,
+    /// Whether it takes part in drills, if its plugin can.
+    pub in_drills: bool,
     /// Made from the instance's name: its part of every call's idempotency key.
     pub key: [u8; 16],
     /// The plugin's token for the subscription that matched, as an address.
@@ -54,6 +65,74 @@ pub struct Handler<I = Arc<Instance>> {
     /// The instance.
     pub instance: I,
 }
+
+/// Which of the events that a handler takes it is called for; by default all.
+#[derive(Clone, Debug, Default)]
+pub struct Condition {
+    /// Only these types; empty: any.
+    pub types: Vec<Pattern>,
+    /// Only when the cloud will do one of these; empty: whatever it does.
+    pub actions: Vec<Action>,
+}
+
+impl<I> Handler<I> {
+    /// A handler called as its plugin, in the middle of the scale, with everything else left at what it is when nobody says.
+    pub fn new(plugin: &str, pattern: Pattern, instance: I) -> Self {
+        let instance_name = format!("{}/{plugin}", pattern.as_str());
+        Self {
+            name: plugin.to_owned(),
+            plugin: plugin.to_owned(),
+            key: instance_key(&instance_name),
+            instance_name,
+            pattern,
+            priority: PRIORITY,
+            timeout_ns: TIMEOUT_NS,
+            minimum_ns: 0,
+            start: Start::InOrder,
+            retries: 0,
+            verify: true,
+            when: Condition::default(),
+            stops_on_failure: false,
+            abilities: Abilities::default(),
+            in_drills: true,
+            token: 0,
+            reentrant: false,
+            inline: Inline::default(),
+            instance,
+        }
+    }
+
+    /// Whether it stands in the plan of this type.
+    fn takes(&self, event_type: &EventType) -> bool {
+        let types = &self.when.types;
+        self.pattern.matches(event_type) && (types.is_empty() || types.iter().any(|p| p.matches(event_type)))
+    }
+
+    /// Why it is not to be called for this event, though it stands in the plan of its type.
+    #[inline]
+    pub fn objection(&self, event: &Event) -> Option<String> {
+        if self.when.actions.is_empty() && !event.drill {
+            return None;
+        }
+        if event.drill && !self.in_drills {
+            return Some("takes no part in drills, by its setting 'drill'".into());
+        }
+        if event.drill && !self.abilities.drill {
+            return Some("takes no part in drills: its plugin does not say what it may do in one".into());
+        }
+        let actions = &self.when.actions;
+        let is_wanted = actions.is_empty() || event.cancels.is_some() || actions.contains(&event.action);
+        (!is_wanted).then(|| {
+            let wanted: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
+            format!("is for the action {} only; this is {}", wanted.join(", "), event.action.as_str())
+        })
+    }
+}
+
+/// Priority of a handler when neither configuration nor plugin names one.
+pub const PRIORITY: u32 = 50;
+/// Time of a handler for which neither names one, nanoseconds.
+pub const TIMEOUT_NS: i64 = 30_000_000_000;
 
 /// Time of a self-test, nanoseconds; it needs next to none.
 const SELF_TEST_NS: i64 = 1_000_000_000;
@@ -158,20 +237,13 @@ impl Plan {
     /// and one of the same inline, to keep that way warm too.
     pub fn self_tests(instance: &Arc<Instance>) -> [Arc<Self>; 2] {
         let handler = |inline: bool| Handler {
-            name: instance.name.clone(),
             instance_name: instance.name.clone(),
-            pattern: Pattern::any(),
+            key: instance_key(&instance.name),
             priority: 0,
             timeout_ns: SELF_TEST_NS,
-            minimum_ns: 0,
-            start: Start::InOrder,
-            retries: 0,
             verify: false,
-            key: instance_key(&instance.name),
-            token: 0,
-            reentrant: false,
             inline: Inline::new(inline),
-            instance: Arc::clone(instance),
+            ..Handler::new(&instance.name, Pattern::any(), Arc::clone(instance))
         };
         [false, true].map(|inline| {
             let tier = Tier { priority: 0, handlers: vec![Arc::new(handler(inline))] };
@@ -246,17 +318,32 @@ impl<I> Plans<I> {
         self.ready.values().map(|p| p.width()).max().unwrap_or(0).max(wildcard)
     }
 
-    fn make(&self, event_type: &EventType) -> Plan<I> {
+    /// The handlers of a type. The same plugin under several patterns: the most specific one speaks.
+    fn chosen(&self, event_type: &EventType) -> Vec<&Arc<Handler<I>>> {
         let mut chosen: Vec<&Arc<Handler<I>>> = Vec::new();
-        for handler in self.handlers.iter().filter(|h| h.pattern.matches(event_type)) {
-            // The same plugin under several patterns: the most specific one speaks.
+        for handler in self.handlers.iter().filter(|h| h.takes(event_type)) {
             match chosen.iter_mut().find(|c| c.name == handler.name) {
                 Some(other) if other.pattern.specificity() < handler.pattern.specificity() => *other = handler,
                 Some(_) => {}
                 None => chosen.push(handler),
             }
         }
+        chosen
+    }
+
+    fn make(&self, event_type: &EventType) -> Plan<I> {
+        let mut chosen = self.chosen(event_type);
         chosen.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
+        if let Some(withdrawn) = event_type.withdrawn() {
+            // Who had the event has its withdrawal, by the same instance: only that knows what there is to put back.
+            let had = self.chosen(&withdrawn).into_iter().filter(|h| h.abilities.undo);
+            for handler in had {
+                chosen.retain(|other| other.name != handler.name);
+                chosen.push(handler);
+            }
+            // What was done last is put back first.
+            chosen.sort_by(|a, b| a.priority.cmp(&b.priority).then_with(|| a.name.cmp(&b.name)));
+        }
         let (at_once, in_order): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|h| h.start == Start::AtOnce);
         let mut tiers: Vec<Tier<I>> = Vec::new();
         for handler in in_order {
@@ -285,28 +372,46 @@ mod tests {
     use super::*;
 
     fn handler(name: &str, pattern: &str, priority: u32, start: Start) -> Handler<()> {
-        Handler {
-            name: name.into(),
-            instance_name: format!("{pattern}/{name}"),
-            pattern: Pattern::parse(pattern).expect("pattern"),
-            priority,
-            timeout_ns: 1,
-            minimum_ns: 1,
-            start,
-            retries: 0,
-            verify: true,
-            key: instance_key(name),
-            token: 0,
-            reentrant: false,
-            inline: Inline::default(),
-            instance: (),
-        }
+        let pattern = Pattern::parse(pattern).expect("pattern");
+        Handler { priority, timeout_ns: 1, minimum_ns: 1, start, ..Handler::new(name, pattern, ()) }
     }
 
     fn shape(plans: &Plans<()>, event_type: &str) -> Vec<(u32, Vec<String>)> {
         let plan = plans.of(&EventType::parse(event_type).expect("type"));
         let names = |t: &Tier<()>| t.handlers.iter().map(|h| h.instance_name.clone()).collect();
         plan.tiers.iter().map(|t| (t.priority, names(t))).collect()
+    }
+
+    #[test]
+    fn a_withdrawal_goes_to_whoever_had_the_event_and_can_undo_last_done_first() {
+        let undoes = |name: &str, pattern: &str, priority: u32| Handler {
+            abilities: Abilities { undo: true, drill: false },
+            ..handler(name, pattern, priority, Start::InOrder)
+        };
+        let plans = Plans::new(
+            vec![
+                undoes("stop", "cloud.spot.interrupt", 60),
+                // Another instance of the same plugin takes the withdrawal by its pattern, but did not have the event.
+                undoes("stop", "cloud.*", 61),
+                undoes("flush", "cloud.spot.*", 90),
+                handler("save", "cloud.spot.interrupt", 95, Start::InOrder),
+                handler("tell", "cloud.*", 10, Start::InOrder),
+            ],
+            Vec::new(),
+        );
+        let order = shape(&plans, "cloud.spot.interrupt.cancelled");
+        let names: Vec<&str> = order.iter().map(|(_, names)| names[0].as_str()).collect();
+        assert_eq!(names, ["cloud.*/tell", "cloud.spot.interrupt/stop", "cloud.spot.*/flush"]);
+        assert_eq!(shape(&plans, "cloud.maintenance.stop.cancelled")[1].1, ["cloud.*/stop"]);
+    }
+
+    #[test]
+    fn a_condition_on_the_type_keeps_a_handler_out_of_the_plan() {
+        let types = vec![Pattern::parse("cloud.spot.*").expect("pattern")];
+        let when = Condition { types, ..Condition::default() };
+        let plans = Plans::new(vec![Handler { when, ..handler("a", "cloud.*", 60, Start::InOrder) }], Vec::new());
+        assert!(plans.of(&EventType::parse("cloud.maintenance.stop").expect("type")).is_empty());
+        assert!(!plans.of(&EventType::SPOT_INTERRUPT).is_empty());
     }
 
     #[test]

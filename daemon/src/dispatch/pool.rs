@@ -105,6 +105,7 @@ struct Ongoing {
     cell: Arc<CallCell>,
     /// Told to stop: what another attempt opens from now on is born cancelled.
     cancelled: Option<u32>,
+    is_self_test: bool,
 }
 
 /// An event on its way into the engine.
@@ -406,8 +407,14 @@ impl Pool {
         let Some(number) = state.idle.pop() else { return };
         let (instance, cell) = (Arc::clone(&job.handler.instance), run::open(&job, 1));
         let (told, now_ns) = (job.clone(), clock::boot_ns());
-        let ongoing =
-            Ongoing { call: job.call, worker: Some(number), instance, cell: Arc::clone(&cell), cancelled: None };
+        let ongoing = Ongoing {
+            call: job.call,
+            worker: Some(number),
+            instance,
+            cell: Arc::clone(&cell),
+            cancelled: None,
+            is_self_test: job.event.is_self_test(),
+        };
         state.calls.push(ongoing);
         let worker = &state.workers[number];
         let is_posted = self.post(&job, &cell, worker);

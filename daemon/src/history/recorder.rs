@@ -22,7 +22,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
 use tokio::sync::broadcast;
@@ -57,7 +57,7 @@ pub struct Recorder {
     keep: ArcSwap<History>,
     /// When old events are dropped next, CLOCK_BOOTTIME nanoseconds.
     drop_boot_ns: AtomicI64,
-    follower: OnceLock<Arc<dyn Follower>>,
+    followers: RwLock<Vec<Arc<dyn Follower>>>,
     moves: ArrayQueue<(EventId, Moment)>,
     reader: OnceLock<Thread>,
 }
@@ -121,15 +121,15 @@ impl Recorder {
             beat: Beat::default(),
             keep: ArcSwap::from_pointee(keep),
             drop_boot_ns: AtomicI64::new(0),
-            follower: OnceLock::new(),
+            followers: RwLock::default(),
             moves: ArrayQueue::new(MOVES_MAX),
             reader: OnceLock::new(),
         }))
     }
 
-    /// Has `follower` told from now on. Only the first counts.
+    /// Has `follower` told, too, from now on.
     pub fn tell_to(&self, follower: Arc<dyn Follower>) {
-        let _ = self.follower.set(follower);
+        self.followers.write().unwrap_or_else(PoisonError::into_inner).push(follower);
     }
 
     /// The cloud moved the deadline of an event. For real-time threads too: waits for nothing.
@@ -337,8 +337,8 @@ impl Recorder {
         }
     }
 
-    fn follow(&self, tell: impl FnOnce(&dyn Follower)) {
-        if let Some(follower) = self.follower.get() {
+    fn follow(&self, tell: impl Fn(&dyn Follower)) {
+        for follower in &*self.followers.read().unwrap_or_else(PoisonError::into_inner) {
             tell(&**follower);
         }
     }

@@ -247,6 +247,17 @@ impl Store {
         self.0.prepare_cached(sql)?.query_map([since_wall_ns], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     }
 
+    /// Drills since this time, as JSON, that are over and have not been withdrawn.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn drills_left_since(&self, since_wall_ns: i64) -> rusqlite::Result<Vec<String>> {
+        let sql = "SELECT event FROM events AS drill WHERE simulated = 1 AND state NOT IN ('running', 'refused') \
+                   AND detected_wall_ns >= ?1 AND event ->> '$.drill' = 1 AND event ->> '$.data.cancels' IS NULL \
+                   AND NOT EXISTS (SELECT 1 FROM events WHERE detected_wall_ns >= ?1 AND event ->> '$.data.cancels' = drill.id)";
+        self.0.prepare_cached(sql)?.query_map([since_wall_ns], |row| row.get(0))?.collect()
+    }
+
     /// Events that were not over when the last process ended, oldest first.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ pub mod wire;
 pub use manifest::Manifest;
 
 use super::delivery::{Answer, CallCell, Delivery, Status};
+use super::instance::Abilities;
 use super::refusal::Refusal;
 use crate::log::ring::LogRing;
 use crate::sys::clock;
@@ -54,6 +55,11 @@ pub struct External {
 }
 
 impl External {
+    /// What it can do beyond handling an event.
+    pub fn abilities(&self) -> Abilities {
+        self.manifest.abilities()
+    }
+
     /// Starts the process and has it initialise, at most for the manifest's `startup_timeout_seconds`.
     /// The instance's name is kept for as long as the daemon runs, since log lines refer to it.
     ///

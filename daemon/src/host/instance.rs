@@ -18,7 +18,8 @@ use super::{peek, schema};
 use crate::event::{Event, Moment};
 use crate::log::ring::LogRing;
 use crate::sys::prefetch;
-use serde::Serialize;
+use cloudsnooze_abi as abi;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,6 +76,22 @@ pub struct Subscription {
     pub budget_us: u64,
     /// Given back with each call, as an address.
     pub token: usize,
+}
+
+/// What a plugin can do beyond handling an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abilities {
+    /// Puts back what an event had it change, when the event is withdrawn.
+    pub undo: bool,
+    /// Knows drills, and does in one only what can be undone.
+    pub drill: bool,
+}
+
+impl Abilities {
+    /// Of a class's capabilities (`SNOOZE_CAP_*`).
+    pub fn of_caps(caps: u64) -> Self {
+        Self { undo: caps & abi::SNOOZE_CAP_UNDO != 0, drill: caps & abi::SNOOZE_CAP_DRILL != 0 }
+    }
 }
 
 /// The protocol of external plugins has no priority; the middle of the scale.
@@ -172,18 +189,22 @@ pub fn check(found: &Found, spec: &InstanceSpec) -> Result<(), Refusal> {
 ///
 /// # Errors
 /// The first refusal.
-pub fn rehearse(found: &Found, spec: &InstanceSpec, log: &Arc<LogRing>) -> Result<Vec<Subscription>, Refusal> {
+pub fn rehearse(
+    found: &Found,
+    spec: &InstanceSpec,
+    log: &Arc<LogRing>,
+) -> Result<(Vec<Subscription>, Abilities), Refusal> {
     let checked = check_file(found, spec.sha256.as_deref(), spec.isolation.as_ref())?;
     checked.check_config(&spec.config)?;
     let class = match checked {
         Checked::Native(_, class) => class,
         Checked::Isolated(library) => return isolate::rehearse(*library, &found.name, spec),
-        Checked::External(..) => return Ok(Vec::new()),
+        Checked::External(manifest, _) => return Ok((Vec::new(), manifest.abilities())),
     };
     let native = create(class, spec, log)?;
-    let subscribed = native.subscriptions();
+    let (subscribed, abilities) = (native.subscriptions(), native.abilities());
     native.destroy();
-    Ok(subscribed.into_iter().map(Subscription::from).collect())
+    Ok((subscribed.into_iter().map(Subscription::from).collect(), abilities))
 }
 
 /// Reads what a plugin file says of itself. A native one is mapped for it.
@@ -340,6 +361,16 @@ impl Instance {
     pub fn may_run_inline(&self, asks_to_verify: bool) -> bool {
         let Body::Native(native) = &self.body else { return false };
         native.is_realtime() && !(asks_to_verify && native.can_verify())
+    }
+
+    /// What it can do beyond handling an event. A plugin in quarantine can do nothing.
+    pub fn abilities(&self) -> Abilities {
+        match &self.body {
+            Body::Native(native) => native.abilities(),
+            Body::Isolated(isolated) => isolated.abilities(),
+            Body::External(external) => external.abilities(),
+            Body::Barred(_) => Abilities::default(),
+        }
     }
 
     /// What it said it can handle; nothing means "what the configuration sends".

@@ -16,7 +16,7 @@ mod tests;
 
 use super::backoff::Backoff;
 use super::delivery::{Answer, CallCell, Delivery, Status};
-use super::instance::{InstanceSpec, Subscription};
+use super::instance::{Abilities, InstanceSpec, Subscription};
 use super::refusal::Refusal;
 use super::trust::Trusted;
 use crate::log::ring::LogRing;
@@ -137,8 +137,13 @@ pub fn check(library: Trusted, plugin: &str, spec: &InstanceSpec) -> Result<(), 
 ///
 /// # Errors
 /// The first refusal.
-pub fn rehearse(library: Trusted, plugin: &str, spec: &InstanceSpec) -> Result<Vec<Subscription>, Refusal> {
-    Ok(try_out(Depth::Rehearse, library, plugin, spec)?.subscriptions())
+pub fn rehearse(
+    library: Trusted,
+    plugin: &str,
+    spec: &InstanceSpec,
+) -> Result<(Vec<Subscription>, Abilities), Refusal> {
+    let started = try_out(Depth::Rehearse, library, plugin, spec)?;
+    Ok((started.subscriptions(), started.abilities))
 }
 
 impl Isolated {
@@ -315,6 +320,11 @@ impl Isolated {
     /// What it subscribed to.
     pub fn subscriptions(&self) -> Vec<Subscription> {
         self.started().map(Started::subscriptions).unwrap_or_default()
+    }
+
+    /// What it can do beyond handling an event.
+    pub fn abilities(&self) -> Abilities {
+        self.started().map(|started| started.abilities).unwrap_or_default()
     }
 
     /// Version of the plugin.

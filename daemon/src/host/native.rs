@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use super::delivery::{Answer, CallCell, Delivery, Status};
+use super::instance::Abilities;
 use super::refusal::Refusal;
 use super::services::{self, Context, Subscribed};
 use crate::sys::{fault, prefetch};
@@ -122,6 +123,11 @@ impl Native {
     /// Whether its class promised that on_event does not block, and answers before it returns.
     pub fn is_realtime(&self) -> bool {
         self.class.caps & (abi::SNOOZE_CAP_REALTIME | abi::SNOOZE_CAP_ASYNC) == abi::SNOOZE_CAP_REALTIME
+    }
+
+    /// What its class can do beyond handling an event.
+    pub fn abilities(&self) -> Abilities {
+        Abilities::of_caps(self.class.caps)
     }
 
     /// Whether it offers to verify its effects.

@@ -12,6 +12,7 @@ pub mod cadence;
 pub mod control;
 pub mod health;
 pub mod imds;
+pub mod logind;
 pub mod reply;
 mod rota;
 

@@ -34,7 +34,7 @@ pub(super) struct Apps {
 fn is_waited_for(plans: &Known, wanted: &[Pattern]) -> bool {
     plans.get().is_some_and(|plans| {
         let plans = plans.load();
-        let mut ours = plans.handlers().iter().filter(|handler| handler.name == HANDLER);
+        let mut ours = plans.handlers().iter().filter(|handler| handler.plugin == HANDLER);
         ours.any(|handler| wanted.iter().any(|pattern| pattern.overlaps(&handler.pattern)))
     })
 }

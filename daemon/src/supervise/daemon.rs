@@ -4,6 +4,7 @@
 //! the pool's lock: what changes the pool is an order.
 
 use super::apps::Apps;
+use super::os_shutdown::{self, OsShutdown};
 use super::pulse::{Kind, Sign};
 use super::sources::{Sources, intervals};
 use crate::assemble::{self, Assembly};
@@ -13,7 +14,7 @@ use crate::control::{metrics, operator, wire};
 use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
-use crate::event::EventType;
+use crate::event::{Event, EventType};
 use crate::history::recorder::Recorder;
 use crate::host::Instance;
 use crate::host::state::Lifecycle;
@@ -51,6 +52,8 @@ pub(super) struct Shared {
     pub(super) publisher_is_lost: AtomicBool,
     /// The sign of life of the thread that tends.
     pub(super) tender: Beat,
+    /// What is known of the system's own shutdown.
+    pub(super) os_shutdown: OsShutdown,
     /// What is stuck, in words.
     pub(super) stuck: Mutex<Vec<String>>,
 }
@@ -197,7 +200,7 @@ impl Shared {
             if let Some(why) = handler.instance.why_barred() {
                 problems.push(format!(
                     "{} is quarantined: {why}; replace its file, or say snooze plugin release {}",
-                    handler.instance_name, handler.name
+                    handler.instance_name, handler.plugin
                 ));
             } else if handler.instance.lifecycle() == Lifecycle::Quarantined {
                 problems.push(format!(
@@ -259,12 +262,33 @@ impl Shared {
         }
     }
 
+    fn shutdown_status(&self) -> wire::SourceStatus {
+        let (state, summary) = self.os_shutdown.status();
+        wire::SourceStatus {
+            name: os_shutdown::SOURCE.into(),
+            state: state.into(),
+            summary,
+            polls: 0,
+            errors: 0,
+            interval_seconds: 0.0,
+        }
+    }
+
+    /// Has the pool take an event in, and what it withdraws be stopped.
+    pub(super) fn publish(&self, event: Event) {
+        let plan = self.plans.load().of(&event.event_type);
+        if let Some(withdrawn) = event.cancels {
+            self.pool.order(Order::Withdraw(withdrawn));
+        }
+        self.pool.order(Order::Publish(Arc::new(event), plan));
+    }
+
     fn instances(&self) -> Vec<wire::InstanceStatus> {
         let loaded = self.loaded.load();
         let config_of = |name: &str| {
-            let (key, plugin) = name.rsplit_once('/')?;
+            let (key, called) = name.rsplit_once('/')?;
             let handlers = loaded.config.event_handlers.get(key)?;
-            handlers.plugins.iter().find(|h| h.name == plugin).map(|h| redacted_config(&h.config))
+            handlers.plugins.iter().find(|h| h.called() == called).map(|h| redacted_config(&h.config))
         };
         let plans = self.plans.load();
         plans
@@ -274,7 +298,7 @@ impl Shared {
                 let state = serde_json::to_value(h.instance.lifecycle()).unwrap_or_default();
                 wire::InstanceStatus {
                     name: h.instance_name.clone(),
-                    plugin: h.name.clone(),
+                    plugin: h.plugin.clone(),
                     version: h.instance.version.clone(),
                     kind: h.instance.kind().into(),
                     state: state.as_str().unwrap_or_default().into(),
@@ -304,7 +328,7 @@ impl Daemon for Shared {
             problems,
             config_files: self.loaded.load().files().iter().map(|f| f.display().to_string()).collect(),
             machine: self.machine(),
-            sources: vec![self.source_status()],
+            sources: vec![self.source_status(), self.shutdown_status()],
             instances: self.instances(),
             dispatch: wire::DispatchStatus {
                 threads: self.pool.grants().len(),
@@ -344,9 +368,8 @@ impl Daemon for Shared {
 
     fn simulate(&self, request: wire::Simulate) -> Result<String, String> {
         let event = operator::event(request, clock::now())?;
-        let plan = self.plans.load().of(&event.event_type);
         let id = event.id.to_string();
-        self.pool.order(Order::Publish(Arc::new(event), plan));
+        self.publish(event);
         Ok(id)
     }
 

@@ -149,7 +149,6 @@ fn crashed<I>(handler: &Handler<I>, attempts: u32, why: String, event: &Event, n
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::plan::{Inline, Start, instance_key};
     use crate::event::{EventId, EventType, Pattern};
     use crate::history::store::OpenDelivery;
     use serde_json::json;
@@ -158,22 +157,7 @@ mod tests {
     const SECOND_NS: i64 = 1_000_000_000;
 
     fn handler(name: &str) -> Handler<()> {
-        Handler {
-            name: name.into(),
-            instance_name: format!("t/{name}"),
-            pattern: Pattern::any(),
-            priority: 50,
-            timeout_ns: 1,
-            minimum_ns: 1,
-            start: Start::InOrder,
-            retries: 0,
-            verify: true,
-            key: instance_key(name),
-            token: 0,
-            reentrant: false,
-            inline: Inline::default(),
-            instance: (),
-        }
+        Handler { instance_name: format!("t/{name}"), ..Handler::new(name, Pattern::any(), ()) }
     }
 
     fn ended() -> HandlerReport {

@@ -14,7 +14,7 @@ mod follow;
 use answer::{Answer, State};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, abi, c_str,
 };
 use cloudsnooze_plugin_http::{Client, Endpoint, HeaderName, HeaderValue, Method, Reply, Request, Session, header};
 pub use config::Config;
@@ -47,6 +47,7 @@ impl Plugin for AppCheckpointer {
     const NAME: &'static CStr = c"app-checkpointer";
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr = c"Asks an application over HTTP to save a checkpoint";
+    const CAPS: u64 = abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, _: Instance) -> Result<Self, Error> {

@@ -15,7 +15,7 @@ mod server;
 use cloudsnooze_plugin::keeper::Keeper;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, abi, c_str,
 };
 use cloudsnooze_plugin_words::{Notice, context};
 use config::Checked;
@@ -61,6 +61,7 @@ impl Plugin for EmailNotifier {
     const NAME: &'static CStr = c"email-notifier";
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr = c"Tells people by e-mail what is about to happen to the machine";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO | abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, _: Instance) -> Result<Self, Error> {

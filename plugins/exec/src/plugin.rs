@@ -8,7 +8,7 @@ use crate::due::Due;
 use crate::plan::{Command, Phase, Plan};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
 use cloudsnooze_plugin_commands::{Cut, Ended, Order, Ran, Runner};
 use std::ffi::CStr;
@@ -46,6 +46,7 @@ impl Plugin for Exec {
     const NAME: &'static CStr = c"exec";
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr = c"Runs a command for an event";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO;
     type Config = Config;
 
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {

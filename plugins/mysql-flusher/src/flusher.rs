@@ -14,7 +14,7 @@ use crate::stop::{Exit, Process, look};
 use cloudsnooze_plugin::keeper::Keeper;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -101,6 +101,7 @@ impl Plugin for MysqlFlusher {
     const VERSION: &'static std::ffi::CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static std::ffi::CStr =
         c"Makes a MySQL or MariaDB server durable before its machine goes away";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO | abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {

@@ -14,7 +14,7 @@ use crate::wait::Waited;
 use cloudsnooze_plugin::keeper::Keeper;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
+    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -121,6 +121,7 @@ impl Plugin for PostgresFlusher {
     const NAME: &'static std::ffi::CStr = c"postgres-flusher";
     const VERSION: &'static std::ffi::CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static std::ffi::CStr = c"Makes a PostgreSQL server durable before its machine goes away";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO | abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {

@@ -13,7 +13,7 @@ use cloudsnooze_plugin::keeper::Keeper;
 use cloudsnooze_plugin::process;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
+    Call, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
 use serde::Serialize;
 use std::path::PathBuf;
@@ -141,6 +141,7 @@ impl Plugin for RedisFlusher {
     const NAME: &'static std::ffi::CStr = c"redis-flusher";
     const VERSION: &'static std::ffi::CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static std::ffi::CStr = c"Makes a Redis or Valkey server durable before its machine goes away";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO | abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {

@@ -113,7 +113,7 @@ fn a_server_that_cannot_save_is_not_called_safe() {
     let Some(server) = start_or_say(&MEMORY_ONLY) else { return };
     server.write(1, 10);
     // A directory is where the file would go.
-    std::fs::create_dir(server.dir.path().join("dump.rdb")).unwrap();
+    std::fs::create_dir(server.directory().join("dump.rdb")).unwrap();
     let flusher = server.plugin(&json!({}));
     let delivered = flusher.deliver(&event("cloud.spot.interrupt"), PLENTY);
     assert_eq!(delivered.status, abi::SNOOZE_E_IO, "{delivered:?}");
@@ -125,7 +125,7 @@ fn a_server_that_cannot_save_is_not_called_safe() {
 fn replicas_that_have_everything_stand_in_for_the_disk_and_those_that_do_not_fail_the_notice() {
     let Some(server) = start_or_say(&MEMORY_ONLY) else { return };
     let replica = start_or_say(&MEMORY_ONLY).unwrap();
-    replica.ask::<String>(&["REPLICAOF", "127.0.0.1", &server.port.to_string()]);
+    replica.ask::<String>(&["REPLICAOF", "127.0.0.1", &server.port().to_string()]);
     let until = Instant::now() + PATIENCE;
     while !server.ask::<redis::InfoDict>(&["INFO"]).get::<String>("slave0").is_some_and(|line| line.contains("online"))
     {

@@ -25,7 +25,7 @@ fn a_server_that_is_down_is_a_warning_ahead_and_a_clear_failure_in_the_event() {
 fn a_password_that_is_wrong_is_not_shown() {
     let Some(server) = start_or_say(&MEMORY_ONLY) else { return };
     server.make_account();
-    let flusher = plugin(&format!("redis://snooze:another-word@127.0.0.1:{}", server.port), &json!({}));
+    let flusher = plugin(&format!("redis://snooze:another-word@127.0.0.1:{}", server.port()), &json!({}));
     let delivered = flusher.deliver(&event("cloud.spot.interrupt"), PLENTY);
     assert_eq!(delivered.status, abi::SNOOZE_E_DENIED, "{delivered:?}");
     assert!(delivered.error.as_ref().unwrap().contains("password is wrong"), "{delivered:?}");

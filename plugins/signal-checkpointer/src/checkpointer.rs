@@ -10,7 +10,7 @@ use crate::seal::Sealer;
 use crate::target::{Ending, Told, deal_with};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,6 +40,7 @@ impl Plugin for SignalCheckpointer {
     const NAME: &'static CStr = c"signal-checkpointer";
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr = c"Has a process save itself by a signal, and waits for the proof";
+    const CAPS: u64 = abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, _: Instance) -> Result<Self, Error> {

@@ -12,7 +12,7 @@ mod message;
 use answer::{Verdict, verdict};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, abi, c_str,
 };
 use cloudsnooze_plugin_http::{Client, HeaderValue, Method, Reply, Request, Session, excerpt, header};
 use cloudsnooze_plugin_words::Notice;
@@ -43,6 +43,7 @@ impl Plugin for SlackNotifier {
     const NAME: &'static CStr = c"slack-notifier";
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr = c"Tells people in Slack what is about to happen to the machine";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO | abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, _: Instance) -> Result<Self, Error> {

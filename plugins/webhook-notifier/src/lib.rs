@@ -14,7 +14,7 @@ mod sign;
 
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
-    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, c_str,
+    Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Subscription, Verification, abi, c_str,
 };
 use cloudsnooze_plugin_http::Client;
 use cloudsnooze_plugin_words::{Notice, context};
@@ -62,6 +62,7 @@ impl Plugin for WebhookNotifier {
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr =
         c"Tells HTTP endpoints of events, as signed CloudEvents or in words of their own";
+    const CAPS: u64 = abi::SNOOZE_CAP_UNDO | abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(host: Host, config: Config, _: Instance) -> Result<Self, Error> {

@@ -16,6 +16,8 @@ pub struct Notice {
     pub severity: Severity,
     /// An operator made it for practice.
     pub simulated: bool,
+    /// Whether handlers did only what can be undone.
+    pub drill: bool,
     /// It calls an earlier notice off.
     pub withdrawn: bool,
     /// Identity, UUID text.
@@ -53,6 +55,7 @@ impl Notice {
             kind: event.event_type().to_owned(),
             severity: event.severity(),
             simulated: event.is_simulated(),
+            drill: event.is_drill(),
             withdrawn: event.is_cancellation(),
             id: event.id().to_owned(),
             source: field(abi::SNOOZE_FIELD_SOURCE),
@@ -71,7 +74,11 @@ impl Notice {
 
     /// The one line: what happens to which machine, and when.
     pub fn headline(&self) -> String {
-        let mark = if self.simulated { "[SIMULATED] " } else { "" };
+        let mark = match (self.drill, self.simulated) {
+            (true, _) => "[DRILL] ",
+            (false, true) => "[SIMULATED] ",
+            (false, false) => "",
+        };
         let (title, machine) = (self.title(), self.machine_and_place());
         if self.withdrawn {
             return format!("{mark}Withdrawn: {title} of {machine} is called off");
@@ -160,6 +167,7 @@ pub fn spot_interruption() -> Notice {
         kind: "cloud.spot.interrupt".into(),
         severity: Severity::Urgent,
         simulated: false,
+        drill: false,
         withdrawn: false,
         id: "01936b7e-5b3a-7000-8000-000000000001".into(),
         source: "aws.ec2.metadata-service".into(),

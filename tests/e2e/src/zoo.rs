@@ -150,14 +150,17 @@ impl Zoo {
         file
     }
 
-    /// An external plugin: a copy of a Python script of `plugins/`, and its manifest.
+    /// An external plugin: a copy of a Python script of `plugins/`, and its manifest with these abilities.
     ///
     /// # Panics
     /// When they cannot be written.
-    pub fn python(&self, script: &str, name: &str, environment: Value) -> PathBuf {
+    pub fn python(&self, script: &str, name: &str, environment: Value, abilities: &[&str]) -> PathBuf {
         let script = self.copy(&sources().join(script), &format!("{name}.py"));
         let python = program::find("python3").unwrap_or_else(|| PathBuf::from("python3"));
-        let manifest = json!({"name": name, "version": "1.0.0", "command": [python, script], "env": environment});
+        let mut manifest = json!({"name": name, "version": "1.0.0", "command": [python, script], "env": environment});
+        for ability in abilities {
+            manifest[ability] = json!(true);
+        }
         self.write(&format!("{name}.plugin.json"), manifest.to_string().as_bytes())
     }
 }

@@ -454,7 +454,7 @@ fn isolated_plugins_in_c_cpp_and_rust_see_the_event_that_an_external_one_sees() 
     zoo.example("cpp");
     zoo.rust("recorder-rs");
     let sdk = e2e::zoo::repository().join("plugins/python/src");
-    zoo.python("recorder.py", "recorder-py", json!({"PYTHONPATH": sdk}));
+    zoo.python("recorder.py", "recorder-py", json!({"PYTHONPATH": sdk}), &[]);
     let fake = FakeMetadata::start(Options::default()).expect("a metadata service");
     let file = |name: &str| -> PathBuf { zoo.join(&format!("{name}.lines")) };
     let handlers: Vec<Value> = PLUGINS

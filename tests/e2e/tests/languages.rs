@@ -29,7 +29,7 @@ fn plugins_in_c_cpp_rust_and_python_see_the_same_event_in_order_of_priority() {
     zoo.example("minimal");
     zoo.example("cpp");
     zoo.rust("recorder-rs");
-    zoo.python("recorder.py", "recorder-py", json!({"PYTHONPATH": repository().join("plugins/python/src")}));
+    zoo.python("recorder.py", "recorder-py", json!({"PYTHONPATH": repository().join("plugins/python/src")}), &[]);
     let fake = FakeMetadata::start(Options::default()).expect("a metadata service");
     // Told in another order than that of the priorities.
     let handler = |(name, priority): &(&str, u32)| {

@@ -295,7 +295,8 @@ impl Daemon {
         program::run(self.command().args(args), limit)
     }
 
-    fn command(&self) -> Command {
+    /// `snooze`, asking this daemon.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(&self.snooze);
         command.arg("--socket").arg(self.socket());
         command

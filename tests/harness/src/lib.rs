@@ -1,6 +1,6 @@
 //! What tests and the demo start and look at.
 //!
-//! Responsibilities: start real programs (the built daemon, MariaDB) and real services (an application to be
+//! Responsibilities: start real programs (the built daemon, MariaDB, PostgreSQL, Redis) and real services (an application to be
 //! checkpointed, a webhook receiver) in private directories and on private ports, wait for conditions with a bound, and
 //! leave nothing behind. Inputs: the built programs, a configuration. Outputs: handles that stop what they started when
 //! they are dropped. It must never decide whether the product is right (tests do), and never link the product's code: it
@@ -11,7 +11,10 @@ pub mod daemon;
 pub mod http;
 pub mod mariadb;
 pub mod paths;
+pub mod postgres;
+pub mod processes;
 pub mod program;
+pub mod redis;
 pub mod require;
 pub mod wait;
 pub mod webhook;

@@ -283,7 +283,8 @@ impl Drop for MariaDb {
     }
 }
 
-fn free_port() -> Result<u16, String> {
+/// A port of 127.0.0.1 that is free now.
+pub(crate) fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
     listener.map(|address| address.port()).map_err(|error| format!("no free port: {error}"))
 }

@@ -9,7 +9,7 @@ use crate::stage::{self, RT_PRIORITY};
 use arc_swap::{ArcSwap, Cache};
 use cloudsnooze::dispatch::engine::Settings;
 use cloudsnooze::dispatch::outbox::Outbox;
-use cloudsnooze::dispatch::plan::{Handler, Inline, Plan, Plans, Start, instance_key};
+use cloudsnooze::dispatch::plan::{Handler, Inline, Plan, Plans, instance_key};
 use cloudsnooze::dispatch::pool::{Order, Pool, PoolConfig};
 use cloudsnooze::event::{Event, EventType, Machine, Pattern};
 use cloudsnooze::host::isolate::Isolation;
@@ -177,21 +177,15 @@ fn handler(parts: &Path, wish: &Wish, index: usize, slots: &Slots, log: &Arc<Log
         isolation: wish.is_isolated.then(|| Isolation { lock_memory: true, ..Isolation::default() }),
     };
     let instance = Instance::make(&found, &spec, log).map_err(io::Error::other)?;
+    let pattern = Pattern::parse(wish.event_type.as_str()).map_err(io::Error::other)?;
     Ok(Handler {
-        name,
         key: instance_key(&spec.name),
         instance_name: spec.name,
-        pattern: Pattern::parse(wish.event_type.as_str()).map_err(io::Error::other)?,
         priority: wish.priority,
-        timeout_ns: 30 * SECOND_NS,
         minimum_ns: SECOND_NS,
-        start: Start::InOrder,
-        retries: 0,
-        verify: true,
-        token: 0,
         reentrant: instance.is_reentrant(),
         inline: Inline::new(instance.may_run_inline(true)),
-        instance,
+        ..Handler::new(&name, pattern, instance)
     })
 }
 

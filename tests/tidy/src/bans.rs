@@ -136,6 +136,7 @@ const TESTS: &[Ban] = &[Ban {
 const SLEEPERS: &[(&str, &str)] = &[
     ("tests/harness/src/wait.rs", "the one polling loop that all tests wait with"),
     ("tests/fake-metadata/src/", "a slow service is what it plays"),
+    ("tests/data-safety/src/", "a machine ends at a time, and writers that never pause would have all of this one"),
     ("tests/soak/", "when things go wrong is drawn, not waited for"),
     ("tests/latency/", "the pause between notices is part of what is measured"),
 ];

@@ -60,7 +60,7 @@ fn plugins(loaded: &Loaded, sources: &SecretSources) -> Vec<Check> {
     let directories = assemble::directories(&loaded.config);
     let mut checks = Vec::new();
     for (key, index, handler) in handlers(loaded) {
-        let name = format!("{key}/{}", handler.name);
+        let name = format!("{key}/{}", handler.called());
         match loaded.resolve(key, index, sources) {
             Err(errors) => {
                 let hint = "daemon and doctor must be able to read it; try with sudo, or see the setting's place above";
@@ -73,7 +73,7 @@ fn plugins(loaded: &Loaded, sources: &SecretSources) -> Vec<Check> {
                         .map(|_| "loads (its settings wait for the secret)"),
                     Some(_) => found.map(|_| "is there (its settings wait for the secret)"),
                 };
-                checks.push(plugin(&name, read, &Scrubber::default()));
+                checks.push(plugin((&name, &handler.name), read, &Scrubber::default()));
             }
             Ok((config, secrets)) => {
                 if !secrets.is_empty() {
@@ -90,7 +90,11 @@ fn plugins(loaded: &Loaded, sources: &SecretSources) -> Vec<Check> {
                 };
                 let found = discover::find(&handler.name, &directories);
                 let checked = found.and_then(|found| instance::check(&found, &spec));
-                checks.push(plugin(&name, checked.map(|()| "loads and takes its settings"), &scrubber));
+                checks.push(plugin(
+                    (&name, &handler.name),
+                    checked.map(|()| "loads and takes its settings"),
+                    &scrubber,
+                ));
             }
         }
     }
@@ -99,12 +103,11 @@ fn plugins(loaded: &Loaded, sources: &SecretSources) -> Vec<Check> {
     checks
 }
 
-fn plugin(name: &str, result: Result<&str, Refusal>, scrubber: &Scrubber) -> Check {
+fn plugin((name, plugin): (&str, &str), result: Result<&str, Refusal>, scrubber: &Scrubber) -> Check {
     let about = "Plugins";
     match result {
         Ok(text) => Check::good(about, format!("{name} {text}")),
         Err(refusal) => {
-            let plugin = name.rsplit_once('/').map_or(name, |(_, plugin)| plugin);
             let hint = match &refusal {
                 Refusal::NotFound { .. } => "install it, or name its directory in plugin_directories".to_owned(),
                 Refusal::Config(_) => format!("what it takes: snooze plugin info {plugin}"),

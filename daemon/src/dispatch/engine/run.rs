@@ -16,8 +16,10 @@ pub(super) struct Run<I> {
     pub(super) plan: Arc<Plan<I>>,
     pub(super) earlier: Earlier,
     pub(super) due_boot_ns: i64,
-    /// Tier in progress; the number of tiers when all are over.
+    /// Tier in progress; `tiers` when all are over.
     pub(super) tier: usize,
+    /// How many tiers there are, or were when a handler ended the event for those behind it.
+    pub(super) tiers: usize,
     pub(super) tier_end_boot_ns: i64,
     pub(super) pending: Vec<Arc<Handler<I>>>,
     pub(super) in_order_running: usize,
@@ -34,29 +36,43 @@ impl<I> Run<I> {
         plan: Arc<Plan<I>>,
         earlier: Earlier,
         due_boot_ns: i64,
-        now_ns: i64,
+        now: Moment,
+        acts: &mut Vec<Act<I>>,
     ) -> Self {
         // Room for all that waits at first, had at once: a filter does not say how much it lets through.
         let room = plan.at_once.len() + plan.tiers.first().map_or(0, |tier| tier.handlers.len());
-        let mut pending = Vec::with_capacity(room);
-        pending.extend(earlier.without_ended(&plan.at_once));
         let mut run = Self {
             seq,
             event,
             due_boot_ns,
             tier: 0,
+            tiers: plan.tiers.len(),
             tier_end_boot_ns: 0,
-            pending,
+            pending: Vec::with_capacity(room),
             earlier,
             in_order_running: 0,
             at_once_running: 0,
             outcomes: Vec::new(),
             first_start: None,
             withdrawn: false,
-            plan,
+            plan: Arc::clone(&plan),
         };
-        run.open_tier(now_ns);
+        run.enlist(&plan.at_once, now, acts);
+        run.open_tier(now, acts);
         run
+    }
+
+    /// Has handlers wait for a worker, and says of those that this event is not for why.
+    fn enlist(&mut self, handlers: &[Arc<Handler<I>>], now: Moment, acts: &mut Vec<Act<I>>) {
+        for handler in handlers {
+            if self.earlier.has_ended(handler) {
+                continue;
+            }
+            match handler.objection(&self.event) {
+                None => self.pending.push(Arc::clone(handler)),
+                Some(why) => self.left_out(handler, Ended::Declined, why, now, acts),
+            }
+        }
     }
 
     /// When the cloud acts, or the time assumed.
@@ -72,11 +88,15 @@ impl<I> Run<I> {
         }
     }
 
-    pub(super) fn open_tier(&mut self, now_ns: i64) {
-        if let Some(tier) = self.plan.tiers.get(self.tier) {
-            let granted = self.plan.grant(self.tier, self.due_boot_ns.saturating_sub(now_ns));
-            self.tier_end_boot_ns = now_ns.saturating_add(granted);
-            self.pending.extend(self.earlier.without_ended(&tier.handlers));
+    fn open_tier(&mut self, now: Moment, acts: &mut Vec<Act<I>>) {
+        if self.tier >= self.tiers {
+            return;
+        }
+        let plan = Arc::clone(&self.plan);
+        if let Some(tier) = plan.tiers.get(self.tier) {
+            let granted = plan.grant(self.tier, self.due_boot_ns.saturating_sub(now.boot_ns));
+            self.tier_end_boot_ns = now.boot_ns.saturating_add(granted);
+            self.enlist(&tier.handlers, now, acts);
         }
     }
 
@@ -84,11 +104,11 @@ impl<I> Run<I> {
         loop {
             self.expire(now, acts);
             let waiting = self.pending.iter().any(|h| h.start == Start::InOrder);
-            if waiting || self.in_order_running > 0 || self.tier >= self.plan.tiers.len() {
+            if waiting || self.in_order_running > 0 || self.tier >= self.tiers {
                 return;
             }
             self.tier += 1;
-            self.open_tier(now.boot_ns);
+            self.open_tier(now, acts);
         }
     }
 
@@ -105,25 +125,52 @@ impl<I> Run<I> {
         }
     }
 
+    /// Nothing more of the event is begun.
     pub(super) fn drop_rest(&mut self, now: Moment, why: &str, acts: &mut Vec<Act<I>>) {
-        let tiers = self.plan.tiers.iter().skip(self.tier + 1);
-        let later: Vec<_> = tiers.flat_map(|t| self.earlier.without_ended(&t.handlers)).collect();
-        for handler in std::mem::take(&mut self.pending).into_iter().chain(later) {
+        self.drop_later(now, why, acts);
+        for handler in std::mem::take(&mut self.pending) {
             self.not_run(&handler, why, now, acts);
         }
-        self.tier = self.plan.tiers.len();
+        self.tier = self.tiers;
     }
 
-    pub(super) fn not_run(&mut self, handler: &Arc<Handler<I>>, why: &str, now: Moment, acts: &mut Vec<Act<I>>) {
+    /// Nothing of the tiers behind the present one is begun.
+    fn drop_later(&mut self, now: Moment, why: &str, acts: &mut Vec<Act<I>>) {
+        let tiers = self.plan.tiers.iter().take(self.tiers).skip(self.tier + 1);
+        let later: Vec<_> = tiers.flat_map(|t| &t.handlers).filter(|h| !self.earlier.has_ended(h)).cloned().collect();
+        self.tiers = self.tiers.min(self.tier + 1);
+        for handler in later {
+            self.not_run(&handler, why, now, acts);
+        }
+    }
+
+    /// Keeps what became of a handler. One that did not do its work may end the event for those behind it.
+    pub(super) fn took(&mut self, outcome: Arc<Outcome<I>>, now: Moment, acts: &mut Vec<Act<I>>) {
+        let finished = &outcome.finished;
+        let is_well = matches!(finished.ended, Ended::Handled | Ended::Declined) && finished.verified != Verified::No;
+        let (stops, name) = (outcome.handler.stops_on_failure && !is_well, Arc::clone(&outcome.handler));
+        self.outcomes.push(outcome);
+        if stops {
+            let why = format!("{} did not do its work, and nothing is to follow it then (on_failure)", name.name);
+            self.drop_later(now, &why, acts);
+        }
+    }
+
+    fn not_run(&mut self, handler: &Arc<Handler<I>>, why: &str, now: Moment, acts: &mut Vec<Act<I>>) {
+        self.left_out(handler, Ended::NotRun, why.to_owned(), now, acts);
+    }
+
+    /// What becomes of a handler that is not called.
+    fn left_out(&mut self, handler: &Arc<Handler<I>>, ended: Ended, why: String, now: Moment, acts: &mut Vec<Act<I>>) {
         let outcome = Arc::new(Outcome {
             handler: Arc::clone(handler),
             tier: (handler.start == Start::InOrder).then_some(self.tier),
             finished: Finished {
-                ended: Ended::NotRun,
+                ended,
                 attempts: 0,
                 started_boot_ns: now.boot_ns,
                 ended_boot_ns: now.boot_ns,
-                error: Some(why.to_owned()),
+                error: Some(why),
                 result: None,
                 verified: Verified::NotAsked,
                 evidence: None,
@@ -133,7 +180,7 @@ impl<I> Run<I> {
             late_ns: None,
         });
         acts.push(Act::Ended(Arc::clone(&self.event), Arc::clone(&outcome)));
-        self.outcomes.push(outcome);
+        self.took(outcome, now, acts);
     }
 
     /// One more call of this event runs. Gives the tier it belongs to.
@@ -176,10 +223,7 @@ impl<I> Run<I> {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.tier >= self.plan.tiers.len()
-            && self.pending.is_empty()
-            && self.in_order_running == 0
-            && self.at_once_running == 0
+        self.tier >= self.tiers && self.pending.is_empty() && self.in_order_running == 0 && self.at_once_running == 0
     }
 
     pub(super) fn close(&mut self, state: &'static str, now: Moment) -> Closed<I> {

@@ -2,9 +2,10 @@
 //! that obey, dawdle or hang.
 
 use super::*;
-use crate::dispatch::plan::{Inline, Plans};
+use crate::dispatch::plan::{Condition, Inline, Plans};
 use crate::dispatch::report::EventReport;
 use crate::event::{Action, EventType, Machine, NoticeKind, Pattern, Severity};
+use crate::host::instance::Abilities;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -24,6 +25,7 @@ struct Manners {
     obeys: bool,
     /// Whether it promised not to block.
     inline: bool,
+    stops_on_failure: bool,
 }
 
 struct Call {
@@ -72,20 +74,14 @@ fn event(severity: Severity, effective_ms: Option<i64>, now: Moment) -> Arc<Even
 
 fn plan(all: &[Manners]) -> Arc<Plan<Manners>> {
     let handlers = all.iter().enumerate().map(|(n, m)| Handler {
-        name: format!("h{n}"),
         instance_name: format!("t/h{n}"),
-        pattern: Pattern::parse("*").expect("pattern"),
         priority: m.priority,
         timeout_ns: m.timeout_ms * MS,
         minimum_ns: m.minimum_ms.min(m.timeout_ms) * MS,
         start: if m.at_once { Start::AtOnce } else { Start::InOrder },
-        retries: 0,
-        verify: false,
-        key: [0; 16],
-        token: 0,
-        reentrant: false,
+        stops_on_failure: m.stops_on_failure,
         inline: Inline::new(m.inline),
-        instance: *m,
+        ..Handler::new(&format!("h{n}"), Pattern::any(), *m)
     });
     Plans::new(handlers.collect(), Vec::new()).of(&EventType::SPOT_INTERRUPT)
 }
@@ -204,7 +200,16 @@ fn finished(ended: Ended, at: i64) -> Finished {
 }
 
 fn good(priority: u32, works_ms: i64) -> Manners {
-    Manners { priority, at_once: false, timeout_ms: 30_000, minimum_ms: 2_000, works_ms, obeys: true, inline: false }
+    Manners {
+        priority,
+        at_once: false,
+        timeout_ms: 30_000,
+        minimum_ms: 2_000,
+        works_ms,
+        obeys: true,
+        inline: false,
+        stops_on_failure: false,
+    }
 }
 
 #[test]
@@ -227,6 +232,51 @@ fn a_handler_that_ignores_its_time_is_given_up_and_the_rest_still_run() {
     world.run();
     assert_eq!((world.status_of("h0"), world.status_of("h1")), (Ended::Abandoned, Ended::Handled));
     assert_eq!(world.log[1].0, (1_000 + 1_000 + 250) * MS, "right after timeout and grace");
+}
+
+#[test]
+fn what_is_to_stop_on_failure_keeps_lower_ones_from_running_but_no_equal_one() {
+    for stops_on_failure in [true, false] {
+        let mut world = World::new(8);
+        let late = Manners { timeout_ms: 1_000, stops_on_failure, ..good(80, 9_000) };
+        let notifier = Manners { at_once: true, ..good(1, 5) };
+        let all = [good(100, 5), late, good(80, 3_000), good(50, 10), good(10, 10), notifier];
+        world.publish(event(Severity::Urgent, Some(120_000), world.now), plan(&all));
+        world.run();
+        let ended = ["h0", "h1", "h2", "h3", "h4", "h5"].map(|h| world.status_of(h));
+        let rest = if stops_on_failure { Ended::NotRun } else { Ended::Handled };
+        assert_eq!(ended, [Ended::Handled, Ended::TimedOut, Ended::Handled, rest, rest, Ended::Handled]);
+        let why = world.reports[0].handlers.iter().find(|h| h.handler == "h3").and_then(|h| h.error.clone());
+        assert_eq!(why.is_some_and(|why| why.contains("h1 did not do its work")), stops_on_failure);
+    }
+}
+
+#[test]
+fn a_handler_that_an_event_is_not_for_is_left_out_and_the_next_runs() {
+    let mut world = World::new(2);
+    let plan = |all: &[(Vec<Action>, bool)]| {
+        let handlers = all.iter().zip((1..=3).rev()).map(|((actions, drill), n)| Handler {
+            priority: n,
+            when: Condition { actions: actions.clone(), ..Condition::default() },
+            abilities: Abilities { drill: *drill, ..Abilities::default() },
+            ..Handler::new(&format!("h{n}"), Pattern::any(), good(n, 5))
+        });
+        Plans::new(handlers.collect(), Vec::new()).of(&EventType::SPOT_INTERRUPT)
+    };
+    let all = [(vec![Action::Stop], true), (vec![Action::Reboot, Action::Terminate], false), (Vec::new(), true)];
+    let real = event(Severity::Urgent, Some(120_000), world.now);
+    world.publish(Arc::clone(&real), plan(&all));
+    world.run();
+    assert_eq!(world.ended, ["h3", "h2", "h1"]);
+    let status = |world: &World| ["h3", "h2", "h1"].map(|h| world.status_of(h));
+    assert_eq!(status(&world), [Ended::Declined, Ended::Handled, Ended::Handled]);
+    let drill = Event { drill: true, ..(*real).clone() };
+    world.publish(Arc::new(drill), plan(&all));
+    world.run();
+    assert_eq!(status(&world), [Ended::Declined, Ended::Declined, Ended::Handled]);
+    let why: Vec<_> = world.reports[1].handlers.iter().filter_map(|h| h.error.as_deref()).collect();
+    assert!(why[0].contains("the action stop only; this is terminate") && why[1].contains("drills"), "{why:?}");
+    assert_eq!(world.log.len(), 3, "only what was not left out was called");
 }
 
 #[test]
@@ -369,6 +419,7 @@ fn an_event_without_handlers_is_over_at_once() {
 fn manners() -> impl Strategy<Value = Manners> {
     let numbers = (0..4u32, any::<bool>(), 1..60_000i64, 0..10_000i64, 0..90_000i64, any::<bool>(), any::<bool>());
     numbers.prop_map(|(priority, at_once, timeout_ms, minimum_ms, works_ms, obeys, inline)| Manners {
+        stops_on_failure: false,
         priority,
         at_once,
         timeout_ms,

@@ -49,7 +49,14 @@ impl Pool {
         let Some(Begun { job, plan, cell }) = state.begun.take() else { return };
         state.notes.push(Note::Published(Arc::clone(&job.event)));
         let instance = Arc::clone(&job.handler.instance);
-        state.calls.push(Ongoing { call: job.call, worker: None, instance, cell, cancelled: None });
+        state.calls.push(Ongoing {
+            call: job.call,
+            worker: None,
+            instance,
+            cell,
+            cancelled: None,
+            is_self_test: job.event.is_self_test(),
+        });
         let State { engine, acts, .. } = state;
         engine.publish_begun(job, plan, clock::now(), acts);
         self.carry_out(state);

@@ -14,6 +14,9 @@ use std::thread;
 
 /// The timer looks at least this often while calls run: it also watches their use of CPU. Nanoseconds.
 const TICK_NS: i64 = 50_000_000;
+/// It looks at least this often at all times, nanoseconds: what nobody waits for, the self-tests, needs no waking of its own.
+/// A self-test that waits for a CPU which others keep busy is let go to another one only then, and measured so.
+const IDLE_NS: i64 = 1_000_000_000;
 /// Longest that notes wait for the timer, nanoseconds; in a flood, also the pause between two rounds.
 const NOTES_NS: i64 = 2_000_000;
 /// How long a worker may wait for the home CPU before it is let go to the others, and how soon the timer looks
@@ -29,7 +32,7 @@ impl Pool {
             return false;
         }
         // Once it is awake it keeps looking: not every hand-over of a crowd has to wake it.
-        let wanted = state.next_look(!state.notes.is_empty(), crowded);
+        let wanted = state.next_look(are_waited_for(&state.notes), crowded);
         let is_late = wanted < state.timer_looks_at;
         if is_late {
             state.timer_looks_at = i64::MIN;
@@ -70,22 +73,19 @@ impl Pool {
             // Nobody on this CPU has to give way to whom it woke.
             state.handed = 0;
             std::mem::swap(&mut state.notes, &mut notes);
-            let had_notes = !notes.is_empty();
-            if had_notes {
+            let were_waited_for = are_waited_for(&notes);
+            if !notes.is_empty() {
                 // Waking the reader is a system call each: not under the workers' lock.
                 drop(state);
                 notes.drain(..).for_each(|note| self.0.outbox.push(note));
                 state = self.lock();
             }
             // After notes come more notes: a flood must not wake the timer for each.
-            let next = state.next_look(had_notes || !state.notes.is_empty(), state.anyone_waits());
+            let next = state.next_look(were_waited_for || are_waited_for(&state.notes), state.anyone_waits());
             state.timer_looks_at = next;
             drop(state);
             self.begin_posted();
-            match next {
-                i64::MAX => thread::park(),
-                at => thread::park_timeout(duration(at - clock::boot_ns())),
-            }
+            thread::park_timeout(duration(next - clock::boot_ns()));
             state = self.lock();
         }
     }
@@ -111,13 +111,18 @@ impl Pool {
     }
 }
 
+/// Whether one of these tells of more than a self-test.
+fn are_waited_for(notes: &[Note]) -> bool {
+    !notes.iter().all(Note::is_of_self_test)
+}
+
 impl State {
     /// When there is something to see, CLOCK_BOOTTIME nanoseconds: what the engine waits for, calls that may burn,
-    /// notes to be taken out, a crowd at the home CPU.
+    /// notes that somebody waits for, a crowd at the home CPU.
     fn next_look(&self, has_notes: bool, is_crowded: bool) -> i64 {
         let now = clock::boot_ns();
-        let within = |is_so: bool, ns: i64| if is_so { now + ns } else { i64::MAX };
-        let calls = within(!self.calls.is_empty(), TICK_NS);
+        let within = |is_so: bool, ns: i64| now + if is_so { ns } else { IDLE_NS };
+        let calls = within(self.calls.iter().any(|ongoing| !ongoing.is_self_test), TICK_NS);
         let here = calls.min(within(has_notes, NOTES_NS)).min(within(is_crowded, CROWD_NS));
         self.engine.next_wake().map_or(here, |at| at.min(here))
     }

@@ -3,6 +3,7 @@
 //! Inputs: the path and bytes of the file, both found trustworthy. Outputs: a [`Manifest`] with every path
 //! absolute, or a refusal that names file and JSON path. Must never run anything, or quote a value of `env`.
 
+use crate::host::instance::Abilities;
 use crate::host::refusal::Refusal;
 use crate::host::trust;
 use serde::Deserialize;
@@ -39,6 +40,12 @@ pub struct Manifest {
     /// Where the process starts; `/` when absent.
     #[serde(default)]
     pub working_directory: Option<PathBuf>,
+    /// Whether the plugin puts back what an event had it change: it is given the withdrawal of every event it takes.
+    #[serde(default)]
+    pub undo: bool,
+    /// Whether it knows drills (member `drill` of the event), and does in one only what can be undone.
+    #[serde(default)]
+    pub drill: bool,
     /// How long `initialize` may take, seconds.
     #[serde(default = "startup_timeout_seconds")]
     pub startup_timeout_seconds: f64,
@@ -59,6 +66,11 @@ const fn startup_timeout_seconds() -> f64 {
 }
 
 impl Manifest {
+    /// What the plugin can do beyond handling an event.
+    pub fn abilities(&self) -> Abilities {
+        Abilities { undo: self.undo, drill: self.drill }
+    }
+
     /// Reads the manifest in the file `path` and finds the program and script that it names. A first word
     /// with a slash is a path from the manifest's directory, one without is looked up in
     /// [`PROGRAM_PATH`]; the first further word that names a file beside the manifest is the script.

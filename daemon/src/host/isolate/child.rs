@@ -172,6 +172,7 @@ fn confine_and_make(order: &Order, library: File, seat: &'static Seat) -> Result
         return Err(refusal);
     }
     started.verify = native.can_verify();
+    started.abilities = native.abilities();
     started.subscriptions = native.subscriptions().into_iter().map(|s| (s.kinds, s.priority, s.budget_us)).collect();
     if order.depth == Depth::Rehearse {
         native.destroy();

@@ -5,7 +5,7 @@
 //! be used while events are handled: that is `exchange`'s.
 
 use crate::event::Pattern;
-use crate::host::instance::Subscription;
+use crate::host::instance::{Abilities, Subscription};
 use crate::host::refusal::Refusal;
 use crate::sys::clock;
 use crate::sys::confine::Account;
@@ -75,6 +75,8 @@ pub struct Started {
     pub subscriptions: Vec<(Vec<String>, u32, u64)>,
     /// Whether it offers to verify.
     pub verify: bool,
+    /// What it can do beyond handling an event.
+    pub abilities: Abilities,
     /// What the kernel enforces.
     pub confinement: Vec<String>,
 }

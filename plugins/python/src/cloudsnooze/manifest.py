@@ -83,13 +83,16 @@ def manifest_of(file: Path, name: Optional[str], description: Optional[str], pyt
     class_name = getattr(target, "__name__", type(target).__name__)
     with contextlib.redirect_stdout(sys.stderr):
         schema = author.config_schema(target)
-    return {
+    manifest = {
         "name": name or facts.name or plugin_name(file),
         "version": facts.version,
         "description": description or (doc[0] if doc else f"{class_name}, a Python plugin"),
         "command": [python, str(file.resolve())],
         "config_schema": schema,
     }
+    # What the plugin can do beyond handling an event; the daemon's default is that it cannot.
+    manifest.update({ability: True for ability in ("undo", "drill") if getattr(target, ability, None) is True})
+    return manifest
 
 
 def read_launch(file: Path) -> Launch:

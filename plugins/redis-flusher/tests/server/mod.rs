@@ -1,93 +1,65 @@
-//! A real Redis server in a temporary directory.
+//! The plugin against a real Redis server.
 //!
-//! Responsibilities: start, freeze, kill, restart, remove. Inputs: options of the server. Outputs: a [`Redis`] whose `Drop`
-//! leaves no process and no file behind, also after a panic. Must never touch a server it did not start.
+//! Responsibilities: start a private server, or say loudly that it cannot be; ask it things and write to it. Inputs: options of
+//! the server. Outputs: a [`Redis`] whose `Drop` leaves no process and no file behind, also after a panic.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use cloudsnooze_plugin::testing::TestInstance;
 use harness::require::missing_means_skip;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use redis::{Connection, FromRedisValue, InfoDict, RedisResult};
 use redis_flusher::RedisFlusher;
 use serde_json::{Value, json};
-use std::fs;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
-use tempfile::TempDir;
+use std::path::Path;
+use std::time::Duration;
+
+pub use harness::redis::MEMORY_ONLY;
 
 /// How long a start, or an end, may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Time for a call that is in no hurry.
 pub const PLENTY: Duration = Duration::from_secs(40);
 
-/// Nothing reaches the disk by itself.
-pub const MEMORY_ONLY: [&str; 4] = ["--save", "", "--appendonly", "no"];
-
 /// The rights that the README names.
 const RIGHTS: &str = "on >secret-word resetchannels -@all ~cloudsnooze:* +info +ping +set +client|pause +client|unpause \
     +config|get +config|set +bgsave +shutdown";
 
 /// A server. Dropping it kills it and removes its files.
-pub struct Redis {
-    /// Everything of it: data, socket, log.
-    pub dir: TempDir,
-    /// Its TCP port on 127.0.0.1.
-    pub port: u16,
-    options: Vec<String>,
-    child: Child,
-}
+pub struct Redis(harness::redis::Redis);
 
 impl Redis {
-    /// Starts a server with these options, and waits until it answers.
-    ///
-    /// # Errors
-    /// What is missing, or how it failed, with the end of its log.
-    pub fn start(options: &[&str]) -> Result<Self, String> {
-        let dir = tempfile::Builder::new().prefix("redis-").tempdir().map_err(|e| e.to_string())?;
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).map_err(|e| e.to_string())?.port();
-        let options: Vec<String> = options.iter().map(|o| (*o).to_owned()).collect();
-        let child = spawn(dir.path(), port, &options)?;
-        let mut server = Self { dir, port, options, child };
-        server.wait_until_it_answers()?;
-        Ok(server)
-    }
-
     /// Starts it again, on the same data and the same addresses, after it ended.
     pub fn start_again(&mut self) {
-        self.child = spawn(self.dir.path(), self.port, &self.options).unwrap();
-        self.wait_until_it_answers().unwrap();
+        self.0.restart().unwrap();
     }
 
     /// Kills it as a loss of the machine would, except that the kernel's cache survives.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.0.kill9();
     }
 
     /// Whether its process has ended.
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.0.has_ended()
     }
 
     /// Stops it in its tracks; its sockets stay open.
     pub fn freeze(&self) {
-        kill(self.pid(), Signal::SIGSTOP).unwrap();
-        let until = Instant::now() + PATIENCE;
-        let is_stopped = |stat: String| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'));
-        let tasks = || fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().flatten();
-        while !tasks().all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(is_stopped)) {
-            assert!(Instant::now() < until, "the server does not stop");
-            thread::yield_now();
-        }
+        self.0.freeze().unwrap();
     }
 
     /// Lets it go on.
     pub fn thaw(&self) {
-        kill(self.pid(), Signal::SIGCONT).unwrap();
+        self.0.thaw();
+    }
+
+    /// Everything of it: data, socket, log.
+    pub fn directory(&self) -> &Path {
+        self.0.directory()
+    }
+
+    /// Its TCP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.0.port()
     }
 
     /// A connection over the socket with every right.
@@ -144,7 +116,7 @@ impl Redis {
 
     /// How to reach it over the socket with every right.
     pub fn socket_url(&self) -> String {
-        format!("unix://{}", self.dir.path().join("s").display())
+        format!("unix://{}", self.0.socket().display())
     }
 
     /// A plugin that reaches it over the socket with every right, with more configuration.
@@ -154,50 +126,22 @@ impl Redis {
 
     /// A plugin that reaches it over TCP with the rights that the README names.
     pub fn modest_plugin(&self, more: &Value) -> TestInstance<RedisFlusher> {
-        plugin(&format!("redis://snooze:secret-word@127.0.0.1:{}", self.port), more)
+        plugin(&format!("redis://snooze:secret-word@127.0.0.1:{}", self.port()), more)
     }
 
     /// Its log so far.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap()
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(self.child.id().cast_signed())
-    }
-
-    fn wait_until_it_answers(&mut self) -> Result<(), String> {
-        let until = Instant::now() + PATIENCE;
-        // While it loads its data it answers everything with an error.
-        while !self.connect().is_ok_and(|mut c| redis::cmd("PING").query::<String>(&mut c).is_ok()) {
-            if self.child.try_wait().is_ok_and(|ended| ended.is_some()) || Instant::now() > until {
-                return Err(format!("redis-server did not start; its log:\n{}", self.log()));
-            }
-            thread::yield_now();
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        // It may have ended already, as some tests want it to. Its children end with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.log()
     }
 }
 
 /// A started server, or None and a loud word about it.
 pub fn start_or_say(options: &[&str]) -> Option<Redis> {
-    match Redis::start(options) {
-        Ok(server) => Some(server),
-        Err(reason) => {
-            let installed = find("redis-server").is_some();
-            assert!(!installed, "a test against Redis: {reason}");
-            missing_means_skip(&format!("a test against Redis: {reason}"));
-            None
-        }
+    if let Some(package) = harness::redis::missing() {
+        missing_means_skip(&format!("a test against Redis: install {package}"));
+        return None;
     }
+    Some(Redis(harness::redis::Redis::start(options).unwrap()))
 }
 
 /// A plugin instance with this connection string and more configuration.
@@ -214,19 +158,4 @@ pub fn event(kind: &str) -> Value {
     let mut event = cloudsnooze_plugin::testing::spot_interrupt();
     event["type"] = json!(kind);
     event
-}
-
-fn spawn(dir: &Path, port: u16, options: &[String]) -> Result<Child, String> {
-    let log = fs::File::options().create(true).append(true).open(dir.join("log")).map_err(|e| e.to_string())?;
-    let mut command = Command::new(find("redis-server").ok_or("redis-server is not installed")?);
-    command
-        .args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--daemonize", "no", "--unixsocket"])
-        .arg(dir.join("s"));
-    command.arg("--dir").arg(dir).args(options).stdin(Stdio::null()).stdout(log).stderr(Stdio::null());
-    command.spawn().map_err(|e| e.to_string())
-}
-
-fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }

@@ -4,7 +4,7 @@
 //! could leave out.
 
 use crate::figures::Figures;
-use cloudsnooze::dispatch::plan::{Handler, Inline, Plans, Start};
+use cloudsnooze::dispatch::plan::{Handler, Plans};
 use cloudsnooze::event::{EventType, Pattern, Severity};
 use cloudsnooze::queue::Queue;
 use latency::slot::now_ns;
@@ -59,20 +59,5 @@ pub(crate) fn subscriptions(figures: &mut Figures) {
 /// One in ten takes interruptions, the others types of their own.
 fn subscription(n: usize) -> Option<Handler<()>> {
     let pattern = if n.is_multiple_of(10) { "cloud.spot.*".to_owned() } else { format!("custom.type-{n}") };
-    Some(Handler {
-        name: format!("handler-{n}"),
-        instance_name: format!("{pattern}/handler-{n}"),
-        pattern: Pattern::parse(&pattern).ok()?,
-        priority: 50,
-        timeout_ns: 1,
-        minimum_ns: 1,
-        start: Start::InOrder,
-        retries: 0,
-        verify: true,
-        key: [0; 16],
-        token: 0,
-        reentrant: false,
-        inline: Inline::default(),
-        instance: (),
-    })
+    Some(Handler::new(&format!("handler-{n}"), Pattern::parse(&pattern).ok()?, ()))
 }
