@@ -33,7 +33,7 @@ fn config() -> Value {
     let handlers = |plugins: Value| json!({ "plugins": plugins });
     json!({
         "event_handlers": {
-            "cloud.spot.*": handlers(json!([
+            "cloud.spot.interrupt": handlers(json!([
                 { "name": "stop-units", "config": { "kill_after_ms": 1000, "units": [
                     "web.service", ["worker@*.service"], "stubborn.service", "db.service", "resting.service", "masked.service",
                     "no-such.service",
@@ -45,12 +45,12 @@ fn config() -> Value {
                 ] } },
                 { "name": "finish", "config": { "action": "hibernate", "delay_seconds": 600 } },
             ])),
-            "custom.order.*": handlers(json!([by_dependencies])),
-            "custom.late.*": handlers(json!([late])),
-            "custom.own.*": handlers(json!([stop(json!(["snoozed.service", "system.slice"]))])),
-            "custom.denied.*": handlers(json!([stop(json!(["dbus.socket"]))])),
-            "custom.state.*": handlers(json!([unheld])),
-            "custom.end.*": handlers(json!([
+            "custom.order": handlers(json!([by_dependencies])),
+            "custom.late": handlers(json!([late])),
+            "custom.own": handlers(json!([stop(json!(["snoozed.service", "system.slice"]))])),
+            "custom.denied": handlers(json!([stop(json!(["dbus.socket"]))])),
+            "custom.state": handlers(json!([unheld])),
+            "custom.end": handlers(json!([
                 // What does not stop would keep the machine from ending.
                 { "name": "stop-units", "config": { "units": ["stubborn.service"], "kill_after_ms": 500 } },
                 { "name": "finish", "config": { "action": "poweroff", "delay_seconds": 3 } },
@@ -81,8 +81,18 @@ impl Machine {
 
     /// Has an event made up and handled to its end, and gives the report.
     fn event(&self, kind: &str) -> Value {
-        let script = format!("{HOME}/bin/snooze simulate {kind} --in 300s --wait --json");
-        let output = self.0.run(&["sh", "-c", &script]).and_then(|output| output.told(kind));
+        self.simulate(&format!("{kind} --in 300s"))
+    }
+
+    /// Withdraws the event of a report, and gives the report of that.
+    fn withdraw(&self, report: &Value) -> Value {
+        let text = |key: &str| report[key].as_str().unwrap_or_else(|| panic!("{report:#}"));
+        self.simulate(&format!("{}.cancelled --cancels {}", text("type"), text("event_id")))
+    }
+
+    fn simulate(&self, what: &str) -> Value {
+        let script = format!("{HOME}/bin/snooze simulate {what} --wait --json");
+        let output = self.0.run(&["sh", "-c", &script]).and_then(|output| output.told(what));
         let text = output.unwrap_or_else(|error| panic!("{error}\n{}", self.log()));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
@@ -139,8 +149,8 @@ fn unit<'r>(result: &'r Value, name: &str) -> &'r Value {
 fn a_machine_is_shut_down_step_by_step_and_gets_up_again_when_the_notice_is_withdrawn() {
     let Some(mut machine) = Machine::boot() else { return };
     let before = machine.active();
-    units_stop_in_order_and_the_state_is_verified(&machine);
-    a_restarted_daemon_starts_them_again_when_the_notice_is_withdrawn(&machine);
+    let report = units_stop_in_order_and_the_state_is_verified(&machine);
+    a_restarted_daemon_starts_them_again_when_the_notice_is_withdrawn(&machine, &report);
     assert_eq!(machine.active(), before, "the same units are active as before");
     a_drill_stops_and_starts_for_real_and_leaves_no_trace(&machine);
     dependencies_decide_about_the_order_if_asked_to(&machine);
@@ -152,7 +162,7 @@ fn a_machine_is_shut_down_step_by_step_and_gets_up_again_when_the_notice_is_with
     the_machine_ends_after_the_report(&mut machine);
 }
 
-fn units_stop_in_order_and_the_state_is_verified(machine: &Machine) {
+fn units_stop_in_order_and_the_state_is_verified(machine: &Machine) -> Value {
     machine.lines("/run/started");
     let report = machine.event("cloud.spot.interrupt");
     let stopped = proved(&report, "stop-units");
@@ -191,11 +201,12 @@ fn units_stop_in_order_and_the_state_is_verified(machine: &Machine) {
     assert_eq!(finish["action"], "poweroff", "a container cannot hibernate");
     assert_eq!(finish["skipped"], "hibernate: this machine cannot");
     assert!(machine.scheduled().starts_with("(st) \"poweroff\" "), "{}", machine.scheduled());
+    report
 }
 
-fn a_restarted_daemon_starts_them_again_when_the_notice_is_withdrawn(machine: &Machine) {
+fn a_restarted_daemon_starts_them_again_when_the_notice_is_withdrawn(machine: &Machine, notice: &Value) {
     machine.0.sh("systemctl kill -s KILL snoozed.service; systemctl restart snoozed.service");
-    let report = machine.event("cloud.spot.interrupt.cancelled");
+    let report = machine.withdraw(notice);
     let started = proved(&report, "stop-units");
     assert_eq!(unit(started, "db.service")["after"]["active_state"], "active");
     let mut begun = machine.lines("/run/started");
@@ -210,7 +221,7 @@ fn a_restarted_daemon_starts_them_again_when_the_notice_is_withdrawn(machine: &M
     );
     assert_eq!(handler(&report, "finish")["result"]["action"], "cancel", "{report:#}");
     assert!(machine.scheduled().starts_with("(st) \"\" "), "nothing is scheduled any more: {}", machine.scheduled());
-    let again = machine.event("cloud.spot.interrupt.cancelled");
+    let again = machine.withdraw(notice);
     assert_eq!(handler(&again, "stop-units")["status"], "declined", "what was undone is not undone again");
 }
 
@@ -251,36 +262,36 @@ fn a_drill_stops_and_starts_for_real_and_leaves_no_trace(machine: &Machine) {
 }
 
 fn dependencies_decide_about_the_order_if_asked_to(machine: &Machine) {
-    let report = machine.event("custom.order.go");
+    let report = machine.event("custom.order");
     let stopped = proved(&report, "stop-units");
     assert_eq!(stopped["order"], json!([["web.service", "sidecar.service"], ["db.service"]]), "{stopped:#}");
-    proved(&machine.event("custom.order.cancelled"), "stop-units");
+    proved(&machine.withdraw(&report), "stop-units");
 }
 
 fn what_does_not_stop_is_told_and_started_again_all_the_same(machine: &Machine) {
-    let report = machine.event("custom.late.go");
+    let report = machine.event("custom.late");
     let error = failed(&report, "stop-units");
     assert!(error.contains("stubborn.service: it is still deactivating (stop-sigterm) after "), "{error}");
     machine.0.sh("systemctl kill -s KILL stubborn.service");
     let ended = wait::until("its end", LIMIT, || (machine.state("stubborn.service") == "failed").then_some(()));
     ended.unwrap_or_else(|error| panic!("{error}"));
-    proved(&machine.event("custom.late.cancelled"), "stop-units");
+    proved(&machine.withdraw(&report), "stop-units");
     assert_eq!(machine.state("stubborn.service"), "active");
 }
 
 fn the_daemon_does_not_stop_itself_nor_what_it_may_not(machine: &Machine) {
-    let report = machine.event("custom.own.go");
+    let report = machine.event("custom.own");
     let error = failed(&report, "stop-units");
     assert!(error.contains("snoozed.service: this daemon runs in it"), "{error}");
     assert!(error.contains("system.slice: systemd would stop snoozed.service with it"), "{error}");
-    let report = machine.event("custom.denied.go");
+    let report = machine.event("custom.denied");
     let error = failed(&report, "stop-units");
     assert!(error.starts_with("dbus.socket: ") && error.contains("uthenti"), "{error}");
     assert_eq!(machine.state("dbus.socket"), "active");
 }
 
 fn what_does_not_hold_is_told_with_what_was_found(machine: &Machine) {
-    let report = machine.event("custom.state.go");
+    let report = machine.event("custom.state");
     let error = failed(&report, "verify-state");
     for words in [
         "unit db.service: active (running), expected inactive",
@@ -303,18 +314,19 @@ fn without_a_bus_nothing_is_done_and_root_needs_no_rule(machine: &Machine) {
         machine.0.sh("systemctl daemon-reload && systemctl restart snoozed.service");
     };
     restart("Environment=DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent");
-    let report = machine.event("custom.order.go");
+    let report = machine.event("custom.order");
     let error = failed(&report, "stop-units");
     assert!(error.starts_with("cannot reach the system bus: "), "{error}");
     assert_eq!(machine.state("web.service"), "active");
     machine.0.sh("rm /etc/polkit-1/rules.d/50-cloudsnooze.rules");
     restart("User=root");
-    proved(&machine.event("custom.order.go"), "stop-units");
-    proved(&machine.event("custom.order.cancelled"), "stop-units");
+    let report = machine.event("custom.order");
+    proved(&report, "stop-units");
+    proved(&machine.withdraw(&report), "stop-units");
 }
 
 fn the_machine_ends_after_the_report(machine: &mut Machine) {
-    let report = machine.event("custom.end.go");
+    let report = machine.event("custom.end");
     let finish = handler(&report, "finish");
     assert_eq!(finish["status"], "handled", "{report:#}");
     assert_eq!(finish["result"]["evidence"]["scheduled"]["after"]["type"], "poweroff", "{report:#}");
