@@ -48,6 +48,10 @@ if [ "$mode" = test ]; then
     # The mail server of tests. Debian's own Python has it, whichever else comes first in PATH.
     /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || missing="$missing python3-aiosmtpd"
     need git git
+    # A Debian of its own, with systemd as its first process.
+    need systemd-nspawn systemd-container
+    need debootstrap debootstrap
+    need nsenter util-linux
     need setpriv util-linux
     need chrt util-linux
     # File systems of tests' own, on loop devices.

@@ -6,12 +6,11 @@
 use crate::config::Config;
 use crate::due::Due;
 use crate::plan::{Phase, Plan};
-use crate::runner::Runner;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
     Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
 };
-use cloudsnooze_plugin_commands::{Cut, Ended, Order, Ran, Words};
+use cloudsnooze_plugin_commands::{Cut, Ended, Order, Ran, Runner, Words};
 use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -52,7 +51,7 @@ impl Plugin for Exec {
 
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {
         let due = Due::new(&instance.state_dir);
-        Ok(Self { host, plan: Plan::new(config)?, state_dir: instance.state_dir, due, runner: Runner::default() })
+        Ok(Self { host, plan: Plan::new(config)?, state_dir: instance.state_dir, due, runner: Runner::new("exec-run") })
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {

@@ -189,6 +189,14 @@ fn the_official_plugins_are_fit() {
         ("sqlite-flusher", json!({ "paths": ["/nonexistent/a.db"] })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),
+        // No unit of this name anywhere: where systemd can be asked, nothing is stopped.
+        ("stop-units", json!({ "units": ["there-is-no-such-unit.service"], "kill_after_ms": 1 })),
+        // Nothing that would end the machine the tests run on.
+        ("finish", json!({ "action": "none", "fallback": "none" })),
+        ("verify-state", {
+            let file = json!({ "file": "/proc/self/status", "min_bytes": 0 });
+            json!({ "checks": [{ "port_closed": "127.0.0.1:1" }, file, { "command": ["true"] }] })
+        }),
     ] {
         is_fit(&zoo, &zoo.rust(name), &config);
     }

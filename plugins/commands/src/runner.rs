@@ -4,18 +4,20 @@
 //! daemon's CPUs and a normal priority, where a pool thread has neither, and a flood of output costs no real-time thread
 //! anything. Must never come back while a process of the command's group is alive, unless the kernel cannot end it.
 
-use cloudsnooze_plugin_commands::{Ended, Order, Ran, group, run};
+use crate::group::{self, Ended};
+use crate::run::{Order, Ran, run};
 use nix::unistd::Pid;
 use rustix::process::{getpriority_process, setpriority_process};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-pub(crate) type Answer = Result<Ran, String>;
+/// What became of an order, or why it could not be begun.
+pub type Answer = Result<Ran, String>;
 
 /// The thread. One command at a time, as the host makes one call at a time.
-#[derive(Default)]
-pub(crate) struct Runner {
+pub struct Runner {
+    name: &'static str,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -35,20 +37,25 @@ struct Desk {
 }
 
 impl Runner {
+    /// None yet; the thread will have this name, of 15 bytes at most.
+    pub fn new(name: &'static str) -> Self {
+        Self { name, shared: Arc::default(), thread: Mutex::default() }
+    }
+
     /// Starts it.
     ///
     /// # Errors
     /// No thread can be had.
-    pub(crate) fn start(&self) -> std::io::Result<()> {
+    pub fn start(&self) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
         *self.shared.desk() = Desk { is_open: true, ..Desk::default() };
-        let spawned = Builder::new().name("exec-run".to_owned()).spawn(move || shared.serve());
+        let spawned = Builder::new().name(self.name.to_owned()).spawn(move || shared.serve());
         *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(spawned?);
         Ok(())
     }
 
     /// Has a command run; false when there is no thread, or when it is still at the one before.
-    pub(crate) fn order(&self, order: &Arc<Order>) -> bool {
+    pub fn order(&self, order: &Arc<Order>) -> bool {
         let mut desk = self.shared.desk();
         if !desk.is_open || desk.order.is_some() {
             return false;
@@ -60,14 +67,14 @@ impl Runner {
     }
 
     /// Waits for the answer; None when there is none in this time.
-    pub(crate) fn answer(&self, limit: Duration) -> Option<Answer> {
+    pub fn answer(&self, limit: Duration) -> Option<Answer> {
         let desk = self.shared.desk();
         let waited = self.shared.changed.wait_timeout_while(desk, limit, |desk| desk.answer.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.answer.take()
     }
 
     /// Ends it and joins it.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         self.shared.desk().is_open = false;
         self.shared.changed.notify_all();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
