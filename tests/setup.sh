@@ -35,6 +35,8 @@ if [ "$mode" = test ]; then
     need cmake cmake
     need make make
     need nm binutils
+    need qemu-system-x86_64 qemu-system-x86
+    need qemu-img qemu-utils
     need pahole dwarves
     need abidiff abigail-tools
     need python3 python3

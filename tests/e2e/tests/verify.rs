@@ -184,6 +184,7 @@ fn the_official_plugins_are_fit() {
             let save = json!({ "signal": "USR1", "until": until });
             json!({ "targets": [{ "process": { "pid_file": "/nonexistent/pid" }, "save": save }] })
         }),
+        ("vm-save", json!({ "vms": [{ "qmp": "/nobody/listens/here", "to": "/nonexistent/vm.state" }] })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),
     ] {
