@@ -6,16 +6,27 @@
 
 use crate::clock::{Clock, SLICE};
 use cloudsnooze_plugin::{Code, Error};
+use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
+use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::process::{Pid, Signal, kill_process_group};
-use std::fs::File;
+use rustix::io::fcntl_dupfd_cloexec;
+use std::ffi::{CStr, CString};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 const PROGRAM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const ENVIRONMENT: [&CStr; 4] = [
+    c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    c"LANG=C.UTF-8",
+    c"LC_ALL=C.UTF-8",
+    c"HOME=/",
+];
 /// From SIGTERM to SIGKILL: the host waits for a quarter of a second.
 const GRACE: Duration = Duration::from_millis(100);
 /// Bytes of output that are kept.
@@ -49,48 +60,98 @@ impl Ran {
 /// # Errors
 /// It cannot be started, or does not end in time: it is killed then.
 pub(crate) fn run(words: &[String], clock: &Clock) -> Result<Ran, Error> {
-    let Some((program, arguments)) = words.split_first() else { return Err(Error::new("no program")) };
-    let failed = |error: io::Error| Error::from(error).code(Code::Io).context(program);
+    let Some(name) = words.first() else { return Err(Error::new("no program")) };
+    let failed = |error: io::Error| Error::from(error).code(Code::Io).context(name);
     let (stdout, stderr) = (memory().map_err(failed)?, memory().map_err(failed)?);
-    let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs([("PATH", PROGRAM_PATH), ("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8"), ("HOME", "/")])
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(stdout.try_clone().map_err(failed)?)
-        .stderr(stderr.try_clone().map_err(failed)?)
-        .process_group(0);
-    let mut child = command.spawn().map_err(failed)?;
-    let status = wait(&mut child, program, clock)?;
-    Ok(Ran { code: status.code(), stdout: text(stdout), stderr: text(stderr) })
+    let leader = start(words, &stdout, &stderr).map_err(failed)?;
+    let code = wait(leader, name, clock)?;
+    Ok(Ran { code, stdout: text(stdout), stderr: text(stderr) })
 }
 
-fn wait(child: &mut Child, program: &str, clock: &Clock) -> Result<ExitStatus, Error> {
+/// Starts it as the leader of a group, with nothing of the daemon's: no blocked or ignored signal, no descriptor but the first
+/// three. By posix_spawn(3), because the daemon's own threads may hold any lock at a fork.
+fn start(words: &[String], stdout: &File, stderr: &File) -> io::Result<Pid> {
+    let words: Vec<CString> = words.iter().map(|word| CString::new(word.as_str())).collect::<Result<_, _>>()?;
+    let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let program = CString::new(found(&name))?;
+    let stdin = above_standard(File::open("/dev/null")?.into())?;
+    let ours = |file: &File| file.try_clone().and_then(|file| above_standard(file.into()));
+    let (stdout, stderr) = (ours(stdout)?, ours(stderr)?);
+    let mut actions = PosixSpawnFileActions::init()?;
+    for (ours, standard) in [&stdin, &stdout, &stderr].into_iter().zip(0..) {
+        actions.add_dup2(ours.as_raw_fd(), standard)?;
+    }
+    for fd in descriptors() {
+        actions.add_close(fd)?;
+    }
+    let mut attributes = PosixSpawnAttr::init()?;
+    attributes.set_flags(
+        PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK,
+    )?;
+    attributes.set_pgroup(Pid::from_raw(0))?;
+    attributes.set_sigdefault(&SigSet::all())?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+    Ok(posix_spawn(program.as_c_str(), &actions, &attributes, &words, &ENVIRONMENT)?)
+}
+
+/// Where a program is that is named without a directory.
+fn found(name: &str) -> String {
+    let mut places = PROGRAM_PATH.split(':').map(|place| format!("{place}/{name}"));
+    let found = if name.contains('/') { None } else { places.find(|path| Path::new(path).is_file()) };
+    found.unwrap_or_else(|| name.to_owned())
+}
+
+/// A host that has closed its own standard streams is given their numbers; there they would be in each other's way.
+fn above_standard(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(fcntl_dupfd_cloexec(&fd, 3)?) }
+}
+
+/// All there are, also those whose owner forgot that they are handed down.
+fn descriptors() -> Vec<RawFd> {
+    let entries = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect()
+}
+
+/// Its exit code; None: a signal ended it.
+fn wait(leader: Pid, program: &str, clock: &Clock) -> Result<Option<i32>, Error> {
     loop {
-        if let Some(status) = child.try_wait().map_err(|error| Error::from(error).context(program))? {
-            return Ok(status);
+        if let Some(code) = ended(leader) {
+            return Ok(code);
         }
         if let Err(error) = clock.go_on(&format!("the end of {program}")) {
-            end(child);
+            end(leader);
             return Err(error);
         }
         thread::sleep(SLICE);
     }
 }
 
-fn end(child: &mut Child) {
-    let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let signal = |signal| group.map(|group| kill_process_group(group, signal));
+/// Waits for it if it has ended.
+fn ended(leader: Pid) -> Option<Option<i32>> {
+    match waitid(Id::Pid(leader), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+        Ok(WaitStatus::StillAlive) => None,
+        Ok(WaitStatus::Exited(_, code)) => Some(Some(code)),
+        _ => Some(None),
+    }
+}
+
+fn end(leader: Pid) {
     // It may have ended meanwhile.
-    let _sent = signal(Signal::TERM);
+    let _sent = killpg(leader, Signal::SIGTERM);
     let until = Instant::now() + GRACE;
-    while Instant::now() < until && !matches!(child.try_wait(), Ok(Some(_))) {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    while Instant::now() < until && matches!(waitid(Id::Pid(leader), flags), Ok(WaitStatus::StillAlive)) {
         thread::sleep(Duration::from_millis(5));
     }
-    let _sent = signal(Signal::KILL);
-    let _status = child.wait();
+    // While it is not waited for, nobody else can get its number: so the rest of its group is reached too.
+    let _sent = killpg(leader, Signal::SIGKILL);
+    let until = Instant::now() + GRACE;
+    while Instant::now() < until && ended(leader).is_none() {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 fn memory() -> io::Result<File> {
