@@ -9,17 +9,16 @@ use harness::paths;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-#[test]
-fn a_notice_of_the_cloud_saves_the_guest_and_the_report_proves_it() {
-    let Some(ground) = Ground::lay("a_notice_of_the_cloud_saves_the_guest", 64, 32, "raw") else { return };
+/// Has a guest saved by a daemon whose handler is set up like this, and started again.
+fn saved_through_the_daemon(ground: &Ground, more: &Value) {
     let mut guest = ground.counting("vm");
     let fake = FakeMetadata::start(Options::default()).unwrap();
-    let config = json!({ "vms": [to_file(&ground, "vm", json!({}))] });
-    let handler = json!({ "name": "vm-save", "priority": 60, "timeout_seconds": 60, "config": config });
+    let config = json!({ "vms": [to_file(ground, "vm", json!({}))] });
+    let mut handler = json!({ "name": "vm-save", "timeout_seconds": 60, "config": config });
+    handler.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let watched = json!({ "polling_interval_seconds": 0.1, "plugins": [handler] });
     let daemon = DaemonBuilder::new(paths::bin_dir().unwrap())
-        .config(json!({ "event_handlers": { "cloud.spot.interrupt": {
-            "polling_interval_seconds": 0.1, "plugins": [handler],
-        } } }))
+        .config(json!({ "event_handlers": { "cloud.spot.interrupt": watched } }))
         .endpoint(fake.base_url())
         .start()
         .unwrap();
@@ -38,4 +37,16 @@ fn a_notice_of_the_cloud_saves_the_guest_and_the_report_proves_it() {
     next.counts_on(5);
     assert!(ground.counted("vm")[counted] > seen);
     must_follow(&ground.counted("vm"));
+}
+
+#[test]
+fn a_notice_of_the_cloud_saves_the_guest_and_the_report_proves_it() {
+    let Some(ground) = Ground::lay("a_notice_of_the_cloud_saves_the_guest", 64, 32, "raw") else { return };
+    saved_through_the_daemon(&ground, &json!({}));
+}
+
+#[test]
+fn so_does_one_in_a_process_of_its_own_that_may_write_to_one_directory() {
+    let Some(ground) = Ground::lay("so_does_one_in_a_process_of_its_own", 64, 32, "raw") else { return };
+    saved_through_the_daemon(&ground, &json!({ "isolation": "process", "writable_directories": [ground.path("")] }));
 }

@@ -27,7 +27,12 @@ pub const PLENTY: Duration = Duration::from_secs(300);
 pub const NOTICE: &str = "cloud.spot.interrupt";
 pub const WITHDRAWN: &str = "cloud.spot.interrupt.cancelled";
 pub const MAYBE: &str = "cloud.spot.rebalance";
-const QEMU: &str = "qemu-system-x86_64";
+/// Set to the path of a program, this environment variable has the tests run with another QEMU than Debian's.
+const OTHER_QEMU: &str = "CLOUDSNOOZE_TEST_QEMU";
+
+fn qemu() -> String {
+    std::env::var(OTHER_QEMU).unwrap_or_else(|_| "qemu-system-x86_64".to_owned())
+}
 
 /// Where its state comes from.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +64,9 @@ pub struct Guest {
 impl Ground {
     /// A ground for guests that fill so much of their memory. None, told loudly, where QEMU or an assembler is missing.
     pub fn lay(test: &str, ram_mib: u32, filled_mib: u32, format: &'static str) -> Option<Self> {
+        let qemu = qemu();
         for (program, package) in
-            [(QEMU, "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("as", "binutils"), ("ld", "binutils")]
+            [(qemu.as_str(), "qemu-system-x86"), ("qemu-img", "qemu-utils"), ("as", "binutils"), ("ld", "binutils")]
         {
             if program::find(program).is_none() {
                 require::missing_means_skip(&format!("{test}: there is no {program} (package {package})"));
@@ -108,8 +114,8 @@ impl Ground {
         let disk = self.path(&format!("{name}.disk"));
         let fixed = ["-machine", "pc", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"];
         let accelerators = self.accelerators.iter().flat_map(|name| ["-accel", name]);
-        let all = [QEMU, "-serial", "chardev:serial"].into_iter().chain(fixed).chain(accelerators);
-        let mut words: Vec<String> = all.map(str::to_owned).collect();
+        let all = ["-serial", "chardev:serial"].into_iter().chain(fixed).chain(accelerators);
+        let mut words: Vec<String> = std::iter::once(qemu()).chain(all.map(str::to_owned)).collect();
         words.extend([
             "-m".to_owned(),
             self.sizes.0.to_string(),
