@@ -27,15 +27,25 @@ pub(crate) fn look_again(goal: &Goal, note: &Note, clock: &Clock) -> Result<Opti
             Some(json!({ "name": goal.name, "kept": kept, "machine": is }))
         }
         (None, Stage::Down) => {
-            let process = note.process.map(|process| process.has_ended());
-            if process == Some(false) {
+            if !has_gone(goal, note, clock)? {
                 return Err(lost("it has not shut down".to_owned()));
             }
-            process.map(|_| json!({ "name": goal.name, "machine": "ended" }))
+            Some(json!({ "name": goal.name, "machine": "ended" }))
         }
         _ => None,
     };
     Ok(found)
+}
+
+/// Whether a machine has ended: its process, where that is known.
+///
+/// # Errors
+/// It cannot be told.
+pub(crate) fn has_gone(goal: &Goal, note: &Note, clock: &Clock) -> Result<bool, Error> {
+    match note.process {
+        Some(process) => Ok(process.has_ended()),
+        None => open(goal, clock).map(|machine| machine.is_none()),
+    }
 }
 
 /// Whether what was kept is there and whole.

@@ -107,7 +107,7 @@ fn named(file: &File, part: &Path, to: &Path) -> Result<(u64, &'static str), Err
 /// Has QEMU write into the file, and waits until it is on the disk.
 fn written(monitor: &mut Monitor, file: &File, watch: &Watch<'_>, clock: &Clock) -> Result<(), Error> {
     abandon_earlier(monitor, clock)?;
-    let uri = hand_over(monitor, file, clock)?;
+    let (uri, set) = hand_over(monitor, file, clock)?;
     let parameters = monitor.execute("query-migrate-parameters", &Value::Null, clock)?;
     let limit = match watch.speed.from {
         // Some way ahead of the disk, so that it is never idle; far ahead, nobody would know for long how slow it is.
@@ -117,13 +117,14 @@ fn written(monitor: &mut Monitor, file: &File, watch: &Watch<'_>, clock: &Clock)
     let limit = watch.max_bandwidth.unwrap_or(u64::MAX).min(limit);
     monitor.execute("migrate-set-parameters", &json!({ "max-bandwidth": limit }), clock)?;
     let result = moved(monitor, &uri, file, watch, clock);
+    let soon = Clock::apart(Duration::from_millis(100));
     // Later migrations of a machine that runs on want their own.
     if let Some(limit) = parameters["max-bandwidth"].as_u64() {
-        let _set = monitor.execute(
-            "migrate-set-parameters",
-            &json!({ "max-bandwidth": limit }),
-            &Clock::apart(Duration::from_millis(100)),
-        );
+        let _set = monitor.execute("migrate-set-parameters", &json!({ "max-bandwidth": limit }), &soon);
+    }
+    // A set outlives its monitor, and would keep the file's room after the file is gone.
+    if let Some(set) = set {
+        let _removed = monitor.execute("remove-fd", &json!({ "fdset-id": set }), &soon);
     }
     result
 }
@@ -141,15 +142,15 @@ fn is_under_way(status: &str) -> bool {
     !matches!(status, "none" | "completed" | "failed" | "cancelled")
 }
 
-/// Gives QEMU the descriptor, and gives the name it has there.
-fn hand_over(monitor: &mut Monitor, file: &File, clock: &Clock) -> Result<String, Error> {
+/// Gives QEMU the descriptor; what it is called there, and the number of its set where it is in one.
+fn hand_over(monitor: &mut Monitor, file: &File, clock: &Clock) -> Result<(String, Option<u64>), Error> {
     if monitor.version < WANTS_SET {
         monitor.execute_with("getfd", &json!({ "fdname": NAME }), file, clock)?;
-        return Ok(format!("fd:{NAME}"));
+        return Ok((format!("fd:{NAME}"), None));
     }
     let set = monitor.execute_with("add-fd", &json!({ "opaque": NAME }), file, clock)?;
     let id = set["fdset-id"].as_u64().ok_or_else(|| Error::new("add-fd gave no set"))?;
-    Ok(format!("file:/dev/fdset/{id}"))
+    Ok((format!("file:/dev/fdset/{id}"), Some(id)))
 }
 
 fn moved(monitor: &mut Monitor, uri: &str, file: &File, watch: &Watch<'_>, clock: &Clock) -> Result<(), Error> {

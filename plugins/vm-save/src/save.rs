@@ -3,6 +3,7 @@
 //! Inputs: a machine and its place in the queue. Outputs: how it ended. Must never begin a save that cannot fit, or let one
 //! that was recalled leave its machine stopped.
 
+use crate::again::has_gone;
 use crate::clock::{Clock, Stop};
 use crate::config::{After, Fallback};
 use crate::disk::Speed;
@@ -85,7 +86,7 @@ fn done_before(one: &mut One<'_>, note: &Note) -> Option<Ending> {
             one.told.skip("save", "an earlier attempt has saved it");
             Some(Ending::Saved(kept.synced))
         }
-        (Stage::Down, _) if note.process.is_some_and(crate::process::Process::has_ended) => {
+        (Stage::Down, _) if has_gone(one.goal, note, one.clock).unwrap_or(false) => {
             one.told.skip("save", "an earlier attempt has shut it down");
             Some(Ending::Down)
         }

@@ -170,6 +170,9 @@ fn a_domain_that_does_not_fit_is_stopped_or_shut_down() {
     let ending = libvirt.saver(json!({ "bandwidth": 10 }));
     let result = handled(ending.deliver(&event(NOTICE), PLENTY));
     assert_eq!((&result["machines"][0]["outcome"], libvirt.state().as_str()), (&json!("shut down"), "shut off"));
+    assert_eq!(handled(ending.verify(&event(NOTICE), PLENTY))["machines"][0]["machine"], "ended");
+    let again = handled(ending.deliver(&event(NOTICE), PLENTY));
+    assert_eq!(again["machines"][0]["outcome"], "shut down", "{again}");
     let unknown = plugin(&json!({ "vms": [{ "libvirt": "nosuch", "uri": libvirt.uri(), "optional": true }] }));
     let text = failed(&unknown.deliver(&event(NOTICE), PLENTY), abi::SNOOZE_E_STATE);
     assert!(text.contains("nosuch"), "one that libvirt does not know is a mistake, not one that does not run: {text}");

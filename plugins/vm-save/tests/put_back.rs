@@ -30,6 +30,7 @@ fn a_guest_that_was_kept_runs_on_and_what_was_saved_loses_its_name() {
     assert_eq!((&undone["action"], &undone["machines"][0]["outcome"]), (&json!("undo"), &json!("resumed")));
     guest.counts_on(5);
     must_follow(&ground.counted("vm"));
+    assert_eq!(guest.execute("query-fdsets", Value::Null), json!([]), "QEMU keeps no descriptor of the file");
     // Started from it later, the guest would find disks of another time.
     assert!(!ground.path("vm.state").exists() && ground.path("vm.state.old").exists());
     assert!(declined(&plugin.deliver(&event(WITHDRAWN), PLENTY)).contains("nothing was done to it"));
