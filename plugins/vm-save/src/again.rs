@@ -57,6 +57,9 @@ fn whole(goal: &Goal, kept: &Kept, clock: &Clock) -> Result<Value, String> {
                 return Err(format!("{} has {bytes} bytes, and had {}", path.display(), kept.bytes));
             }
             let end = image::state_file(path)?;
+            if kept.end.as_deref() != Some(end) {
+                return Err(format!("{} does not end as it did when it was saved", path.display()));
+            }
             let mut found = json!({ "where": path, "bytes": bytes, "recognised_by": end });
             if let Some(hash) = &kept.sha256 {
                 match image::sha256(path, clock).map_err(|error| format!("{}: {error}", path.display()))? {

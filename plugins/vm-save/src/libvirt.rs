@@ -14,8 +14,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// One question to libvirt.
-const QUESTION: Duration = Duration::from_secs(10);
+/// One question to libvirt, whose daemon may be slow where a machine is busy.
+const QUESTION: Duration = Duration::from_secs(30);
+/// Breaking a save off after the call itself was; the thread goes on for it.
+const ABORT: Duration = Duration::from_secs(1);
 /// Kept for breaking a save off.
 const RESERVE: Duration = Duration::from_secs(2);
 
@@ -92,7 +94,7 @@ impl Machine for Domain {
         if let Err(error) = self.virsh("managedsave", &[], &clock.within(limit)) {
             // libvirt goes on with it when virsh is gone.
             let clock = match clock.stopped() {
-                Some(Stop::Time | Stop::Recalled) => Clock::apart(Duration::from_millis(150)),
+                Some(Stop::Time | Stop::Recalled) => Clock::apart(ABORT),
                 None => clock.within(QUESTION),
             };
             let aborted = self.virsh("domjobabort", &[], &clock).err();

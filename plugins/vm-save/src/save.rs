@@ -19,8 +19,12 @@ use cloudsnooze_plugin::{Code, Error};
 use serde_json::json;
 use std::time::Duration;
 
-/// For putting a machine in order after a cancellation: the host waits for a quarter of a second.
-const PUT_BACK: Duration = Duration::from_millis(150);
+/// For putting a machine in order when there is no time for it. The host waits for a quarter of a second; the thread goes on.
+const PUT_BACK: Duration = Duration::from_secs(2);
+/// The same when the time is over: the machine goes away.
+const LAST: Duration = Duration::from_millis(150);
+/// The same while there is time.
+const IN_ORDER: Duration = Duration::from_secs(30);
 /// A machine that is saved is looked at for so long at the end.
 const LAST_LOOK: Duration = Duration::from_millis(500);
 
@@ -163,7 +167,7 @@ fn run_on(one: &One<'_>, machine: &mut dyn Machine, begun: &Note) -> String {
         one.forget();
         return "it was stopped before, and stays so".to_owned();
     }
-    let clock = Clock::apart(PUT_BACK);
+    let clock = in_order(one.clock);
     let result = match machine.status(&clock) {
         Ok(status) if status == "running" => Ok(()),
         Ok(_) => machine.resume(&clock),
@@ -186,8 +190,7 @@ fn fall_back(one: &mut One<'_>, machine: &mut dyn Machine, begun: Note, error: &
         Fallback::None => run_on(one, machine, &begun),
         Fallback::Pause => {
             one.put(Note { stage: Stage::Paused, ..begun });
-            // Also when the time is over: it takes none.
-            let paused = machine.pause(&Clock::apart(PUT_BACK));
+            let paused = machine.pause(&in_order(one.clock));
             paused.map_or_else(|error| format!("it could not be stopped: {error}"), |()| "stopped".to_owned())
         }
         Fallback::Shutdown if !begun.was_running => "it was stopped before, and cannot shut down".to_owned(),
@@ -199,8 +202,17 @@ fn fall_back(one: &mut One<'_>, machine: &mut dyn Machine, begun: Note, error: &
             Err(error) => format!("shutdown: {error}"),
         },
     };
-    look(one, machine, PUT_BACK);
+    look(one, machine, LAST);
     Err(Error::new(format!("{error}; {done}")).code(error.kind()))
+}
+
+/// The time there is for putting a machine in order, also after a recall or the end.
+fn in_order(clock: &Clock) -> Clock {
+    match clock.stopped() {
+        None if clock.left() > LAST => clock.within(IN_ORDER),
+        None | Some(Stop::Time) => Clock::apart(LAST),
+        Some(Stop::Recalled) => Clock::apart(PUT_BACK),
+    }
 }
 
 fn shut_down(one: &One<'_>, machine: &mut dyn Machine, begun: Note) -> Result<(), Error> {

@@ -18,8 +18,8 @@ const RESERVE: Duration = Duration::from_millis(100);
 const FLAG_PASS: Duration = Duration::from_millis(10);
 /// From a cancellation to giving up on the thread: the host waits for a quarter of a second.
 const CANCEL_GRACE: Duration = Duration::from_millis(200);
-/// From an answer to being free for the next work.
-const TURNING: Duration = Duration::from_millis(150);
+/// How long the thread may take to turn to the next work, at most.
+const TURNING: Duration = Duration::from_secs(3);
 /// Between two rounds of what is done in between.
 const ROUND: Duration = Duration::from_secs(3600);
 
@@ -77,10 +77,11 @@ impl Worker {
         let (flag, ends) = (Flag::default(), Instant::now() + left);
         let clock = Clock::new(left.saturating_sub(RESERVE.min(left / 10)), flag.clone());
         let (sender, receiver) = channel();
-        self.hand_over(Box::new(move || {
+        let work = move || {
             // Nobody may be waiting for it any more.
             let _sent = sender.send(work(&clock));
-        }))?;
+        };
+        self.hand_over(call, Box::new(work))?;
         let mut given_up_at = ends + CANCEL_GRACE;
         loop {
             match receiver.recv_timeout(FLAG_PASS) {
@@ -99,12 +100,14 @@ impl Worker {
         }
     }
 
-    fn hand_over(&self, work: Work) -> Result<(), Error> {
+    /// Hands it over; one that was broken off may still be putting a machine in order.
+    fn hand_over(&self, call: &Call<'_>, work: Work) -> Result<(), Error> {
+        let given_up_at = Instant::now() + TURNING.min(call.left() / 4);
         let is_taken = |desk: &Desk| desk.is_busy || desk.work.is_some();
-        let desk = self.shared.desk();
-        // It may not have turned away yet from the work whose answer was just had.
-        let waited = self.shared.changed.wait_timeout_while(desk, TURNING, |desk| desk.is_open && is_taken(desk));
-        let mut desk = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let mut desk = self.shared.desk();
+        while desk.is_open && is_taken(&desk) && call.cancelled().is_none() && Instant::now() < given_up_at {
+            desk = self.shared.changed.wait_timeout(desk, FLAG_PASS).unwrap_or_else(PoisonError::into_inner).0;
+        }
         if !desk.is_open || is_taken(&desk) {
             return Err(Error::new("the thread is not there, or still at the work before").code(Code::State));
         }

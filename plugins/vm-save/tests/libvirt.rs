@@ -11,7 +11,6 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 use vm_save::VmSave;
 
 /// Who runs libvirt's daemon where the test is root: as root, libvirt keeps to the machine's own places.
@@ -161,7 +160,7 @@ fn a_domain_is_saved_by_libvirt_and_counts_on_when_it_is_started() {
 fn a_domain_that_does_not_fit_is_stopped_or_shut_down() {
     let Some(libvirt) = Libvirt::start("a_domain_that_does_not_fit") else { return };
     let pausing = libvirt.saver(json!({ "bandwidth": 10, "fallback": "pause" }));
-    let text = failed(&pausing.deliver(&event(NOTICE), Duration::from_secs(30)), abi::SNOOZE_E_DEADLINE);
+    let text = failed(&pausing.deliver(&event(NOTICE), PLENTY), abi::SNOOZE_E_DEADLINE);
     assert!(text.starts_with("vm: not begun: ") && text.ends_with("; stopped"), "{text}");
     assert_eq!(libvirt.state(), "paused");
     handled(pausing.deliver(&event(WITHDRAWN), PLENTY));

@@ -188,6 +188,14 @@ fn verification_sees_what_was_spoilt_and_who_was_started_again() {
     spoilt[middle] ^= 1;
     fs::write(&state, &spoilt).unwrap();
     assert!(verify().contains("has another content"), "{}", verify());
+    // As a file system leaves it that lost its last pages.
+    let mut emptied = whole.clone();
+    let last = emptied.len() - 4096;
+    emptied[last..].fill(0);
+    fs::write(&state, &emptied).unwrap();
+    assert!(verify().contains("does not end as it did"), "{}", verify());
+    fs::write(&state, [&whole[1..], &whole[..1]].concat()).unwrap();
+    assert!(verify().contains("does not begin as a saved state"), "{}", verify());
     fs::write(&state, &whole[..whole.len() - 1]).unwrap();
     assert!(verify().contains(" bytes, and had "), "{}", verify());
     fs::remove_file(&state).unwrap();

@@ -130,3 +130,27 @@ fn the_most_important_ones_are_saved_and_those_behind_them_that_do_not_fit_are_n
     assert!(ground.path("a.state").exists() && ground.path("b.state").exists() && !ground.path("c.state").exists());
     assert_eq!(guests[2].status(), "paused");
 }
+
+#[test]
+fn a_less_important_one_gives_way_to_one_that_would_not_make_it() {
+    let Some(large) = Ground::lay("a_less_important_one_gives_way", 1024, 900, "raw") else { return };
+    let Some(small) = Ground::lay("a_less_important_one_gives_way", 64, 32, "raw") else { return };
+    let (first, second) = (large.counting("first"), small.counting("second"));
+    let pace = json!({ "bandwidth": 1_000_000_000, "fallback": "none" });
+    let plugin = plugin(&json!({ "vms": [to_file(&large, "first", pace.clone()), to_file(&small, "second", pace)] }));
+    // At a MB a second the second alone would be done in time, the first would not.
+    let (done, left) = (AtomicBool::new(false), Duration::from_secs(150));
+    let delivered = std::thread::scope(|scope| {
+        scope.spawn(|| first.slow_until(&done));
+        scope.spawn(|| second.slow_until(&done));
+        let delivered = plugin.deliver(&event(NOTICE), left);
+        done.store(true, Ordering::Release);
+        delivered
+    });
+    let text = failed(&delivered, abi::SNOOZE_E_DEADLINE);
+    assert!(text.contains("second: broken off: its disk is needed for a more important one; it runs on"), "{text}");
+    // Nobody is left who could give way.
+    assert!(text.starts_with("first: broken off: after "), "{text}");
+    second.counts_on(3);
+    first.counts_on(3);
+}
