@@ -41,6 +41,10 @@ if [ "$mode" = test ]; then
     need cmake cmake
     need make make
     need nm binutils
+    need qemu-system-x86_64 qemu-system-x86
+    need qemu-img qemu-utils
+    need libvirtd libvirt-daemon
+    need virsh libvirt-clients
     need pahole dwarves
     need abidiff abigail-tools
     # The example plugin imports it as its author did; without it a stand-in is used, and said so.
@@ -87,8 +91,15 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
             apt-get install -q -y --no-install-recommends "$package" || echo "setup: could not install $package" >&2
         done
     else
+        case "$missing " in
+        *" qemu-system-x86 "*)
+            # Its tools in a newer version, from backports say, exclude it.
+            version="$(apt-cache policy qemu-system-x86 | sed -n 's/^ *Candidate: //p')"
+            missing="$missing qemu-utils=$version"
+            ;;
+        esac
         # shellcheck disable=SC2086 # a list of words
-        apt-get install -q -y --no-install-recommends $missing
+        apt-get install -q -y --no-install-recommends --allow-downgrades $missing
     fi
 else
     echo "setup: ==================================================================" >&2

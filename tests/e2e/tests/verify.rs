@@ -187,6 +187,7 @@ fn the_official_plugins_are_fit() {
         ("sync-filesystems", json!({ "mount_points": ["/nonexistent"] })),
         ("fs-freeze", json!({ "mount_points": ["/nonexistent"] })),
         ("sqlite-flusher", json!({ "paths": ["/nonexistent/a.db"] })),
+        ("vm-save", json!({ "vms": [{ "qmp": "/nobody/listens/here", "to": "/nonexistent/vm.state" }] })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),
         // No unit of this name anywhere: where systemd can be asked, nothing is stopped.
