@@ -20,7 +20,9 @@ DESTDIR ?=
 ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher app-checkpointer signal-checkpointer exec notify-apps slack-notifier webhook-notifier \
-           email-notifier
+           email-notifier container-stop slurm-requeue
+# With Celery where tests/setup.sh could install it; any other says what does not run.
+CELERY_PYTHON = $(or $(wildcard $(TARGET)/celery/bin/python3),python3)
 # Those that the demo plays with: no more is built for it.
 DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
@@ -51,6 +53,7 @@ test: setup
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace
 	cd plugins/python && python3 -m unittest discover -s tests
+	$(CELERY_PYTHON) -m unittest discover -s plugins/celery-drain/tests
 
 bench: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze -p first-byte

@@ -12,6 +12,7 @@ use cloudsnooze_abi as abi;
 use serde_json::Value;
 use std::ffi::{CString, c_char, c_void};
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -70,15 +71,24 @@ impl<P: Plugin> TestInstance<P> {
     /// # Errors
     /// The text with which create or activate refused.
     pub fn new(config: &Value) -> Result<Self, String> {
+        Self::with_state(config, Path::new(""))
+    }
+
+    /// The same with a state directory, which another instance may be given later.
+    ///
+    /// # Errors
+    /// As [`TestInstance::new`].
+    pub fn with_state(config: &Value, state_dir: &Path) -> Result<Self, String> {
         let notes = Box::<Notes>::default();
         let host = Box::new(host_table((&raw const *notes).cast_mut().cast()));
         let config = config.to_string();
+        let state_dir = state_dir.to_string_lossy();
         let args = abi::snooze_create_args {
             struct_size: size_of::<abi::snooze_create_args>() as u32,
             reserved: 0,
             instance_name: lend("test/instance"),
             config: lend(&config),
-            state_dir: lend(""),
+            state_dir: lend(&state_dir),
         };
         let mut table = std::ptr::null();
         let create = ClassOf::<P>::CLASS.create.expect("the class has create");
@@ -237,12 +247,13 @@ fn test_event(json: &Value) -> Box<TestEvent> {
         _ => abi::SNOOZE_SEVERITY_INFO,
     };
     let cancelled = json["type"].as_str().is_some_and(|t| t.ends_with(".cancelled"));
+    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
     Box::new(TestEvent {
         head: abi::snooze_event {
             struct_size: size_of::<abi::snooze_event>() as u32,
             kind,
             severity,
-            flags: if cancelled { abi::SNOOZE_EVENT_CANCELLED } else { 0 },
+            flags: flag(cancelled, abi::SNOOZE_EVENT_CANCELLED) | flag(json["drill"] == true, abi::SNOOZE_EVENT_DRILL),
             seq: 1,
             id: [1; 16],
             detected_boot_ns: now_ns(),

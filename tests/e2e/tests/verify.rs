@@ -184,6 +184,8 @@ fn the_official_plugins_are_fit() {
             let save = json!({ "signal": "USR1", "until": until });
             json!({ "targets": [{ "process": { "pid_file": "/nonexistent/pid" }, "save": save }] })
         }),
+        ("container-stop", json!({ "socket": "/nobody/listens/here", "groups": [{ "all": true }] })),
+        ("slurm-requeue", json!({ "node": "n1", "bin_directory": "/nonexistent" })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),
     ] {
