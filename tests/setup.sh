@@ -46,7 +46,7 @@ if [ "$mode" = test ]; then
     /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || missing="$missing python3-aiosmtpd"
     # Containers: an image is made of one static program.
     need podman podman
-    need crun crun
+    need runc runc
     need busybox busybox-static
     # A cluster of one node.
     need munged munge

@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long the engine may take to answer when the instance is activated.
-const FIRST_LOOK: Duration = Duration::from_secs(3);
+const FIRST_LOOK: Duration = Duration::from_secs(10);
 /// Containers that a report lists, those with failures first: the host takes 64 KiB.
 const LISTED: usize = 100;
 

@@ -51,7 +51,7 @@ impl Record {
                 Ok(content) if content.boot == boot => stopped = content.stopped,
                 Ok(_) => {}
                 Err(error) => {
-                    host.warn(format_args!("{FILE} cannot be read, so nothing of it is started again: {error}"))
+                    host.warn(format_args!("{FILE} cannot be read, so nothing of it is started again: {error}"));
                 }
             }
         }

@@ -57,7 +57,7 @@ async fn one(engine: &Engine, stopped: Stopped, watch: &Watch<'_>) -> Started {
         before = engine.inspect(&stopped.id).await?;
         if before.is_none() || !engine.start(&stopped.id).await? {
             is_gone = true;
-            return Err(Error::new("it was removed when it ended, and cannot be started again").code(Code::State));
+            return Err(Error::new("it is not there any more, as with --rm").code(Code::State));
         }
         engine.inspect(&stopped.id).await
     });

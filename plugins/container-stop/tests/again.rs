@@ -36,22 +36,24 @@ fn a_withdrawn_notice_starts_what_was_stopped_in_reverse_order_after_a_restart_t
     let started = |name: &str| podman.inspect(name, ".State.StartedAt.UnixNano").parse::<i64>().unwrap();
     assert!(started("db") < started("web"), "the database first: {report:#}");
     assert_eq!(handled(plugin.verify(&withdrawn, PLENTY))["running"], 2);
-    assert!(declined(&plugin.deliver(&withdrawn, PLENTY)).contains("has stopped no container"));
     podman.podman(&["stop", "web"]).unwrap();
     assert_eq!(plugin.verify(&withdrawn, PLENTY).status, abi::SNOOZE_E_STATE);
+    assert!(declined(&plugin.deliver(&withdrawn, PLENTY)).contains("has stopped no container"));
+    assert!(!podman.is_running("web"));
 }
 
 #[test]
-fn one_that_was_removed_when_it_ended_is_named_and_the_others_start() {
+fn one_that_was_removed_meanwhile_is_named_and_the_others_start() {
     let Some(podman) = start_or_say() else { return };
     podman.run("db", ORDERLY, &[]);
-    podman.run("web", ORDERLY, &["--rm"]);
+    podman.run("web", ORDERLY, &[]);
     let plugin = podman.plugin(&groups());
     let report = handled(plugin.deliver(&event(NOTICE), PLENTY));
     assert!(!podman.is_running("db"), "{report:#}");
+    podman.podman(&["rm", "web"]).unwrap();
     let delivered = plugin.deliver(&event(WITHDRAWN), PLENTY);
     assert_eq!(delivered.status, abi::SNOOZE_E_STATE, "{delivered:?}");
-    assert!(delivered.error.unwrap().contains("1 of 2 containers: web: it was removed"), "{report:#}");
+    assert!(delivered.error.unwrap().contains("1 of 2 containers: web: it is not there any more"), "{report:#}");
     assert!(podman.is_running("db"));
     assert!(declined(&plugin.deliver(&event(WITHDRAWN), PLENTY)).contains("has stopped no container"));
 }

@@ -39,7 +39,7 @@ impl Record {
                 Ok(content) if content.boot == boot => events = content.events,
                 Ok(_) => {}
                 Err(error) => {
-                    host.warn(format_args!("{FILE} cannot be read, so the node is not resumed for it: {error}"))
+                    host.warn(format_args!("{FILE} cannot be read, so the node is not resumed for it: {error}"));
                 }
             }
         }

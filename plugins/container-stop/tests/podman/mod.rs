@@ -51,9 +51,12 @@ impl Podman {
             at("root").display(),
             at("run").display()
         );
-        // Locks in files, so that they are this directory's own too.
+        // Limits that every machine allows, and locks in files, so that they are this directory's own too. runc rather than crun:
+        // that one does not take machines which have both versions of control groups.
         let engine = format!(
-            "[containers]\nnetns = \"none\"\nlog_driver = \"k8s-file\"\n[engine]\ncgroup_manager = \"cgroupfs\"\n\
+            "[containers]\nnetns = \"none\"\nlog_driver = \"k8s-file\"\n\
+             default_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n\
+             [engine]\ncgroup_manager = \"cgroupfs\"\nruntime = \"runc\"\n\
              events_logger = \"file\"\nlock_type = \"file\"\ntmp_dir = \"{}\"\nstatic_dir = \"{}\"\nvolume_path = \"{}\"\n",
             at("tmp").display(),
             at("static").display(),
@@ -159,7 +162,7 @@ fn command(dir: &Path) -> Result<Command, String> {
 
 /// A started service, or None and a loud word about it.
 pub fn start_or_say() -> Option<Podman> {
-    let missing: Vec<&str> = [("podman", "podman"), ("busybox", "busybox-static")]
+    let missing: Vec<&str> = [("podman", "podman"), ("runc", "runc"), ("busybox", "busybox-static")]
         .into_iter()
         .filter(|(program, _)| program::find(program).is_none())
         .map(|(_, package)| package)

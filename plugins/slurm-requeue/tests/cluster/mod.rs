@@ -151,6 +151,10 @@ impl Cluster {
         Ok(field(&text, "State").to_owned())
     }
 
+    pub fn is_drained(&self) -> bool {
+        self.node_state().unwrap().split('+').any(|part| part == "DRAIN")
+    }
+
     /// A field of a job, as `scontrol` shows it.
     pub fn job(&self, id: &str, key: &str) -> String {
         let text = self.slurm("scontrol", &["--oneliner", "show", "job", id]).unwrap();
