@@ -103,7 +103,6 @@ class CeleryDrain:
             broker_transport_options={**setting["broker_transport_options"], "socket_connect_timeout": 2, "socket_timeout": 5},
             broker_connection_timeout=2,
             broker_connection_retry=False,
-            broker_pool_limit=1,
         )
         connection = self._app.connection_for_read()
         self._broken = (OSError, kombu.exceptions.OperationalError, *connection.connection_errors, *connection.channel_errors)
