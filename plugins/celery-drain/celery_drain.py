@@ -148,8 +148,8 @@ class CeleryDrain:
         wrong = [name for name, state in now.items() if bool(state["queues"]) != takes_tasks or (not takes_tasks and _held(state))]
         if wrong:
             text = "takes no tasks" if takes_tasks else "takes or holds tasks"
-            return {"verified": False, "error": f"{wrong[0]} {text}", "evidence": {"workers": now}}
-        return {"verified": True, "evidence": {"workers": now}}
+            return {"verified": False, "error": f"{wrong[0]} {text}", "evidence": {"workers": _shown(now)}}
+        return {"verified": True, "evidence": {"workers": _shown(now)}}
 
     # The work.
 

@@ -165,14 +165,14 @@ class TasksThatAreAcknowledgedEarly(DrainTest):
     """Those that a killed worker was at are lost, unless it was drained."""
 
     def _hundred_tasks_in_the_middle(self):
-        self.submit(100, 0.3)
+        self.submit(100, 0.4)
         worker = self.worker("w1")
         self.wait_for("the middle", lambda: self.done() >= 20)
         return worker
 
     def test_none_of_a_hundred_is_lost_when_the_worker_is_drained_before_it_is_killed(self):
-        worker = self._hundred_tasks_in_the_middle()
         process = self.plugin()
+        worker = self._hundred_tasks_in_the_middle()
         result = self.deliver(process, notice(), 60)
         self.assertIs(result["handled"], True, result)
         done = self.done()
