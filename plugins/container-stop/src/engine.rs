@@ -7,7 +7,7 @@
 use crate::choose::Listed;
 use bollard::models::{ContainerInspectResponse, SystemVersion};
 use bollard::query_parameters::StopContainerOptions;
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{Call, Code, Error};
 use futures_util::future::{Either, select};
@@ -104,6 +104,15 @@ impl Seen {
     }
 }
 
+/// What an engine says of itself. Podman takes its time for that (some tenths of a second), so it is asked ahead of the event.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// `Podman Engine 4.3.1`.
+    name: String,
+    /// The version of the API that it and the library have in common.
+    version: ClientVersion,
+}
+
 /// A connection to an engine.
 pub(crate) struct Engine {
     runtime: Runtime,
@@ -112,28 +121,42 @@ pub(crate) struct Engine {
     pub(crate) name: String,
 }
 
-impl Engine {
-    /// Connects, and asks the engine what it is and which version of the API it speaks.
+impl Known {
+    /// Asks the engine.
     ///
     /// # Errors
     /// There is nobody, or no right.
-    pub(crate) fn connect(socket: &Path, watch: &Watch<'_>) -> Result<Self, Error> {
-        let at = |error: Error| error.context(format_args!("{}", socket.display()));
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        let path = socket.to_string_lossy();
-        let docker = Docker::connect_with_unix(&path, NEVER_SECONDS, API_DEFAULT_VERSION).map_err(|e| at(fault(&e)))?;
-        let asked = runtime.block_on(watch.bound(async {
-            let docker = docker.negotiate_version().await.map_err(|e| fault(&e))?;
-            let version = docker.version().await.map_err(|e| fault(&e))?;
-            Ok((docker, version))
-        }));
-        let (docker, version) = asked.map_err(at)?;
-        Ok(Self { runtime, name: engine_name(&version), docker })
+    pub(crate) fn ask(socket: &Path, watch: &Watch<'_>) -> Result<Self, Error> {
+        let ours = ClientVersion { ..*API_DEFAULT_VERSION };
+        let engine = Engine::connect(socket, &Self { name: String::new(), version: ours })?;
+        let asked = engine.block_on(watch.bound(async { engine.docker.version().await.map_err(|e| fault(&e)) }));
+        let said = asked.map_err(|error| error.context(socket.display()))?;
+        let theirs = said.api_version.as_deref().and_then(api_version).filter(|theirs| theirs < API_DEFAULT_VERSION);
+        Ok(Self { name: engine_name(&said), version: theirs.unwrap_or(ClientVersion { ..*API_DEFAULT_VERSION }) })
     }
 
     /// Whether it is Podman, which can write images of processes.
     pub(crate) fn is_podman(&self) -> bool {
         self.name.starts_with("Podman")
+    }
+}
+
+/// The numbers of `1.41`.
+fn api_version(text: &str) -> Option<ClientVersion> {
+    let (major, minor) = text.split_once('.')?;
+    Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+}
+
+impl Engine {
+    /// Prepares to ask it; nothing is sent yet.
+    ///
+    /// # Errors
+    /// There is no such socket.
+    pub(crate) fn connect(socket: &Path, known: &Known) -> Result<Self, Error> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let docker = Docker::connect_with_unix(&socket.to_string_lossy(), NEVER_SECONDS, &known.version);
+        let docker = docker.map_err(|error| fault(&error).context(socket.display()))?;
+        Ok(Self { runtime, docker, name: known.name.clone() })
     }
 
     /// Runs a future of requests to its end.
@@ -224,6 +247,8 @@ fn fault(error: &bollard::errors::Error) -> Error {
     let mut text = error.to_string();
     let mut code = match error {
         Fault::DockerResponseServerError { status_code: 401 | 403, .. } => Code::Denied,
+        // The engine does not speak this version of the API (any more).
+        Fault::DockerResponseServerError { status_code: 400, message } if message.contains("version") => Code::State,
         Fault::RequestTimeoutError => Code::Deadline,
         _ => Code::Io,
     };

@@ -4,9 +4,9 @@
 //! stopped runs, or had to be killed although that was not allowed.
 
 use crate::checkpoint;
-use crate::choose;
+use crate::choose::{self, Listed};
 use crate::config::{Config, Drill};
-use crate::engine::{Engine, Seen, Watch, short};
+use crate::engine::{Engine, Known, Seen, Watch, short};
 use crate::grace;
 use crate::record::{Record, Stopped};
 use crate::start;
@@ -21,7 +21,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How long the engine may take to answer when the instance is activated.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// Containers that a report lists, those with failures first: the host takes 64 KiB.
 const LISTED: usize = 100;
 
@@ -40,6 +40,8 @@ pub struct ContainerStop {
     config: Config,
     record: Mutex<Record>,
     last: Mutex<Last>,
+    /// None while it has not answered.
+    known: Mutex<Option<Known>>,
 }
 
 impl Plugin for ContainerStop {
@@ -53,7 +55,7 @@ impl Plugin for ContainerStop {
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {
         config.check()?;
         let record = Mutex::new(Record::load(&instance.state_dir, host));
-        Ok(Self { host, config, record, last: Mutex::default() })
+        Ok(Self { host, config, record, last: Mutex::default(), known: Mutex::default() })
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
@@ -63,15 +65,15 @@ impl Plugin for ContainerStop {
 
     fn activate(&self) -> Result<(), Error> {
         let watch = Watch::limit(FIRST_LOOK);
-        let is_podman = match Engine::connect(&self.config.socket, &watch) {
-            Ok(engine) => engine.is_podman(),
+        let known = match self.known(&watch) {
+            Ok(known) => known,
             Err(error) => {
                 self.host.warn(format_args!("no container engine answers now: {error}"));
                 return Ok(());
             }
         };
         if self.wants_checkpoints()
-            && let Err(reason) = checkpoint::must_be_possible(is_podman, &watch)
+            && let Err(reason) = checkpoint::must_be_possible(known.is_podman(), &watch)
         {
             self.host
                 .warn(format_args!("no checkpoint can be made here, containers will be stopped instead: {reason}"));
@@ -101,7 +103,7 @@ impl Plugin for ContainerStop {
             return Ok(Verification::Unknown);
         }
         let watch = Watch::of(call);
-        let engine = Engine::connect(&self.config.socket, &watch)?;
+        let engine = Engine::connect(&self.config.socket, &self.known(&watch)?)?;
         let looks = last.containers.iter().map(|(id, _, _)| engine.inspect(id));
         let seen = engine.block_on(watch.bound(try_join_all(looks)))?;
         let is_wrong = |finished: &str, seen: &Option<Seen>| match seen {
@@ -138,9 +140,45 @@ impl ContainerStop {
         self.config.groups.iter().any(|group| group.checkpoint.is_some())
     }
 
-    /// The containers that run and that a group takes.
-    fn targets(&self, engine: &Engine, watch: &Watch<'_>) -> Result<Vec<Vec<Target>>, Error> {
-        let groups = choose::by_group(&self.config, engine.list(watch)?);
+    /// Whether checkpoints can be made, where a group wants them.
+    fn possible(&self, watch: &Watch<'_>) -> Result<Option<Result<(), String>>, Error> {
+        if !self.wants_checkpoints() {
+            return Ok(None);
+        }
+        let known = self.known(watch)?;
+        Ok(Some(checkpoint::must_be_possible(known.is_podman(), watch)))
+    }
+
+    /// What the engine said of itself when it was asked last, else what it says now.
+    fn known(&self, watch: &Watch<'_>) -> Result<Known, Error> {
+        let mut place = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*place {
+            return Ok(known.clone());
+        }
+        let known = Known::ask(&self.config.socket, watch)?;
+        *place = Some(known.clone());
+        Ok(known)
+    }
+
+    /// The engine, and the containers that run.
+    fn listed(&self, watch: &Watch<'_>) -> Result<(Engine, Vec<Listed>), Error> {
+        let engine = Engine::connect(&self.config.socket, &self.known(watch)?)?;
+        match engine.list(watch) {
+            // Another engine has taken its place since it was asked.
+            Err(error) if error.kind() == Code::State => {
+                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                let engine = Engine::connect(&self.config.socket, &self.known(watch)?)?;
+                let listed = engine.list(watch)?;
+                Ok((engine, listed))
+            }
+            listed => Ok((engine, listed?)),
+        }
+    }
+
+    /// The engine, and those of its containers that a group takes.
+    fn targets(&self, watch: &Watch<'_>) -> Result<(Engine, Vec<Vec<Target>>), Error> {
+        let (engine, listed) = self.listed(watch)?;
+        let groups = choose::by_group(&self.config, listed);
         let mut targets = Vec::with_capacity(groups.len());
         for (index, (listed, group)) in groups.into_iter().zip(&self.config.groups).enumerate() {
             let looks = listed.iter().map(|one| engine.inspect(&one.id));
@@ -148,19 +186,19 @@ impl ContainerStop {
             let pairs = listed.into_iter().zip(seen);
             targets.push(pairs.filter_map(|(one, seen)| Target::new(one, index, group, seen)).collect());
         }
-        Ok(targets)
+        Ok((engine, targets))
     }
 
     fn stop(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Outcome, Error> {
         let watch = Watch::of(call);
-        let engine = Engine::connect(&self.config.socket, &watch)?;
-        let groups = self.targets(&engine, &watch)?;
+        let (engine, groups) = self.targets(&watch)?;
         let due: Vec<Stopped> = groups.iter().flatten().map(|target| due(event.id(), target)).collect();
         if due.is_empty() {
             return Ok(Outcome::declined("no container that runs is one of those to be stopped"));
         }
         self.record().add(due, self.host);
-        let (told, skipped) = stop::all(&engine, &self.config, groups, &watch);
+        let possible = self.possible(&watch)?;
+        let (told, skipped) = stop::all(&engine, &self.config, groups, possible.as_ref(), &watch);
         let report = self.report(&engine, &told, &skipped);
         let failures: Vec<&Error> = told.iter().filter_map(|one| one.failure.as_ref()).collect();
         if let Some(first) = failures.first() {
@@ -203,8 +241,7 @@ impl ContainerStop {
     /// A drill that changes nothing: what would be stopped, and whether the time is enough.
     fn check(&self, call: &Call<'_>) -> Result<Outcome, Error> {
         let watch = Watch::of(call);
-        let engine = Engine::connect(&self.config.socket, &watch)?;
-        let groups = self.targets(&engine, &watch)?;
+        let (engine, groups) = self.targets(&watch)?;
         let wishes = stop::wishes(&groups);
         let wished: u64 = wishes.iter().map(|wish| u64::from(*wish)).sum();
         let fits = grace::fits(watch.left(), &wishes);
@@ -216,8 +253,7 @@ impl ContainerStop {
             })
         };
         let would_stop: Vec<Value> = groups.iter().flatten().take(LISTED).map(would).collect();
-        let checkpoint = self.wants_checkpoints().then(|| checkpoint::must_be_possible(engine.is_podman(), &watch));
-        let checkpoint = checkpoint.map(|possible| possible.err().unwrap_or_else(|| "possible".to_owned()));
+        let checkpoint = self.possible(&watch)?.map(|possible| possible.err().unwrap_or_else(|| "possible".to_owned()));
         let count = groups.iter().flatten().count();
         Ok(Outcome::handled(json!({
             "action": "check", "engine": engine.name,
@@ -236,7 +272,7 @@ impl ContainerStop {
             return Ok(Outcome::declined("this instance has stopped no container that it has not started again"));
         }
         let watch = Watch::of(call);
-        let engine = Engine::connect(&self.config.socket, &watch)?;
+        let engine = Engine::connect(&self.config.socket, &self.known(&watch)?)?;
         let started = start::all(&engine, &due, &watch);
         let settled: Vec<&str> =
             started.iter().filter(|one| one.is_settled()).map(|one| one.stopped.id.as_str()).collect();

@@ -118,23 +118,23 @@ pub(crate) fn wishes(groups: &[Vec<Target>]) -> Vec<u32> {
     groups.iter().filter_map(longest).collect()
 }
 
-/// Stops them all, in order; goes on with the others when one cannot be stopped.
+/// Stops them all, in order; goes on with the others when one cannot be stopped. `possible`: whether checkpoints can be made, where they
+/// are wanted.
 pub(crate) fn all(
     engine: &Engine,
     config: &Config,
     groups: Vec<Vec<Target>>,
+    possible: Option<&Result<(), String>>,
     watch: &Watch<'_>,
 ) -> (Vec<Told>, Vec<Skipped>) {
     let (mut told, mut skipped) = (Vec::new(), Vec::new());
-    let can_checkpoint = config.groups.iter().any(|group| group.checkpoint.is_some());
-    let can_checkpoint = can_checkpoint.then(|| checkpoint::must_be_possible(engine.is_podman(), watch));
     let mut wishes = wishes(&groups);
     for group in groups.into_iter().filter(|group| !group.is_empty()) {
         if watch.is_cancelled() {
             told.extend(group.into_iter().map(|target| untold(target, Error::new("cancelled").code(Code::Cancelled))));
             continue;
         }
-        let (frozen, group) = match &can_checkpoint {
+        let (frozen, group) = match possible {
             Some(possible) => freeze(config, group, possible, watch, &mut skipped),
             None => (Vec::new(), group),
         };
@@ -211,8 +211,9 @@ async fn one(engine: &Engine, target: Target, grace: u32, watch: &Watch<'_>) -> 
     match ended.await {
         Ok(after) => Told { target, grace: Some(grace), after, archive: None, failure: None },
         Err(error) => {
-            let told = untold(target, error);
-            Told { grace: Some(grace), ..told }
+            let is_late = error.kind() == Code::Deadline;
+            let late = || Error::new("it had not ended when the time was over").code(Code::Deadline);
+            Told { grace: Some(grace), ..untold(target, if is_late { late() } else { error }) }
         }
     }
 }

@@ -253,4 +253,10 @@ fn confirm(slurm: &Slurm, told: &mut [Told], watch: &Watch<'_>) {
         let text = format!("job {}: requeued, and still {state}", one.before.id);
         one.failure = Some(Error::new(text).code(Code::Deadline));
     }
+    for one in told.iter_mut().filter(|one| one.failure.is_none() && !one.is_completed()) {
+        if one.is_saved() == Some(false) {
+            let text = format!("job {}: requeued, but it has not shown that it saved itself", one.before.id);
+            one.failure = Some(Error::new(text).code(Code::Deadline));
+        }
+    }
 }
