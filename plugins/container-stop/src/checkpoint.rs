@@ -27,10 +27,7 @@ pub(crate) struct Archive {
 ///
 /// # Errors
 /// A sentence's worth of why not.
-pub(crate) fn must_be_possible(is_podman: bool, watch: &Watch<'_>) -> Result<(), String> {
-    if !is_podman {
-        return Err("the engine is not Podman".to_owned());
-    }
+pub(crate) fn must_be_possible(watch: &Watch<'_>) -> Result<(), String> {
     let checked = Program::new("criu").arg("check").run_until(CHECK_LIMIT.min(watch.left()), || watch.is_cancelled());
     match checked {
         Ok(ended) if ended.is_success() => Ok(()),

@@ -5,7 +5,7 @@
 //! watch.
 
 use crate::choose::Listed;
-use bollard::models::{ContainerInspectResponse, SystemVersion};
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::StopContainerOptions;
 use bollard::{API_DEFAULT_VERSION, ClientVersion, Docker};
 use cloudsnooze_plugin::serde_json::{Value, json};
@@ -104,47 +104,24 @@ impl Seen {
     }
 }
 
-/// What an engine says of itself. Podman takes its time for that (some tenths of a second), so it is asked ahead of the event.
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    /// `Podman Engine 4.3.1`.
-    name: String,
-    /// The version of the API that it and the library have in common.
-    version: ClientVersion,
-}
-
 /// A connection to an engine.
 pub(crate) struct Engine {
     runtime: Runtime,
     docker: Docker,
-    /// `Podman Engine 4.3.1`.
-    pub(crate) name: String,
 }
 
-impl Known {
-    /// Asks the engine.
-    ///
-    /// # Errors
-    /// There is nobody, or no right.
-    pub(crate) fn ask(socket: &Path, watch: &Watch<'_>) -> Result<Self, Error> {
-        let ours = ClientVersion { ..*API_DEFAULT_VERSION };
-        let engine = Engine::connect(socket, &Self { name: String::new(), version: ours })?;
-        let asked = engine.block_on(watch.bound(async { engine.docker.version().await.map_err(|e| fault(&e)) }));
-        let said = asked.map_err(|error| error.context(socket.display()))?;
-        let theirs = said.api_version.as_deref().and_then(api_version).filter(|theirs| theirs < API_DEFAULT_VERSION);
-        Ok(Self { name: engine_name(&said), version: theirs.unwrap_or(ClientVersion { ..*API_DEFAULT_VERSION }) })
-    }
-
-    /// Whether it is Podman, which can write images of processes.
-    pub(crate) fn is_podman(&self) -> bool {
-        self.name.starts_with("Podman")
-    }
-}
-
-/// The numbers of `1.41`.
-fn api_version(text: &str) -> Option<ClientVersion> {
-    let (major, minor) = text.split_once('.')?;
+/// The version of the API that an engine offers, when it refuses a newer one: what Docker says then. Podman takes any. Neither is asked
+/// for it ahead: Podman looks its own packages up for that, which takes seconds on a busy machine.
+pub(crate) fn offered(refusal: &Error) -> Option<ClientVersion> {
+    let (_, rest) = refusal.message().split_once("Maximum supported API version is ")?;
+    let number = rest.split(|c: char| !(c.is_ascii_digit() || c == '.')).next()?;
+    let (major, minor) = number.trim_end_matches('.').split_once('.')?;
     Some(ClientVersion { major_version: major.parse().ok()?, minor_version: minor.parse().ok()? })
+}
+
+/// The newest version that the library knows.
+pub(crate) fn newest() -> ClientVersion {
+    ClientVersion { ..*API_DEFAULT_VERSION }
 }
 
 impl Engine {
@@ -152,11 +129,11 @@ impl Engine {
     ///
     /// # Errors
     /// There is no such socket.
-    pub(crate) fn connect(socket: &Path, known: &Known) -> Result<Self, Error> {
+    pub(crate) fn connect(socket: &Path, version: &ClientVersion) -> Result<Self, Error> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        let docker = Docker::connect_with_unix(&socket.to_string_lossy(), NEVER_SECONDS, &known.version);
+        let docker = Docker::connect_with_unix(&socket.to_string_lossy(), NEVER_SECONDS, version);
         let docker = docker.map_err(|error| fault(&error).context(socket.display()))?;
-        Ok(Self { runtime, docker, name: known.name.clone() })
+        Ok(Self { runtime, docker })
     }
 
     /// Runs a future of requests to its end.
@@ -211,15 +188,6 @@ pub(crate) fn short(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-fn engine_name(version: &SystemVersion) -> String {
-    let first = version.components.as_ref().and_then(|components| components.first());
-    let (name, number) = match first {
-        Some(component) => (component.name.as_str(), Some(component.version.as_str())),
-        None => ("Engine", version.version.as_deref()),
-    };
-    format!("{name} {}", number.unwrap_or_default()).trim_end().to_owned()
-}
-
 fn seen(response: ContainerInspectResponse) -> Seen {
     let state = response.state.unwrap_or_default();
     let config = response.config.unwrap_or_default();
@@ -247,8 +215,6 @@ fn fault(error: &bollard::errors::Error) -> Error {
     let mut text = error.to_string();
     let mut code = match error {
         Fault::DockerResponseServerError { status_code: 401 | 403, .. } => Code::Denied,
-        // The engine does not speak this version of the API (any more).
-        Fault::DockerResponseServerError { status_code: 400, message } if message.contains("version") => Code::State,
         Fault::RequestTimeoutError => Code::Deadline,
         _ => Code::Io,
     };
@@ -269,5 +235,19 @@ fn add(text: &mut String, cause: &dyn Display) {
     if !text.contains(&cause) {
         text.push_str(": ");
         text.push_str(&cause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_version_that_is_offered() {
+        let text = "list the containers: Docker responded with status code 400: client version 1.53 is too new. \
+                    Maximum supported API version is 1.43";
+        let version = offered(&Error::new(text)).unwrap();
+        assert_eq!((version.major_version, version.minor_version), (1, 43));
+        assert!(offered(&Error::new("no such container")).is_none());
     }
 }

@@ -6,11 +6,12 @@
 use crate::checkpoint;
 use crate::choose::{self, Listed};
 use crate::config::{Config, Drill};
-use crate::engine::{Engine, Known, Seen, Watch, short};
+use crate::engine::{self, Engine, Seen, Watch, short};
 use crate::grace;
 use crate::record::{Record, Stopped};
 use crate::start;
 use crate::stop::{self, Skipped, Target, Told};
+use bollard::ClientVersion;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{
     Call, Cancel, Code, Error, Event, Host, Instance, Outcome, Plugin, Purpose, Subscription, Verification, abi, c_str,
@@ -40,8 +41,8 @@ pub struct ContainerStop {
     config: Config,
     record: Mutex<Record>,
     last: Mutex<Last>,
-    /// None while it has not answered.
-    known: Mutex<Option<Known>>,
+    /// The version of the API that the engine took last.
+    version: Mutex<ClientVersion>,
 }
 
 impl Plugin for ContainerStop {
@@ -55,7 +56,7 @@ impl Plugin for ContainerStop {
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {
         config.check()?;
         let record = Mutex::new(Record::load(&instance.state_dir, host));
-        Ok(Self { host, config, record, last: Mutex::default(), known: Mutex::default() })
+        Ok(Self { host, config, record, last: Mutex::default(), version: Mutex::new(engine::newest()) })
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
@@ -65,15 +66,11 @@ impl Plugin for ContainerStop {
 
     fn activate(&self) -> Result<(), Error> {
         let watch = Watch::limit(FIRST_LOOK);
-        let known = match self.known(&watch) {
-            Ok(known) => known,
-            Err(error) => {
-                self.host.warn(format_args!("no container engine answers now: {error}"));
-                return Ok(());
-            }
-        };
+        if let Err(error) = self.listed(&watch) {
+            self.host.warn(format_args!("no container engine answers now: {error}"));
+        }
         if self.wants_checkpoints()
-            && let Err(reason) = checkpoint::must_be_possible(known.is_podman(), &watch)
+            && let Err(reason) = checkpoint::must_be_possible(&Watch::limit(FIRST_LOOK))
         {
             self.host
                 .warn(format_args!("no checkpoint can be made here, containers will be stopped instead: {reason}"));
@@ -103,7 +100,7 @@ impl Plugin for ContainerStop {
             return Ok(Verification::Unknown);
         }
         let watch = Watch::of(call);
-        let engine = Engine::connect(&self.config.socket, &self.known(&watch)?)?;
+        let (engine, _) = self.listed(&watch)?;
         let looks = last.containers.iter().map(|(id, _, _)| engine.inspect(id));
         let seen = engine.block_on(watch.bound(try_join_all(looks)))?;
         let is_wrong = |finished: &str, seen: &Option<Seen>| match seen {
@@ -141,38 +138,20 @@ impl ContainerStop {
     }
 
     /// Whether checkpoints can be made, where a group wants them.
-    fn possible(&self, watch: &Watch<'_>) -> Result<Option<Result<(), String>>, Error> {
-        if !self.wants_checkpoints() {
-            return Ok(None);
-        }
-        let known = self.known(watch)?;
-        Ok(Some(checkpoint::must_be_possible(known.is_podman(), watch)))
-    }
-
-    /// What the engine said of itself when it was asked last, else what it says now.
-    fn known(&self, watch: &Watch<'_>) -> Result<Known, Error> {
-        let mut place = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = &*place {
-            return Ok(known.clone());
-        }
-        let known = Known::ask(&self.config.socket, watch)?;
-        *place = Some(known.clone());
-        Ok(known)
+    fn possible(&self, watch: &Watch<'_>) -> Option<Result<(), String>> {
+        self.wants_checkpoints().then(|| checkpoint::must_be_possible(watch))
     }
 
     /// The engine, and the containers that run.
     fn listed(&self, watch: &Watch<'_>) -> Result<(Engine, Vec<Listed>), Error> {
-        let engine = Engine::connect(&self.config.socket, &self.known(watch)?)?;
-        match engine.list(watch) {
-            // Another engine has taken its place since it was asked.
-            Err(error) if error.kind() == Code::State => {
-                *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                let engine = Engine::connect(&self.config.socket, &self.known(watch)?)?;
-                let listed = engine.list(watch)?;
-                Ok((engine, listed))
-            }
-            listed => Ok((engine, listed?)),
-        }
+        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = Engine::connect(&self.config.socket, &version)?;
+        let listed = engine.list(watch).map_err(|error| error.context(self.config.socket.display()));
+        let Some(offered) = listed.as_ref().err().and_then(engine::offered) else { return Ok((engine, listed?)) };
+        *version = offered;
+        let engine = Engine::connect(&self.config.socket, &version)?;
+        let listed = engine.list(watch)?;
+        Ok((engine, listed))
     }
 
     /// The engine, and those of its containers that a group takes.
@@ -197,9 +176,9 @@ impl ContainerStop {
             return Ok(Outcome::declined("no container that runs is one of those to be stopped"));
         }
         self.record().add(due, self.host);
-        let possible = self.possible(&watch)?;
+        let possible = self.possible(&watch);
         let (told, skipped) = stop::all(&engine, &self.config, groups, possible.as_ref(), &watch);
-        let report = self.report(&engine, &told, &skipped);
+        let report = self.report(&told, &skipped);
         let failures: Vec<&Error> = told.iter().filter_map(|one| one.failure.as_ref()).collect();
         if let Some(first) = failures.first() {
             let text = format!("{} of {} containers: {}", failures.len(), told.len(), sentences(&failures));
@@ -214,7 +193,7 @@ impl ContainerStop {
         Ok(Outcome::handled(report))
     }
 
-    fn report(&self, engine: &Engine, told: &[Told], skipped: &[Skipped]) -> Value {
+    fn report(&self, told: &[Told], skipped: &[Skipped]) -> Value {
         let mut shown: Vec<&Told> = told.iter().collect();
         shown.sort_by_key(|one| one.failure.is_none());
         let containers: Vec<Value> = shown.iter().take(LISTED).map(|one| one.report(&self.config)).collect();
@@ -228,7 +207,7 @@ impl ContainerStop {
             "unknown"
         };
         json!({
-            "action": "stop", "engine": engine.name,
+            "action": "stop",
             "evidence": {
                 "before": { "running": told.len() }, "after": { "running": runs_on }, "containers": containers,
                 "not_listed": told.len().saturating_sub(LISTED),
@@ -241,7 +220,7 @@ impl ContainerStop {
     /// A drill that changes nothing: what would be stopped, and whether the time is enough.
     fn check(&self, call: &Call<'_>) -> Result<Outcome, Error> {
         let watch = Watch::of(call);
-        let (engine, groups) = self.targets(&watch)?;
+        let (_, groups) = self.targets(&watch)?;
         let wishes = stop::wishes(&groups);
         let wished: u64 = wishes.iter().map(|wish| u64::from(*wish)).sum();
         let fits = grace::fits(watch.left(), &wishes);
@@ -253,10 +232,10 @@ impl ContainerStop {
             })
         };
         let would_stop: Vec<Value> = groups.iter().flatten().take(LISTED).map(would).collect();
-        let checkpoint = self.possible(&watch)?.map(|possible| possible.err().unwrap_or_else(|| "possible".to_owned()));
+        let checkpoint = self.possible(&watch).map(|possible| possible.err().unwrap_or_else(|| "possible".to_owned()));
         let count = groups.iter().flatten().count();
         Ok(Outcome::handled(json!({
-            "action": "check", "engine": engine.name,
+            "action": "check",
             "evidence": {
                 "before": { "running": count }, "after": { "running": count }, "would_stop": would_stop,
                 "not_listed": count.saturating_sub(LISTED), "wished_seconds": wished,
@@ -272,14 +251,14 @@ impl ContainerStop {
             return Ok(Outcome::declined("this instance has stopped no container that it has not started again"));
         }
         let watch = Watch::of(call);
-        let engine = Engine::connect(&self.config.socket, &self.known(&watch)?)?;
+        let (engine, _) = self.listed(&watch)?;
         let started = start::all(&engine, &due, &watch);
         let settled: Vec<&str> =
             started.iter().filter(|one| one.is_settled()).map(|one| one.stopped.id.as_str()).collect();
         self.record().remove(&settled, self.host);
         let failures: Vec<&Error> = started.iter().filter_map(|one| one.failure.as_ref()).collect();
         let report = json!({
-            "action": "start", "engine": engine.name,
+            "action": "start",
             "evidence": {
                 "before": { "to_start": due.len() }, "after": { "running": started.len() - failures.len() },
                 "containers": started.iter().take(LISTED).map(start::Started::report).collect::<Vec<_>>(),

@@ -46,7 +46,6 @@ fn groups_end_in_their_order_and_the_engine_and_the_programs_say_so() {
         (&json!(3), &json!(0))
     );
     assert_eq!((&report["durable"], &report["skipped"]), (&json!("unknown"), &json!([])));
-    assert!(report["engine"].as_str().unwrap().starts_with("Podman"), "{report}");
 
     let verified = handled(plugin.verify(&notice, PLENTY));
     assert_eq!(verified["stopped"], 3, "{verified}");
