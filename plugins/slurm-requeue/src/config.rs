@@ -28,8 +28,8 @@ pub struct Config {
     #[serde(default = "save_seconds")]
     #[schemars(range(min = 1, max = 3600))]
     pub save_seconds: u32,
-    /// File that a job writes when it has saved itself; `%j` stands for the job's number (12 or 12_3), `%u` for its user. With it, each job is
-    /// requeued as soon as it has; without, when the time for saving is over.
+    /// File that a job writes when it has saved itself; `%j` stands for the job's number (12 or 12_3), `%u` for its user. With it,
+    /// each job is requeued as soon as it has; without, when the time for saving is over.
     #[serde(default)]
     pub marker: Option<String>,
     /// Seconds kept back to requeue the jobs and see them wait: they get SIGTERM, and SIGKILL after Slurm's KillWait.

@@ -1,7 +1,7 @@
 //! A private Slurm cluster of one node: its own munged, slurmctld and slurmd, on ports and in directories of its own.
 //!
-//! Responsibilities: start, submit, ask, leave nothing behind. Inputs: job scripts. Outputs: a [`Cluster`] whose `Drop` ends its daemons and
-//! their jobs. Must never touch a cluster that the machine belongs to.
+//! Responsibilities: start, submit, ask, leave nothing behind. Inputs: job scripts. Outputs: a [`Cluster`] whose `Drop` ends its daemons
+//! and their jobs. Must never touch a cluster that the machine belongs to.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use cloudsnooze_plugin::abi;
