@@ -47,10 +47,22 @@ if [ "$mode" = test ]; then
     need virsh libvirt-clients
     need pahole dwarves
     need abidiff abigail-tools
+    need python3 python3
+    # Debian's Python makes no environment without it.
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
     # The example plugin imports it as its author did; without it a stand-in is used, and said so.
     python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
     # The mail server of tests. Debian's own Python has it, whichever else comes first in PATH.
     /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || missing="$missing python3-aiosmtpd"
+    # Containers: an image is made of one static program.
+    need podman podman
+    need runc runc
+    need busybox busybox-static
+    # A cluster of one node.
+    need munged munge
+    need slurmctld slurmctld
+    need slurmd slurmd
+    need sbatch slurm-client
     need git git
     # A Debian of its own, with systemd as its first process.
     need systemd-nspawn systemd-container
@@ -71,7 +83,17 @@ if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
     exit 1
 fi
-[ -n "$missing" ] || exit 0
+celery() { # Celery for the tests of celery-drain, in a place of its own below the build directory.
+    place="${CARGO_TARGET_DIR:-target}/celery"
+    "$place/bin/python3" -c 'import celery, redis' 2>/dev/null && return
+    echo "setup: installing celery into $place"
+    python3 -m venv "$place" && "$place/bin/pip" install -q 'celery[redis]>=5.5,<6' ||
+        echo "setup: could not install celery: the tests of celery-drain will say NOT RUN" >&2
+}
+if [ -z "$missing" ]; then
+    [ "$mode" != test ] || celery
+    exit 0
+fi
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "setup: installing$missing"
@@ -108,3 +130,4 @@ else
     echo "setup: or tests and designs that need them will say NOT RUN and the demo cannot start." >&2
     echo "setup: ==================================================================" >&2
 fi
+[ "$mode" != test ] || celery

@@ -188,6 +188,8 @@ fn the_official_plugins_are_fit() {
         ("fs-freeze", json!({ "mount_points": ["/nonexistent"] })),
         ("sqlite-flusher", json!({ "paths": ["/nonexistent/a.db"] })),
         ("vm-save", json!({ "vms": [{ "qmp": "/nobody/listens/here", "to": "/nonexistent/vm.state" }] })),
+        ("container-stop", json!({ "socket": "/nobody/listens/here", "groups": [{ "all": true }] })),
+        ("slurm-requeue", json!({ "node": "n1", "bin_directory": "/nonexistent" })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),
         // No unit of this name anywhere: where systemd can be asked, nothing is stopped.
