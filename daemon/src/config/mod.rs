@@ -28,7 +28,7 @@ pub use path::{JsonPath, Step};
 pub use problem::{ConfigError, describe, describe_type};
 pub use schema::{
     Apps, AwsSource, Config, Control, Dispatch, EventHandlers, Handler, History, IMMEDIATE, Isolation, Log, LogFormat,
-    LogLevel, OnCrash, Sources, Start, TIMEOUT_SECONDS_MAX, json_schema,
+    LogLevel, OnCrash, Report, ReportPost, Sources, Start, TIMEOUT_SECONDS_MAX, json_schema,
 };
 pub use scrub::{REDACTED, Scrubber, is_secret_key, redacted_config};
 pub use secret::{Environment, SECRET_BYTES_MAX, Secret, SecretError, SecretSources, is_reference, resolve};
