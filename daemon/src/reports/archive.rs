@@ -68,10 +68,11 @@ fn report_of(file: &str) -> Option<&str> {
 fn drop_oldest(directory: &Path, keep: usize) -> io::Result<()> {
     let names = fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let files: Vec<String> = names.filter(|file| report_of(file).is_some()).collect();
-    let reports: BTreeSet<&str> = files.iter().filter_map(|file| report_of(file)).collect();
-    let old: BTreeSet<&str> = reports.iter().rev().skip(keep).copied().collect();
     // Nothing else writes here: what is half written now is of a process that was killed.
     let is_half = |file: &str| file.starts_with('.');
+    let whole = files.iter().filter(|file| !is_half(file));
+    let reports: BTreeSet<&str> = whole.filter_map(|file| report_of(file)).collect();
+    let old: BTreeSet<&str> = reports.iter().rev().skip(keep).copied().collect();
     for file in files.iter().filter(|file| is_half(file) || report_of(file).is_some_and(|name| old.contains(name))) {
         match fs::remove_file(directory.join(file)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

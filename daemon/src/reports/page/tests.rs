@@ -141,7 +141,7 @@ fn what_is_no_real_notice_says_so_before_anything_else() {
         (
             at("A drill:") < verdict,
             at("Simulated: no cloud sent this notice") < verdict,
-            at("an operator did.") < verdict,
+            at("No cloud sent this notice; an operator did.") < verdict,
         )
     };
     assert_eq!(first_of(json!({"data": {}})), (false, false, false));
