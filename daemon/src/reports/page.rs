@@ -50,6 +50,7 @@ struct Page {
 /// A handler's part of the table.
 struct Entry {
     name: String,
+    /// Where it is configured; empty where that goes without saying.
     instance: String,
     order: String,
     began: String,
@@ -66,6 +67,13 @@ struct Entry {
     /// What its verification saw.
     proof: Vec<Line>,
     is_more: bool,
+}
+
+impl Entry {
+    /// Whether there is nothing to say of it but its numbers.
+    fn is_silent(&self) -> bool {
+        self.error.is_empty() && self.told.is_empty() && self.proof.is_empty()
+    }
 }
 
 /// A line of evidence.
@@ -93,7 +101,7 @@ pub fn html(report: &EventReport) -> Result<String, askama::Error> {
         width: WIDTH,
         picture: picture(report),
         legend: &LEGEND,
-        handlers: in_order(report).into_iter().map(entry).collect(),
+        handlers: in_order(report).into_iter().map(|handler| entry(handler, &report.event_type)).collect(),
         skipped: skipped(report),
         document: document(&report.event),
         version: env!("CARGO_PKG_VERSION"),
@@ -180,18 +188,20 @@ fn totals(report: &EventReport) -> Vec<(String, &'static str)> {
     counts.chain([(human_ms(spent), "of handlers' time"), (exact(report.left_seconds), "left at the end")]).collect()
 }
 
-fn entry(handler: &HandlerReport) -> Entry {
+fn entry(handler: &HandlerReport, event_type: &str) -> Entry {
     let has_run = handler.start_ms.is_some();
     let shown = |text: String| if has_run { text } else { "–".into() };
     let order = match at_once(handler) {
         true => format!("{}, at once", handler.priority),
         false => handler.priority.to_string(),
     };
+    // Where it is configured is worth a word only when that is not the event's own type.
+    let usual = format!("{event_type}/{}", handler.handler);
     let (told, is_more) = lines(handler.result.as_ref());
     let (proof, is_more_proof) = lines(handler.evidence.as_ref());
     Entry {
         name: plain(&handler.handler),
-        instance: plain(&handler.instance),
+        instance: Some(&handler.instance).filter(|own| **own != usual).map(|own| plain(own)).unwrap_or_default(),
         order,
         began: handler.start_ms.map_or_else(|| "–".into(), |at| format!("+{}", human_ms(at))),
         took: shown(human_ms(handler.duration_ms)),

@@ -6,6 +6,7 @@
 
 use crate::sys::clock;
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 use ureq::Agent;
@@ -115,7 +116,7 @@ impl Target {
             let (why, may_pass) = match self.attempt(event_id, json, left()) {
                 Ok(status) if (200..300).contains(&status) => return Ok(()),
                 Ok(status) => (format!("the server answered {status}"), matches!(status, 408 | 425 | 429 | 500..)),
-                Err(error) => (describe(&error), !matches!(error, ureq::Error::Tls(_) | ureq::Error::Rustls(_))),
+                Err(error) => describe(&error),
             };
             let wait = PAUSE * (1 << (attempt - 1));
             if !may_pass || attempt == ATTEMPTS_MAX || left() < wait + ATTEMPT_MIN || !pause(wait) {
@@ -166,18 +167,20 @@ fn roots(path: &Path) -> Result<RootCerts, Bad> {
     }
 }
 
-/// The library's own texts may repeat the address.
-fn describe(error: &ureq::Error) -> String {
+/// Why there is no answer, and whether another attempt may get one. The library's own texts may repeat the address.
+fn describe(error: &ureq::Error) -> (String, bool) {
     use ureq::Error;
     match error {
-        Error::Timeout(_) => "no answer in time".into(),
-        Error::HostNotFound => "the name has no address".into(),
-        Error::ConnectionFailed => "no connection".into(),
-        Error::Io(error) => format!("the connection failed: {error}"),
-        Error::Tls(what) => format!("TLS: {what}"),
-        Error::Rustls(what) => format!("TLS: {what}"),
-        Error::Protocol(_) => "the answer is not HTTP".into(),
-        _ => "the request could not be made".into(),
+        Error::Timeout(_) => ("no answer in time".into(), true),
+        Error::HostNotFound => ("the name has no address".into(), true),
+        Error::ConnectionFailed => ("no connection".into(), true),
+        // The TLS library reports its errors as invalid data.
+        Error::Io(error) if error.kind() == ErrorKind::InvalidData => (format!("TLS: {error}"), false),
+        Error::Io(error) => (format!("the connection failed: {error}"), true),
+        Error::Tls(what) => (format!("TLS: {what}"), false),
+        Error::Rustls(what) => (format!("TLS: {what}"), false),
+        Error::Protocol(_) => ("the answer is not HTTP".into(), true),
+        _ => ("the request could not be made".into(), false),
     }
 }
 

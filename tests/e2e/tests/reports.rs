@@ -2,7 +2,6 @@
 
 use e2e::simple::leaks::Secrets;
 use e2e::simple::{PATIENCE, Plugins, finished, handles, simulate, status_when};
-use harness::daemon::Daemon;
 use harness::http::{Answer, HttpServer, Received};
 use harness::{program, require, wait};
 use serde_json::{Value, json};
@@ -280,8 +279,9 @@ fn certificate(plugins: &Plugins) -> (PathBuf, PathBuf) {
     let (certificate, key) = (plugins.file("cert.pem"), plugins.file("key.pem"));
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]);
-    command.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout"]);
-    command.arg(&key).arg("-out").arg(&certificate);
+    command.args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]);
+    // A server's, not an authority's: that may not be a server.
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
     program::run(&mut command, PATIENCE).and_then(|output| output.success("openssl")).expect("a certificate");
     (certificate, key)
 }
