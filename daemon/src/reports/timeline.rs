@@ -28,8 +28,8 @@ const STRIP_Y: f64 = 20.0;
 const STRIP_BAR: f64 = 12.0;
 /// The lanes show the work alone where the deadline is more than this many times as far away.
 const NEAR: f64 = 2.5;
-/// Narrowest bar.
-const BAR_MIN: f64 = 1.0;
+/// Narrowest bar: less than a pixel, so that it ends within one of where it should.
+const BAR_MIN: f64 = 0.9;
 /// Most marks on the scale.
 const TICKS_MAX: f64 = 7.0;
 /// Most characters of a name, and of the reason in a lane.

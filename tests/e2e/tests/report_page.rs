@@ -127,19 +127,8 @@ fn run(browser: &Path, home: &Path, args: &[&str], page: &Path) -> String {
     program::run(&mut command, LIMIT).and_then(|output| output.success("the browser")).expect("it shows the page")
 }
 
-/// Measures what the browser made of the page: what is wider than the window, and which texts of the picture overlap.
-const MEASURE: &str = "<script>\
-    const wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;\
-    const boxes = [...document.querySelectorAll('svg.picture text')].filter(t => t.textContent).map(t => [t.textContent, t.getBoundingClientRect()]);\
-    const frame = document.querySelector('svg.picture').getBoundingClientRect();\
-    const out = boxes.filter(([_, b]) => b.left < frame.left - 1 || b.right > frame.right + 1 || b.top < frame.top - 1 || b.bottom > frame.bottom + 1);\
-    const hit = [];\
-    boxes.forEach(([ta, a], i) => boxes.slice(i + 1).forEach(([tb, b]) => {\
-        if (Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 2) hit.push(ta + ' | ' + tb);\
-    }));\
-    const dark = getComputedStyle(document.body).backgroundColor;\
-    document.body.innerHTML = '<pre id=measured>' + JSON.stringify({wide, out: out.map(([t]) => t), hit, dark, texts: boxes.length}) + '</pre>';\
-    </script>";
+/// Measures what the browser made of the page.
+const MEASURE: &str = include_str!("../pages/measure.js");
 
 #[test]
 fn a_browser_shows_the_page_without_overlaps_in_light_and_dark_wide_and_narrow() {
@@ -149,7 +138,8 @@ fn a_browser_shows_the_page_without_overlaps_in_light_and_dark_wide_and_narrow()
     // For the measuring alone, the copy may run a script.
     let policy = page.find("<meta http-equiv=\"Content-Security-Policy\"").expect("a policy");
     let end = policy + page[policy..].find('>').expect("its end") + 1;
-    let measured = zoo.write("measured.html", format!("{}{}{MEASURE}", &page[..policy], &page[end..]).as_bytes());
+    let measured =
+        zoo.write("measured.html", format!("{}{}<script>{MEASURE}</script>", &page[..policy], &page[end..]).as_bytes());
     let shown = zoo.join("report.html");
     let home = zoo.join("browser");
     let keep = std::env::var_os("CLOUDSNOOZE_SCREENSHOTS").map(PathBuf::from);
@@ -169,7 +159,7 @@ fn a_browser_shows_the_page_without_overlaps_in_light_and_dark_wide_and_narrow()
                 "{scheme} {width}"
             );
             assert!(found["texts"].as_u64() > Some(40), "{found}");
-            backgrounds.push(found["dark"].as_str().expect("a colour").to_owned());
+            backgrounds.push(found["background"].as_str().expect("a colour").to_owned());
             let picture =
                 keep.clone().unwrap_or_else(|| zoo.path().to_owned()).join(format!("report-{scheme}-{width}.png"));
             run(&browser, &home, &[&window, &setting, &format!("--screenshot={}", picture.display())], &shown);
