@@ -39,7 +39,7 @@ pub fn rows(result: &Members) -> Vec<Row> {
         match (key.as_str(), member) {
             ("evidence", Value::Object(inner)) => rows.extend(compared(inner)),
             ("skipped", Value::Array(steps)) => {
-                rows.extend(steps.iter().map(|step| Row::new("skipped", skipped(step))))
+                rows.extend(steps.iter().map(|step| Row::new("skipped", skipped(step))));
             }
             ("before" | "after", Value::Object(_)) if both(result).is_some() => {}
             _ => rows.push(Row::new(key, value(member))),

@@ -30,6 +30,8 @@ const STRIP_BAR: f64 = 12.0;
 const NEAR: f64 = 2.5;
 /// Narrowest bar: less than a pixel, so that it ends within one of where it should.
 const BAR_MIN: f64 = 0.9;
+/// Half the width of a number on the scale.
+const LABEL: f64 = 26.0;
 /// Most marks on the scale.
 const TICKS_MAX: f64 = 7.0;
 /// Most characters of a name, and of the reason in a lane.
@@ -153,6 +155,10 @@ pub fn picture(report: &EventReport) -> Option<Picture> {
     let rows: Vec<Row> = handlers.iter().enumerate().map(row).collect();
     let bottom = rows.last()?.y + ROW / 2.0;
     let deadline = due_ms.filter(|_| is_near).map(|due| scale.mark(due, deadline_label(report)));
+    let mut ticks = ticks(&scale);
+    // The deadline's line goes through the scale: it would strike the number out.
+    let is_hidden = |tick: &Mark| deadline.as_ref().is_some_and(|due| (due.x - tick.x).abs() < LABEL);
+    ticks.iter_mut().filter(|tick| is_hidden(tick)).for_each(|tick| tick.label.clear());
     let over = match report.state.as_str() {
         "running" => None,
         _ => Some(scale.mark(report.duration_ms, format!("over after {}", human_ms(report.duration_ms)))),
@@ -166,7 +172,7 @@ pub fn picture(report: &EventReport) -> Option<Picture> {
         top: px(head),
         bottom: px(bottom),
         strip,
-        ticks: ticks(&scale),
+        ticks,
         deadline,
         over,
         rows,
@@ -176,7 +182,7 @@ pub fn picture(report: &EventReport) -> Option<Picture> {
 /// When the cloud acts, or is assumed to, milliseconds after detection; None when that is past and was never told.
 fn due_ms(report: &EventReport) -> Option<f64> {
     let named = notice_seconds(report).map(|seconds| seconds * 1e3);
-    let assumed = || (report.left_seconds > 0.0).then(|| report.duration_ms + report.left_seconds * 1e3);
+    let assumed = || (report.left_seconds > 0.0).then_some(report.duration_ms + report.left_seconds * 1e3);
     named.or_else(assumed).filter(|due| *due > 0.0)
 }
 
@@ -336,6 +342,8 @@ mod tests {
         assert_eq!((strip.label.as_str(), strip.left.as_str()), ("deadline 12:02:00 UTC", "117 s left"));
         let near = of(5_000.0);
         let deadline = near.deadline.as_ref().expect("a line");
+        let labels: Vec<&str> = near.ticks.iter().map(|mark| mark.label.as_str()).collect();
+        assert_eq!(labels, ["0", "1 s", "2 s", "3 s", "4 s", ""], "the deadline's line strikes no number out");
         assert!(near.strip.is_none() && (deadline.x - place(5_000.0, near.span_ms)).abs() < 1.0, "{deadline:?}");
     }
 
