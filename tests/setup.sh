@@ -50,6 +50,8 @@ if [ "$mode" = test ]; then
     need python3 python3
     # Debian's Python makes no environment without it.
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
+    need curl curl
+    need openssl openssl
     # The example plugin imports it as its author did; without it a stand-in is used, and said so.
     python3 -c 'import requests' 2>/dev/null || missing="$missing python3-requests"
     # The mail server of tests. Debian's own Python has it, whichever else comes first in PATH.

@@ -16,9 +16,12 @@ use crate::host::isolate::Isolation;
 use crate::host::quarantine::Quarantine;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance, trust};
 use crate::log::ring::LogRing;
-use serde_json::Value;
+use crate::reports::courier;
+use crate::reports::post::{Bad, Target};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Of a plugin that was not asked what it handles and what it can do.
 const NOTHING_SAID: (&[Subscription], Abilities) = (&[], Abilities { undo: false, drill: false });
@@ -138,7 +141,33 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) 
         instance::check(&found, &spec)?;
         planned(entry, NOTHING_SAID, ())
     });
-    if made.errors.is_empty() { Ok(()) } else { Err(made.errors) }
+    let mut errors = made.errors;
+    errors.extend(reports(loaded, secrets).err().unwrap_or_default());
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Where reports go, with the secrets put in.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn reports(loaded: &Loaded, secrets: &SecretSources) -> Result<courier::Settings, Vec<ConfigError>> {
+    let given = &loaded.config.report;
+    let target = match (loaded.resolve_post(secrets)?, &given.post) {
+        (Some((resolved, _)), Some(post)) => {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let headers = resolved["headers"].as_object().into_iter().flatten();
+            let headers: Vec<(String, String)> = headers.map(|(name, value)| (name.clone(), text(value))).collect();
+            let headers = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let timeout = Duration::from_secs_f64(post.timeout_seconds);
+            let target = Target::new(&text(&resolved["url"]), headers, timeout, post.ca_file.as_deref());
+            let path = JsonPath::default().key("report").key("post");
+            let place = |bad: &Bad| if bad.is_header { path.key("headers") } else { path.clone() }.key(&bad.setting);
+            let told = |bad: &Bad| loaded.error(&place(bad), &bad.found, bad.expected, "");
+            Some(target.map_err(|wrong| wrong.iter().map(told).collect::<Vec<_>>())?)
+        }
+        _ => None,
+    };
+    Ok(courier::Settings { directory: given.file.clone(), keep: given.keep as usize, target })
 }
 
 /// The plans as they would be, for showing: after every check, instances are made but not opened, asked
@@ -263,7 +292,12 @@ fn isolated(config: &Config, handler: &crate::config::Handler) -> Isolation {
 /// Knows every secret of a configuration; a handler whose secrets cannot be read adds none.
 pub fn scrubber(loaded: &Loaded, secrets: &SecretSources) -> Scrubber {
     let resolve = |entry: Entry<'_>| loaded.resolve(entry.key, entry.index, secrets).ok();
-    let (configs, known): (Vec<_>, Vec<_>) = entries(&loaded.config).into_iter().filter_map(resolve).unzip();
+    let (mut configs, mut known): (Vec<_>, Vec<_>) = entries(&loaded.config).into_iter().filter_map(resolve).unzip();
+    if let Ok(Some((post, secrets))) = loaded.resolve_post(secrets) {
+        // The whole address, as that of a webhook: its path may be all the secret there is.
+        configs.extend([json!({"webhook": post["url"]}), post]);
+        known.push(secrets);
+    }
     Scrubber::new(&known.concat(), &configs)
 }
 

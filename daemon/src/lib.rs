@@ -1,8 +1,8 @@
 //! CloudSnooze: the daemon `snoozed` and its command line `snooze`.
 //!
 //! Data flows one way: a `source` reads a notice, `normalise` makes an event of it, the `queue` takes
-//! it, `dispatch` plans and runs, `host` calls the plugins, `history` keeps what happened, `control` and
-//! `cli` show it; `apps` tells the applications of this machine. `event`, `config` and `sys` are leaves that
+//! it, `dispatch` plans and runs, `host` calls the plugins, `history` keeps what happened, `reports` tells people, `control`
+//! and `cli` show it; `apps` tells the applications of this machine. `event`, `config` and `sys` are leaves that
 //! every module may use; `supervise` puts everything together and reads as a story. `verify` plays the host
 //! for a plugin that is not in the daemon yet. `docs/ARCHITECTURE.md` has the whole map.
 
@@ -18,6 +18,7 @@ pub mod host;
 pub mod log;
 pub mod normalise;
 pub mod queue;
+pub mod reports;
 pub mod source;
 pub mod supervise;
 pub mod sys;

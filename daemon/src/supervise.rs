@@ -28,6 +28,7 @@ use crate::history::recorder::Recorder;
 use crate::history::store::Store;
 use crate::host::quarantine::Quarantine;
 use crate::log::ring::LogRing;
+use crate::reports::courier::Courier;
 use crate::sys::beat::Beat;
 use crate::sys::{clock, memory, sched};
 use crate::{event, log};
@@ -168,6 +169,7 @@ fn start_behind(
     found: Found,
 ) -> Result<Started, Failed> {
     let config = loaded.config.clone();
+    let delivery = assemble::reports(&loaded, &SecretSources::system()).map_err(Failed::Config)?;
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
@@ -187,6 +189,9 @@ fn start_behind(
     let drills = store.drills_left_since(clock::wall_ns() - drills::REMEMBER_NS).unwrap_or_default();
     let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
     apps.follow(&config, &recorder, &seen);
+    let reports = Courier::new();
+    reports.follow(delivery);
+    recorder.deliver_to(Arc::clone(&reports) as _);
     let outbox = Arc::new(Outbox::default());
     let recorder_thread = {
         let (recorder, outbox, ring) = (Arc::clone(&recorder), Arc::clone(&outbox), Arc::clone(&ring));
@@ -215,6 +220,7 @@ fn start_behind(
         plans,
         recorder,
         apps,
+        reports,
         ring,
         source,
         retired: Mutex::default(),
@@ -432,6 +438,7 @@ fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     shared.recorder.stop();
     recorder_thread.thread().unpark();
     let _ = recorder_thread.join();
+    shared.reports.leave();
     shared.apps.leave();
     let _ = std::fs::remove_file(&shared.loaded.load().config.control.socket);
 }

@@ -695,12 +695,16 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__report)
-            opts="-q -h --socket --config --json --color --quiet --help"
+            opts="-q -h --html --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -137,6 +137,7 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand events" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand events" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand report" -l html -d 'Write one HTML file with a picture of who ran when, which needs nothing beside it; without FILE, or with `-`, to standard output' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

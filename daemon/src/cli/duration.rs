@@ -3,6 +3,8 @@
 //! Inputs: text such as `1m30s`, or seconds. Outputs: seconds, or text such as `1 min 30 s`. Must never
 //! print more digits than anyone needs at three in the morning.
 
+pub use crate::reports::words::{exact, human, human_ms};
+
 /// Units that may be written, with their seconds; longest first, as they must follow each other.
 const UNITS: [(&str, f64); 5] = [("d", 86_400.0), ("h", 3_600.0), ("m", 60.0), ("s", 1.0), ("ms", 0.001)];
 
@@ -53,43 +55,6 @@ pub fn parse(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Seconds as text with two units at most: `85 us`, `412 ms`, `3.2 s`, `1 min 52 s`, `3 d 4 h`.
-#[allow(clippy::cast_possible_truncation, reason = "`as` saturates, and 2^63 us are 292000 years")]
-pub fn human(seconds: f64) -> String {
-    let us = (seconds.max(0.0) * 1e6).round() as i64;
-    let tenths = (us + 50_000) / 100_000;
-    let whole = (us + 500_000) / 1_000_000;
-    let two = |count: i64, of: &str, rest: i64, of_rest: &str| match rest {
-        0 => format!("{count} {of}"),
-        _ => format!("{count} {of} {rest} {of_rest}"),
-    };
-    match us {
-        0..1_000 => format!("{us} us"),
-        1_000..9_950 => format!("{} ms", decimal((us + 50) / 100)),
-        9_950..999_500 => format!("{} ms", (us + 500) / 1_000),
-        _ if tenths < 600 => format!("{} s", decimal(tenths)),
-        _ if whole < 3_600 => two(whole / 60, "min", whole % 60, "s"),
-        _ if whole < 86_400 => two(whole / 3_600, "h", whole % 3_600 / 60, "min"),
-        _ => two(whole / 86_400, "d", whole % 86_400 / 3_600, "h"),
-    }
-}
-
-/// Milliseconds, as [`human`].
-pub fn human_ms(milliseconds: f64) -> String {
-    human(milliseconds / 1e3)
-}
-
-/// Seconds as plain seconds with at most one decimal, for numbers that are compared: `108.3 s`, `120 s`.
-#[allow(clippy::cast_possible_truncation, reason = "`as` saturates")]
-pub fn exact(seconds: f64) -> String {
-    format!("{} s", decimal((seconds * 10.0).round() as i64))
-}
-
-/// Tenths with their decimal, which is left out when it is zero.
-fn decimal(tenths: i64) -> String {
-    if tenths % 10 == 0 { (tenths / 10).to_string() } else { format!("{}.{}", tenths / 10, (tenths % 10).abs()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,31 +98,6 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert!(error.contains(why) && error.contains("1m30s"), "{text}: {error}");
         }
-    }
-
-    #[test]
-    fn durations_are_shown_with_two_units_at_most() {
-        let cases = [
-            (0.0, "0 us"),
-            (0.000_085, "85 us"),
-            (0.004_23, "4.2 ms"),
-            (0.412, "412 ms"),
-            (0.999_6, "1 s"),
-            (3.21, "3.2 s"),
-            (30.0, "30 s"),
-            (59.96, "1 min"),
-            (112.0, "1 min 52 s"),
-            (7_500.0, "2 h 5 min"),
-            (273_600.0, "3 d 4 h"),
-            (-1.0, "0 us"),
-        ];
-        for (seconds, text) in cases {
-            assert_eq!(human(seconds), text, "{seconds}");
-        }
-        assert_eq!(
-            (exact(108.34), exact(120.0), human_ms(3_210.0)),
-            ("108.3 s".into(), "120 s".into(), "3.2 s".into())
-        );
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::path::JsonPath;
 use super::problem::{Finding, describe};
 use super::schema::IMMEDIATE;
+use super::secret::is_reference;
 use super::suggest::closest;
 use crate::event::{EventType, Pattern};
 
@@ -54,6 +55,7 @@ pub(super) fn check(document: &Value) -> Findings {
     findings.socket(document, &top.key("control").key("socket"));
     findings.socket(document, &top.key("apps").key("socket"));
     findings.endpoint(document);
+    findings.report(document);
     findings
 }
 
@@ -185,6 +187,23 @@ impl Findings {
         {
             let found = format!("a path of {} bytes", given.len());
             self.error(path.clone(), found, "at most 107 bytes", "The kernel takes no longer path for a socket.");
+        }
+    }
+
+    /// What stands for an address or a header has to be a text or a reference; neither is shown.
+    fn report(&mut self, document: &Value) {
+        let report = JsonPath::default().key("report");
+        let post = report.key("post");
+        self.absolute(document, &report.key("file"));
+        self.absolute(document, &post.key("ca_file"));
+        let headers = post.key("headers");
+        let named = headers.find(document).and_then(Value::as_object).into_iter().flatten();
+        for place in named.map(|(name, _)| headers.key(name)).chain([post.key("url")]) {
+            let found = place.find(document);
+            if found.is_some_and(|value| value.is_object() && !is_reference(value)) {
+                let expected = "a string, or one of {\"credential\": NAME}, {\"env\": NAME}, {\"file\": PATH}";
+                self.error(place, "an object that refers to nothing", expected, "");
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a reload changes, in words.
 //!
 //! Responsibilities: comparing two configurations. Inputs: the old one, the new one. Outputs: one sentence for each change, and
-//! whether it takes a restart. Must never show what a handler's `config` holds, only that it changed.
+//! whether it takes a restart. Must never show what a handler's `config` or `report.post` holds, only that it changed.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -55,13 +55,30 @@ impl Config {
             event_handlers(key, before, after, &mut texts);
         }
         let mut changes: Vec<Change> = texts.into_iter().map(|text| Change { text, needs_restart: false }).collect();
-        for (path, text) in settings(&without(old, "event_handlers"), &without(new, "event_handlers")) {
+        for (path, text) in settings(&shown(old), &shown(new)) {
             let is_below = |start: &str| path == start || path.starts_with(&format!("{start}."));
             let needs_restart = AT_START.iter().any(|start| is_below(start));
             changes.push(Change { text: format!("{path}: {text}"), needs_restart });
         }
+        if old.report.post != new.report.post {
+            let text = match (&old.report.post, &new.report.post) {
+                (None, _) => "added",
+                (_, None) => "removed",
+                _ => "changed",
+            };
+            changes.push(Change { text: format!("report.post: {text}"), needs_restart: false });
+        }
         changes
     }
+}
+
+/// The settings that may be shown as they are: neither handlers nor where reports are sent to.
+fn shown(config: &Config) -> Value {
+    let mut json = without(config, "event_handlers");
+    if let Some(report) = json.get_mut("report").and_then(Value::as_object_mut) {
+        report.remove("post");
+    }
+    json
 }
 
 fn event_handlers(key: &str, before: Option<&EventHandlers>, after: Option<&EventHandlers>, texts: &mut Vec<String>) {
@@ -185,6 +202,23 @@ mod tests {
             "plugin_directories: not set -> [\"/opt/plugins\"]",
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn where_reports_go_changes_without_being_shown() {
+        let of = |url: &str, token: &str| {
+            config(
+                json!({"report": {"file": "/r", "post": {"url": url, "headers": {"token": token, "x": "swordfish"}}}}),
+            )
+        };
+        let told = |old: &Config, new: &Config| {
+            Config::diff(old, new).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let (one, two) = (of("https://h/hunter2", "a"), of("https://h/hunter2", "swordfish"));
+        assert_eq!(told(&one, &two), "report.post: changed");
+        assert_eq!(told(&one, &Config::default()), "report.file: \"/r\" -> not set; report.post: removed");
+        assert_eq!(told(&Config::default(), &one), "report.file: not set -> \"/r\"; report.post: added");
+        assert!(!format!("{one:?}").contains("hunter2") && !format!("{two:?}").contains("swordfish"));
     }
 
     #[test]

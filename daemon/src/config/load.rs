@@ -4,7 +4,7 @@
 //! file, a directory of further ones. Outputs: the configuration, or all errors. Must never start with a configuration that is
 //! partly wrong: an operator learns of it now, not when the cloud takes the machine.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -60,8 +60,27 @@ impl Loaded {
         let handler = self.config.event_handlers.get(key).and_then(|handlers| handlers.plugins.get(index));
         let empty = Value::Object(serde_json::Map::new());
         let config = handler.map_or(&empty, |handler| &handler.config);
-        let base = JsonPath::handler(key, index).key("config");
-        resolve(config, sources).map_err(|errors| {
+        self.resolved(config, &JsonPath::handler(key, index).key("config"), sources)
+    }
+
+    /// Address and headers of `report.post` with their secrets put in, as an object of `url` and `headers`, and those
+    /// secrets; None when reports are sent nowhere. Blocks on the file system.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_post(&self, sources: &SecretSources) -> Result<Option<(Value, Vec<Secret>)>, Vec<ConfigError>> {
+        let Some(post) = &self.config.report.post else { return Ok(None) };
+        let given = json!({"url": post.url, "headers": post.headers});
+        self.resolved(&given, &JsonPath::default().key("report").key("post"), sources).map(Some)
+    }
+
+    fn resolved(
+        &self,
+        given: &Value,
+        base: &JsonPath,
+        sources: &SecretSources,
+    ) -> Result<(Value, Vec<Secret>), Vec<ConfigError>> {
+        resolve(given, sources).map_err(|errors| {
             let told = errors.into_iter().map(|error| {
                 let found = format!("{} that gives no secret ({})", error.reference, error.reason);
                 self.error(&base.join(&error.path), &found, "a secret that the daemon can read", "")

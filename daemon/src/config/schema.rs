@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+mod report;
+
+pub use report::{Report, ReportPost};
+
 use super::scrub::redacted_config;
 use crate::event::{Action, EventType, Pattern};
 
@@ -67,6 +71,8 @@ pub struct Config {
     pub deadlines: BTreeMap<String, f64>,
     /// What is kept of past events.
     pub history: History,
+    /// Where the report of an event goes when it is over, besides the history.
+    pub report: Report,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -84,6 +90,7 @@ impl Default for Config {
             dispatch: Dispatch::default(),
             deadlines: BTreeMap::new(),
             history: History::default(),
+            report: Report::default(),
             log: Log::default(),
         }
     }

@@ -27,7 +27,7 @@ impl<'s> Walk<'s> {
         let schema = self.target(schema);
         if !fits(value, schema) {
             // What stands where the plugin's own settings belong may be a secret.
-            let is_private = *path == path_of_config(path);
+            let is_private = *path == path_of_config(path) || is_of_post(path);
             let found = if is_private { describe_type(value).to_owned() } else { describe(value) };
             self.findings.push(Finding::new(path.clone(), found, expected(schema), hint(value, schema)));
             return;
@@ -75,6 +75,12 @@ impl<'s> Walk<'s> {
         let pointer = schema.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix('#'));
         pointer.and_then(|pointer| self.root.pointer(pointer)).unwrap_or(schema)
     }
+}
+
+/// Whether it is the address that reports are sent to, or one of the headers.
+fn is_of_post(path: &JsonPath) -> bool {
+    let post = JsonPath::default().key("report").key("post");
+    path.0.starts_with(&post.key("url").0) || path.0.starts_with(&post.key("headers").0)
 }
 
 /// The same path with its last step being `config`.

@@ -7,22 +7,23 @@
 use super::gate::over_limit;
 use super::limits::{Limits, Over};
 use super::rights::{Caller, Right};
+use super::stream;
 use super::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
+use crate::history::watchers::Happening;
 use crate::sys::clock;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{DefaultBodyLimit, Extension, FromRequest, Path, RawQuery, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use futures_util::stream;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::broadcast;
 
 /// Longest request body, bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -58,7 +59,7 @@ pub trait Daemon: Send + Sync + 'static {
     /// The registered applications.
     fn apps(&self) -> Apps;
     /// Lines as they happen.
-    fn watch(&self) -> broadcast::Receiver<Arc<str>>;
+    fn watch(&self) -> broadcast::Receiver<Arc<Happening>>;
     /// Takes the configuration files as they are now.
     fn reload(&self) -> impl Future<Output = Result<Reloaded, Failure>> + Send;
     /// Metrics in Prometheus' text format.
@@ -73,7 +74,7 @@ pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
     let read = Router::new()
         .route("/v1/status", get(status::<D>))
         .route("/v1/plan", get(plan::<D>))
-        .route("/v1/watch", get(watch::<D>))
+        .route("/v1/watch", get(stream::watch::<D>))
         .route("/v1/events", get(events::<D>))
         .route("/v1/reports/{id}", get(report::<D>))
         .route("/v1/apps", get(apps::<D>))
@@ -117,7 +118,8 @@ async fn pace(
     }
 }
 
-fn too_many(over: Over) -> Response {
+/// Status and sentence for what is over its limit.
+pub(super) fn too_many(over: Over) -> Response {
     let (status, text) = over_limit(over);
     ([(header::RETRY_AFTER, "1")], failure(status, &text)).into_response()
 }
@@ -208,32 +210,6 @@ async fn reload<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
 
 async fn metrics<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
     reply(StatusCode::OK, "text/plain; version=0.0.4", daemon.metrics())
-}
-
-/// One JSON object a line for as long as the client listens. One that falls behind is told how many
-/// lines it lost.
-async fn watch<D: Daemon>(
-    State(daemon): State<Arc<D>>,
-    Extension(limits): Extension<Arc<Limits>>,
-    Extension(caller): Extension<Caller>,
-) -> Response {
-    let place = match limits.watch(&caller, clock::boot_ns()) {
-        Ok(place) => place,
-        Err(over) => return too_many(over),
-    };
-    let lines = stream::unfold((daemon.watch(), place), |(mut lines, place)| async move {
-        let line = match lines.recv().await {
-            Ok(line) => format!("{line}\n"),
-            Err(RecvError::Lagged(lost)) => {
-                format!(
-                    "{{\"kind\":\"log\",\"instance\":\"snoozed\",\"level\":\"warning\",\"message\":\"{lost} lines were lost\"}}\n"
-                )
-            }
-            Err(RecvError::Closed) => return None,
-        };
-        Some((Ok::<_, std::convert::Infallible>(line), (lines, place)))
-    });
-    ([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response()
 }
 
 fn json<D: Daemon>(daemon: &D, value: &impl Serialize) -> Response {

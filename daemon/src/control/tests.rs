@@ -6,6 +6,7 @@ use super::limits::{CONNECTIONS_OF_ONE_MAX, Limits, WATCHERS_OF_ONE_MAX};
 use super::rights::{Caller, Holder, Rights};
 use super::server::{BODY_BYTES_MAX, Daemon, router};
 use super::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Status};
+use crate::history::watchers::Happening;
 use crate::sys::peer::Peer;
 use nix::unistd::geteuid;
 use serde_json::Value;
@@ -28,9 +29,13 @@ const ROUTES: [(u32, &str); 9] = [
     (30, "POST /v1/reload"),
 ];
 
+fn line(number: u64) -> Arc<Happening> {
+    Arc::new(Happening { number, kind: "log".into(), json: format!(r#"{{"kind":"log","n":{number}}}"#) })
+}
+
 /// Answers everything with an error of its own, so that 403 can only come from before it.
 struct Played {
-    lines: broadcast::Sender<Arc<str>>,
+    lines: broadcast::Sender<Arc<Happening>>,
 }
 
 impl Daemon for Played {
@@ -52,7 +57,7 @@ impl Daemon for Played {
     fn apps(&self) -> Apps {
         Apps::default()
     }
-    fn watch(&self) -> broadcast::Receiver<Arc<str>> {
+    fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {
         self.lines.subscribe()
     }
     async fn reload(&self) -> Result<Reloaded, Failure> {
@@ -231,10 +236,49 @@ fn watchers_are_counted_while_they_listen() {
         drop(watchers);
         for _ in 0..100 {
             // The server learns that nobody listens when it has something to say.
-            let _ = bench.daemon.lines.send("{}".into());
+            let _ = bench.daemon.lines.send(line(1));
             tokio::task::yield_now().await;
         }
         assert_eq!(bench.call(10, "GET /v1/watch").await.0, 200);
+    });
+}
+
+/// What a listener has been sent when all of this stands in it.
+async fn heard(stream: &mut DuplexStream, wanted: &[&str]) -> String {
+    let mut text = String::new();
+    while !wanted.iter().all(|words| text.contains(words)) {
+        let mut bytes = [0; 4096];
+        let count = stream.read(&mut bytes).await.expect("open");
+        assert!(count > 0, "it ended: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    text
+}
+
+#[test]
+fn listeners_hear_lines_or_events_and_how_much_they_lost() {
+    run(async {
+        let bench = Bench::new();
+        let listen = async |accept: &str| {
+            let mut stream = bench.connect(&member(10));
+            let request = format!("GET /v1/watch HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.expect("room");
+            assert_eq!(read_answer(&mut stream).await.0, 200);
+            stream
+        };
+        let (mut events, mut lines) = (listen("text/event-stream").await, listen("*/*").await);
+        let _ = bench.daemon.lines.send(line(7));
+        let told = heard(&mut events, &["data: "]).await;
+        for words in ["id: 7\n", "event: log\n", "data: {\"kind\":\"log\",\"n\":7}\n"] {
+            assert!(told.contains(words), "{told}");
+        }
+        let told = heard(&mut lines, &["\"n\":7}\n"]).await;
+        assert!(!told.contains("data:"), "{told}");
+        // The channel of this test holds four; nobody reads while these are sent.
+        (8..20).for_each(|number| drop(bench.daemon.lines.send(line(number))));
+        let told = heard(&mut events, &["lines were lost", "id: 19\n"]).await;
+        assert!(told.contains("8 lines were lost") && !told.contains("id: 8\n") && told.contains("id: 16\n"), "{told}");
+        heard(&mut lines, &["8 lines were lost", "\"n\":19}\n"]).await;
     });
 }
 

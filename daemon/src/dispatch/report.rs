@@ -132,6 +132,9 @@ pub struct HandlerReport {
     pub left_seconds: f64,
     /// Whether its effect holds.
     pub verified: Verified,
+    /// By how much it answered after it had been told that its time was over, milliseconds; None when it was in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<f64>,
     /// Text of the failure.
     pub error: Option<String>,
     /// The handler's evidence.
@@ -207,6 +210,7 @@ impl HandlerReport {
             budget_ms: millis(outcome.budget_ns),
             left_seconds: seconds(outcome.left_ns),
             verified: finished.verified,
+            late_ms: outcome.late_ns.map(millis),
             error: finished.error.clone().or_else(late),
             result: finished.result.clone(),
             evidence: finished.evidence.clone(),

@@ -1,10 +1,11 @@
 //! What happened, kept: events, deliveries, reports.
 //!
 //! `store` is the SQLite file and its queries; `journal` what is still to be written down; `recorder` is the normal
-//! thread that takes the pool's notes, has them journalled, logs each once and tells whoever watches. Must never hold up the pool: notes
+//! thread that takes the pool's notes, has them journalled, logs each once and tells the `watchers`. Must never hold up the pool: notes
 //! come through a bounded box.
 
 mod journal;
 pub mod recorder;
 pub mod self_tests;
 pub mod store;
+pub mod watchers;

@@ -7,6 +7,7 @@
 use super::journal::Journal;
 use super::self_tests::{SelfTestSummary, SelfTests};
 use super::store::{EventSummary, Row, Store};
+use super::watchers::{Happening, Watchers};
 use crate::config::{History, Scrubber};
 use crate::dispatch::engine::Job;
 use crate::dispatch::outbox::{Note, Outbox};
@@ -27,8 +28,6 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 use tokio::sync::broadcast;
 
-/// Lines a slow watcher may fall behind before it loses some.
-const WATCH_LINES_MAX: usize = 1024;
 /// Longest pause between two looks; notes and lines wake this thread before.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Pause between two droppings of old events, and between two steps of one, nanoseconds.
@@ -49,7 +48,7 @@ pub struct Recorder {
     scrubber: ArcSwap<Scrubber>,
     first_start_us: Mutex<Histogram<u64>>,
     self_tests: Mutex<SelfTests>,
-    watchers: broadcast::Sender<Arc<str>>,
+    watchers: Watchers,
     counts: Counts,
     stop: AtomicBool,
     disk_refuses: AtomicBool,
@@ -58,6 +57,7 @@ pub struct Recorder {
     /// When old events are dropped next, CLOCK_BOOTTIME nanoseconds.
     drop_boot_ns: AtomicI64,
     followers: RwLock<Vec<Arc<dyn Follower>>>,
+    receiver: OnceLock<Arc<dyn Receiver>>,
     moves: ArrayQueue<(EventId, Moment)>,
     reader: OnceLock<Thread>,
 }
@@ -70,6 +70,12 @@ pub trait Follower: Send + Sync {
     fn moved(&self, id: EventId, effective: Moment);
     /// The handlers of an event have ended.
     fn done(&self, id: EventId);
+}
+
+/// Who gets the report of each event that is over, on the recorder's thread. Must not wait.
+pub trait Receiver: Send + Sync {
+    /// An event is over; its report is JSON without secrets.
+    fn over(&self, event_id: &str, report: &str);
 }
 
 /// Counts since the start.
@@ -114,7 +120,7 @@ impl Recorder {
             scrubber: ArcSwap::from_pointee(scrubber),
             first_start_us: Mutex::new(histogram),
             self_tests: Mutex::default(),
-            watchers: broadcast::channel(WATCH_LINES_MAX).0,
+            watchers: Watchers::default(),
             counts: Counts::default(),
             stop: AtomicBool::new(false),
             disk_refuses: AtomicBool::new(false),
@@ -122,6 +128,7 @@ impl Recorder {
             keep: ArcSwap::from_pointee(keep),
             drop_boot_ns: AtomicI64::new(0),
             followers: RwLock::default(),
+            receiver: OnceLock::new(),
             moves: ArrayQueue::new(MOVES_MAX),
             reader: OnceLock::new(),
         }))
@@ -130,6 +137,11 @@ impl Recorder {
     /// Has `follower` told, too, from now on.
     pub fn tell_to(&self, follower: Arc<dyn Follower>) {
         self.followers.write().unwrap_or_else(PoisonError::into_inner).push(follower);
+    }
+
+    /// Has `receiver` get reports from now on. Only the first counts.
+    pub fn deliver_to(&self, receiver: Arc<dyn Receiver>) {
+        let _ = self.receiver.set(receiver);
     }
 
     /// The cloud moved the deadline of an event. For real-time threads too: waits for nothing.
@@ -153,8 +165,8 @@ impl Recorder {
     }
 
     /// Lines as they happen, one JSON object each.
-    pub fn watch(&self) -> broadcast::Receiver<Arc<str>> {
-        self.watchers.subscribe()
+    pub fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {
+        self.watchers.follow()
     }
 
     /// Whether everything that was told is written down.
@@ -356,7 +368,7 @@ impl Recorder {
         let forsaken = forsaken(&mut live);
         drop(live);
         if let Some(report) = forsaken {
-            self.journal.note(self.row_of(&report));
+            self.over(&report);
         }
         let deadline = event.effective.map(Moment::rfc3339).unwrap_or_default();
         tracing::warn!(
@@ -375,7 +387,7 @@ impl Recorder {
 
     /// Writes down that an event of an earlier process is over without anything more being done for it.
     pub fn close(&self, report: &EventReport) {
-        self.journal.note(self.row_of(report));
+        self.over(report);
         self.write_down();
     }
 
@@ -410,9 +422,15 @@ impl Recorder {
         (value, row)
     }
 
-    fn row_of(&self, report: &EventReport) -> Row {
-        let text = serde_json::to_string(report).unwrap_or_default();
-        Row::Done { event_id: report.event_id.clone(), state: report.state.clone(), report: self.scrub(&text) }
+    /// An event is over: its report is delivered, and noted for the next commit.
+    fn over(&self, report: &EventReport) {
+        let text = self.scrub(&serde_json::to_string(report).unwrap_or_default());
+        let (event_id, state) = (report.event_id.clone(), report.state.clone());
+        // Before the commit: the machine may be about to end.
+        if let Some(receiver) = self.receiver.get() {
+            receiver.over(&event_id, &text);
+        }
+        self.journal.note(Row::Done { event_id, state, report: text });
     }
 
     fn ended(&self, id: EventId, report: HandlerReport) {
@@ -460,7 +478,7 @@ impl Recorder {
             live.over = Some(report.clone());
         }
         drop(live);
-        self.journal.note(self.row_of(&report));
+        self.over(&report);
         let failed = report.handlers.iter().filter(|h| !matches!(h.status, Ended::Handled | Ended::Declined)).count();
         tracing::info!(
             event = report.event_id,
@@ -529,9 +547,8 @@ impl Recorder {
     }
 
     fn tell(&self, line: &Value) {
-        if self.watchers.receiver_count() > 0 {
-            let _ = self.watchers.send(self.scrub(&line.to_string()).into());
-        }
+        let kind = line["kind"].as_str().unwrap_or_default();
+        self.watchers.tell(kind, || self.scrub(&line.to_string()));
     }
 
     fn scrubbed(&self, value: &impl serde::Serialize) -> Value {

@@ -16,9 +16,11 @@ use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
 use crate::event::{Event, EventType};
 use crate::history::recorder::Recorder;
+use crate::history::watchers::Happening;
 use crate::host::Instance;
 use crate::host::state::Lifecycle;
 use crate::log::ring::LogRing;
+use crate::reports::courier::Courier;
 use crate::source::health::State;
 use crate::sys::beat::Beat;
 use crate::sys::clock;
@@ -40,6 +42,7 @@ pub(super) struct Shared {
     pub(super) plans: Arc<ArcSwap<Plans>>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) apps: Apps,
+    pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
     pub(super) source: Sources,
     /// Instances of earlier configurations that may still be running an event.
@@ -119,6 +122,7 @@ impl Shared {
         // Read again: somebody may have been released.
         let (quarantine, _) = super::crash::quarantine(&fresh.config);
         assemble::check(&fresh, &SecretSources::system(), &quarantine).map_err(refused)?;
+        let reports = assemble::reports(&fresh, &SecretSources::system()).map_err(refused)?;
         // Before an instance can tell one.
         self.recorder.learn(&assemble::scrubber(&fresh, &SecretSources::system()));
         let Assembly { plans, scrubber, warnings } =
@@ -138,6 +142,7 @@ impl Shared {
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(old);
         self.source.set_intervals(&fresh.config);
         self.recorder.keep_history(fresh.config.history);
+        self.reports.follow(reports);
         self.loaded.store(Arc::new(fresh));
         let (later, now): (Vec<_>, Vec<_>) = changes.iter().partition(|c| c.needs_restart);
         Ok(wire::Reloaded {
@@ -210,6 +215,7 @@ impl Shared {
             }
         }
         problems.extend(self.apps.problems());
+        problems.extend(self.reports.problems());
         if self.publisher_is_lost.load(Ordering::Acquire) {
             problems.push(
                 "a handler that promised not to block does not come home: the thread that read the notice hangs in it, \
@@ -385,7 +391,7 @@ impl Daemon for Shared {
         wire::Apps { applications: self.apps.list() }
     }
 
-    fn watch(&self) -> broadcast::Receiver<Arc<str>> {
+    fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {
         self.recorder.watch()
     }
 

@@ -172,6 +172,7 @@ fn crashed<I>(handler: &Handler<I>, attempts: u32, why: String, event: &Event, n
         budget_ms: 0.0,
         left_seconds: seconds(event.effective.map_or(0, |at| at.boot_ns - now.boot_ns)),
         verified: Verified::NotAsked,
+        late_ms: None,
         error: Some(why),
         result: None,
         evidence: None,

@@ -2,5 +2,6 @@
 //! Inputs: sources in `plugins/`. Outputs: libraries in a test's own directory.
 
 pub mod bestiary;
+pub mod picture;
 pub mod simple;
 pub mod zoo;

@@ -26,10 +26,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shutdown", &["dispatch", "host"]),
     // Writes down what dispatch reports and what plugins log.
     ("history", &["dispatch", "host"]),
+    // Says what a report says, and brings it to people.
+    ("reports", &["dispatch", "history"]),
     // Tells the applications of this machine what the recorder tells it.
     ("apps", &["history"]),
     // From a configuration to handlers with instances: shared by the daemon and the checks of the command line.
-    ("assemble", &["dispatch", "host", "apps"]),
+    ("assemble", &["dispatch", "host", "apps", "reports"]),
     // Plays the host for a plugin that is not in the daemon yet.
     ("verify", &["host"]),
     ("insight", &["history"]),
@@ -54,7 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // Speaks the wire types of `control`; uses the library directly only where no daemon need run (checking, verifying).
-    ("cli", &["assemble", "control", "dispatch", "history", "host", "source", "normalise", "verify"]),
+    ("cli", &["assemble", "control", "dispatch", "history", "host", "source", "normalise", "reports", "verify"]),
 ];
 
 /// A module of the daemon imports only what comes before it in the flow, and the leaves.

@@ -1,21 +1,19 @@
 //! What one handler did, with its evidence.
 //!
-//! Inputs: one handler's report. Outputs: a heading and lines `name  before -> after`. Must never assume
-//! that a plugin's evidence has a form: whatever it is, it is shown.
+//! Inputs: one handler's report. Outputs: a heading and lines `name  before -> after`. Must never leave out that a handler
+//! failed, whatever its evidence says.
 
 use super::super::duration::human_ms;
 use super::super::paint::{Paint, Tone};
-use super::super::render::{count, cut, facts, plain, tone, value};
-use super::ended;
+use super::super::render::{count, cut, facts, plain, tone};
 use crate::dispatch::report::{HandlerReport, Verified};
-use serde_json::{Map, Value};
+use crate::reports::evidence::{Members, rows};
+use crate::reports::reading::ended;
 
 /// Most lines of evidence that are shown of one handler; `--json` has them all.
 const LINES_MAX: usize = 24;
 /// Columns that a name of evidence takes at most.
 const NAME_COLUMNS_MAX: usize = 32;
-
-type Members = Map<String, Value>;
 
 /// A handler's heading and evidence.
 pub fn handler(handler: &HandlerReport, paint: Paint, width: usize) -> String {
@@ -40,11 +38,10 @@ pub fn handler(handler: &HandlerReport, paint: Paint, width: usize) -> String {
     if let Some(error) = &handler.error {
         text += &format!("  {} {}\n", paint.text(Tone::Bad, "error:"), plain(error));
     }
-    let mut rows = handler.result.as_ref().map(rows).unwrap_or_default();
-    for (name, value) in handler.evidence.as_ref().map(self::rows).unwrap_or_default() {
-        rows.push((format!("seen afterwards: {name}"), value));
-    }
-    text + &shown(&rows, paint, width)
+    let of = |members: &Option<Members>| members.as_ref().map(rows).unwrap_or_default();
+    let told = of(&handler.result).into_iter().map(|row| (row.name.clone(), row.text()));
+    let seen = of(&handler.evidence).into_iter().map(|row| (format!("seen afterwards: {}", row.name), row.text()));
+    text + &shown(&told.chain(seen).collect::<Vec<_>>(), paint, width)
 }
 
 fn shown(rows: &[(String, String)], paint: Paint, width: usize) -> String {
@@ -58,80 +55,4 @@ fn shown(rows: &[(String, String)], paint: Paint, width: usize) -> String {
         text += &format!("  and {} (see --json)\n", count(more, "further line"));
     }
     text
-}
-
-/// The evidence as names and values. A member `evidence` is looked into; in it, `before` and `after` are
-/// set against each other.
-fn rows(result: &Members) -> Vec<(String, String)> {
-    let mut rows = Vec::new();
-    for (key, member) in result {
-        match (key.as_str(), member) {
-            ("evidence", Value::Object(inner)) => rows.extend(compared(inner)),
-            ("skipped", Value::Array(steps)) => rows.extend(steps.iter().map(|step| (plain("skipped"), skipped(step)))),
-            ("before" | "after", Value::Object(_)) if both(result).is_some() => {}
-            _ => rows.push((plain(key), value(member))),
-        }
-    }
-    if let Some((before, after)) = both(result) {
-        rows.extend(changes(before, after));
-    }
-    rows.retain(|(_, value)| !value.is_empty() && value != "-" && value != "{}");
-    rows
-}
-
-fn compared(evidence: &Members) -> Vec<(String, String)> {
-    let pairs = both(evidence);
-    let is_pair = |key: &str| pairs.is_some() && (key == "before" || key == "after");
-    let rest = evidence.iter().filter(|(key, _)| !is_pair(key)).map(|(key, member)| (plain(key), value(member)));
-    pairs.map(|(before, after)| changes(before, after)).unwrap_or_default().into_iter().chain(rest).collect()
-}
-
-fn both(members: &Members) -> Option<(&Members, &Members)> {
-    Some((members.get("before")?.as_object()?, members.get("after")?.as_object()?))
-}
-
-fn changes(before: &Members, after: &Members) -> Vec<(String, String)> {
-    let only_after = after.keys().filter(|key| !before.contains_key(*key));
-    let line = |key: &String| {
-        let of = |side: &Members| side.get(key).map_or_else(|| "-".to_owned(), value);
-        let (was, is) = (of(before), of(after));
-        (plain(key), if was == is { was } else { format!("{was} -> {is}") })
-    };
-    before.keys().chain(only_after).map(line).collect()
-}
-
-fn skipped(step: &Value) -> String {
-    match (step["step"].as_str(), step["reason"].as_str()) {
-        (Some(name), Some(reason)) => plain(&format!("{name}: {reason}")),
-        _ => value(step),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn rows_of(result: &Value) -> Vec<String> {
-        rows(result.as_object().expect("object")).into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
-    }
-
-    #[test]
-    fn before_and_after_are_set_against_each_other_wherever_they_stand() {
-        let before = json!({"dirty": 4812, "old": 1, "same": "x"});
-        let evidence = json!({"before": before, "goal": 9, "after": {"dirty": 0, "same": "x", "new": true}});
-        let expected = ["dirty: 4812 -> 0", "old: 1 -> -", "same: x", "new: - -> true", "goal: 9"];
-        assert_eq!(rows_of(&json!({"evidence": evidence})), expected);
-        assert_eq!(rows_of(&json!({"before": {"a": 1}, "after": {"a": 2}, "n": 3})), ["n: 3", "a: 1 -> 2"]);
-    }
-
-    #[test]
-    fn evidence_of_any_form_is_shown_and_empty_members_are_not() {
-        let result = json!({"action": "x", "steps": ["a", "b"], "skipped": [{"step": "s", "reason": "r"}, 7],
-                            "none": null, "empty": [], "before": 1, "evidence": "plain"});
-        let expected = ["action: x", "before: 1", "evidence: plain", "skipped: 7", "skipped: s: r", "steps: a, b"];
-        let mut shown = rows_of(&result);
-        shown.sort();
-        assert_eq!(shown, expected);
-    }
 }

@@ -5,14 +5,13 @@
 
 mod details;
 mod timeline;
-mod verdict;
-
-pub use verdict::verdict;
 
 use super::duration::{exact, human, human_ms};
 use super::paint::{Paint, Tone};
 use super::render::{facts, plain, time, tone};
-use crate::dispatch::report::{Ended, EventReport, HandlerReport, Verified};
+use crate::dispatch::report::EventReport;
+use crate::reports::reading::{in_order, left, notice_seconds};
+pub use crate::reports::verdict::verdict;
 use serde_json::Value;
 
 /// The screen.
@@ -61,58 +60,6 @@ fn summary(report: &EventReport) -> Vec<(&'static str, String)> {
         ("deadline", deadline.map_or_else(|| "none named".into(), |at| format!("{}{after}", time(at)))),
         ("finished", finished),
     ]
-}
-
-/// How the end lies to the deadline.
-fn left(report: &EventReport) -> String {
-    let deadline = if report.deadline.is_some() { "the deadline" } else { "the assumed deadline" };
-    if report.left_seconds > 0.0 {
-        return format!("{} before {deadline}", exact(report.left_seconds));
-    }
-    let late = notice_seconds(report).map(|notice| report.duration_ms / 1e3 - notice).filter(|late| *late >= 0.05);
-    late.map_or_else(|| format!("at or after {deadline}"), |late| format!("{} after {deadline}", exact(late)))
-}
-
-/// Seconds from detection to the deadline that the notice named.
-fn notice_seconds(report: &EventReport) -> Option<f64> {
-    let detected: jiff::Timestamp = report.detected.parse().ok()?;
-    let deadline: jiff::Timestamp = report.deadline.as_ref()?.parse().ok()?;
-    Some(deadline.duration_since(detected).as_secs_f64())
-}
-
-/// The handlers as they started; those that never did come last.
-fn in_order(report: &EventReport) -> Vec<&HandlerReport> {
-    let mut handlers: Vec<&HandlerReport> = report.handlers.iter().collect();
-    let start = |handler: &HandlerReport| handler.start_ms.unwrap_or(f64::INFINITY);
-    handlers.sort_by(|a, b| {
-        start(a).total_cmp(&start(b)).then(b.priority.cmp(&a.priority)).then(a.handler.cmp(&b.handler))
-    });
-    handlers
-}
-
-/// The word for how a handler ended.
-const fn ended(ended: Ended) -> &'static str {
-    match ended {
-        Ended::Handled => "handled",
-        Ended::Declined => "nothing to do",
-        Ended::Failed => "failed",
-        Ended::TimedOut => "timed out",
-        Ended::Abandoned => "abandoned",
-        Ended::Panicked => "panicked",
-        Ended::Crashed => "crashed",
-        Ended::Cancelled => "cancelled",
-        Ended::NotRun => "not run",
-    }
-}
-
-/// The word for whether its effect was seen.
-const fn verified(verified: Verified) -> &'static str {
-    match verified {
-        Verified::Yes => "yes",
-        Verified::No => "no",
-        Verified::Unknown => "unknown",
-        Verified::NotAsked => "-",
-    }
 }
 
 fn coloured(paint: Paint, word: &str, width: usize) -> String {

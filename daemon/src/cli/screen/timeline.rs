@@ -6,8 +6,9 @@
 use super::super::duration::{exact, human, human_ms};
 use super::super::paint::{Paint, Tone};
 use super::super::render::{cut, plain};
-use super::{coloured, ended, in_order, notice_seconds, verified};
+use super::coloured;
 use crate::dispatch::report::{EventReport, HandlerReport};
+use crate::reports::reading::{ended, in_order, notice_seconds, verified};
 
 /// Most columns of a handler's name.
 const NAME_COLUMNS_MAX: usize = 24;

@@ -209,6 +209,36 @@ fn a_report_with_a_failure_has_exit_code_1_and_an_unknown_one_66() {
 }
 
 #[test]
+fn a_report_as_a_page_goes_to_a_file_or_to_standard_output_and_has_the_same_exit_code() {
+    let (good, bad) = (Played::says(&report_value()), Played::says(&bad_report_value()));
+    for arguments in [&["report", "--html"][..], &["report", "last", "--html", "-"]] {
+        let ran = good.snooze(arguments);
+        assert_eq!((ran.code, ran.talk.as_str()), (0, ""));
+        assert!(ran.out.starts_with("<!doctype html>") && ran.out.trim_end().ends_with("</html>"), "{}", ran.out);
+        assert_eq!(bad.snooze(arguments).code, 1);
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("report.html");
+    let name = file.to_str().expect("UTF-8");
+    let ran = good.snooze(&["report", ID, "--html", name]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""));
+    assert!(ran.talk.contains(&format!("the report of event {ID} is in {name}")), "{}", ran.talk);
+    assert_eq!(std::fs::read_to_string(&file).expect("written"), good.snooze(&["report", "--html"]).out);
+    let ran = good.snooze(&["report", "--html", directory.path().to_str().expect("UTF-8")]);
+    assert_eq!(ran.code, 74, "{}", ran.talk);
+    let count = good.asked().len();
+    for (arguments, words) in [
+        (&["report", "--html", ID][..], "say snooze report"),
+        (&["report", "--html", "last"], "say snooze report last --html FILE"),
+        (&["report", "--html", "--json"], "choose one"),
+    ] {
+        let ran = good.snooze(arguments);
+        assert!(ran.code == 2 && ran.talk.contains(words), "{}", ran.talk);
+    }
+    assert_eq!(good.asked().len(), count, "nothing was asked");
+}
+
+#[test]
 fn a_refused_configuration_is_told_line_by_line_with_code_78() {
     let failure = json!({ "error": "refused", "details": ["a.json: x: found 1", "a.json: y: found 2"] });
     let ran = Played::refuses(StatusCode::UNPROCESSABLE_ENTITY, &failure).snooze(&["reload"]);

@@ -3,9 +3,8 @@
 //! Inputs: a report. Outputs: the sentence and the answer. Must never say yes when a handler failed, an
 //! effect did not hold, or something is still running.
 
-use super::{ended, left};
-use crate::cli::duration::exact;
-use crate::cli::render::count;
+use super::reading::{ended, left};
+use super::words::{count, exact, plain};
 use crate::dispatch::report::{Ended, EventReport, HandlerReport, Verified};
 
 /// The answer.
@@ -27,7 +26,7 @@ pub fn verdict(report: &EventReport) -> Verdict {
         "withdrawn" => "the cloud took the notice back".into(),
         "completed" => format!("finished {}", left(report)),
         "interrupted" => "the daemon ended before the event did".into(),
-        other => super::plain(other),
+        other => plain(other),
     };
     let is_over = matches!(report.state.as_str(), "completed" | "withdrawn");
     if report.handlers.is_empty() {
@@ -59,7 +58,7 @@ fn counts(handlers: &[HandlerReport]) -> String {
 }
 
 fn failure(handler: &HandlerReport) -> Option<String> {
-    let name = super::plain(&handler.handler);
+    let name = plain(&handler.handler);
     match (handler.status, handler.verified) {
         (Ended::Handled, Verified::No) => Some(format!("{name} is not verified")),
         (Ended::Handled | Ended::Declined, _) => None,
