@@ -47,12 +47,30 @@ if [ "$mode" = test ]; then
     need chrt util-linux
     need zsh zsh
     need fish fish
+    # Emulators of clouds come into a virtual environment of their own.
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
     exit 1
 fi
-[ -n "$missing" ] || exit 0
+
+emulators() { # into the directory of builds: Debian has none of them, and their other users may want other versions
+    venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/venv"
+    "$venv/bin/python" -c 'import moto.server' 2>/dev/null && return 0
+    echo "setup: installing the emulator of AWS (moto) into $venv"
+    if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check 'moto[s3,ec2,autoscaling]==5.2.5' flask flask-cors; then
+        return 0
+    fi
+    echo "setup: ==================================================================" >&2
+    echo "setup: could not install moto; tests that need it will say NOT RUN" >&2
+    echo "setup: ==================================================================" >&2
+}
+
+if [ -z "$missing" ]; then
+    [ "$mode" != test ] || emulators
+    exit 0
+fi
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "setup: installing$missing"
@@ -82,3 +100,4 @@ else
     echo "setup: or tests and designs that need them will say NOT RUN and the demo cannot start." >&2
     echo "setup: ==================================================================" >&2
 fi
+[ "$mode" != test ] || emulators

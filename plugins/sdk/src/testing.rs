@@ -12,6 +12,7 @@ use cloudsnooze_abi as abi;
 use serde_json::Value;
 use std::ffi::{CString, c_char, c_void};
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -70,15 +71,23 @@ impl<P: Plugin> TestInstance<P> {
     /// # Errors
     /// The text with which create or activate refused.
     pub fn new(config: &Value) -> Result<Self, String> {
+        Self::new_in(Path::new(""), config)
+    }
+
+    /// The same with a state directory, which a later instance may be given too.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn new_in(state_dir: &Path, config: &Value) -> Result<Self, String> {
         let notes = Box::<Notes>::default();
         let host = Box::new(host_table((&raw const *notes).cast_mut().cast()));
-        let config = config.to_string();
+        let (config, state_dir) = (config.to_string(), state_dir.to_string_lossy());
         let args = abi::snooze_create_args {
             struct_size: size_of::<abi::snooze_create_args>() as u32,
             reserved: 0,
             instance_name: lend("test/instance"),
             config: lend(&config),
-            state_dir: lend(""),
+            state_dir: lend(&state_dir),
         };
         let mut table = std::ptr::null();
         let create = ClassOf::<P>::CLASS.create.expect("the class has create");
@@ -242,7 +251,8 @@ fn test_event(json: &Value) -> Box<TestEvent> {
             struct_size: size_of::<abi::snooze_event>() as u32,
             kind,
             severity,
-            flags: if cancelled { abi::SNOOZE_EVENT_CANCELLED } else { 0 },
+            flags: if cancelled { abi::SNOOZE_EVENT_CANCELLED } else { 0 }
+                | if json["drill"] == true { abi::SNOOZE_EVENT_DRILL } else { 0 },
             seq: 1,
             id: [1; 16],
             detected_boot_ns: now_ns(),
