@@ -20,7 +20,7 @@ DESTDIR ?=
 ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher app-checkpointer signal-checkpointer exec notify-apps slack-notifier webhook-notifier \
-           email-notifier
+           email-notifier state-uploader aws-lifecycle aws-deregister
 # Those that the demo plays with: no more is built for it.
 DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
