@@ -59,7 +59,9 @@ emulators() { # into the directory of builds: Debian has none of them, and their
     venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/venv"
     "$venv/bin/python" -c 'import moto.server' 2>/dev/null && return 0
     echo "setup: installing the emulator of AWS (moto) into $venv"
-    if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check 'moto[s3,ec2,autoscaling]==5.2.5' flask flask-cors; then
+    packages="moto[s3,ec2,autoscaling]==5.2.5 flask flask-cors"
+    # shellcheck disable=SC2086 # a list of words
+    if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check $packages; then
         return 0
     fi
     echo "setup: ==================================================================" >&2

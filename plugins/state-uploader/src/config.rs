@@ -18,7 +18,7 @@ const LEAST_PART_BYTES: u64 = 5 << 20;
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where to: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`. `{instance_id}` and `{hostname}` stand for
+    /// Where to: `s3://BUCKET/PREFIX` or `gs://BUCKET/PREFIX`. `{instance_id}` and `{hostname}` stand for
     /// those of this machine: machines that share a prefix overwrite each other's files.
     pub to: String,
     /// What to upload.
@@ -44,7 +44,7 @@ pub struct Config {
     #[serde(default = "yes")]
     pub store_checksum: bool,
     /// Settings of the library object_store for this store, such as `aws_access_key_id`, `aws_secret_access_key`, `aws_region`,
-    /// `aws_endpoint`, `google_service_account_key`, `azure_storage_account_key`. What is not set is taken from the environment,
+    /// `aws_endpoint`, `google_service_account_key`. What is not set is taken from the environment,
     /// then from the role of the machine. May hold secrets.
     #[serde(default)]
     #[schemars(extend("writeOnly" = true))]

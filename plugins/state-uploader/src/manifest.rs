@@ -4,8 +4,9 @@
 //! somebody else wrote since this upload began, where the store can tell.
 
 use crate::fault::Fault;
+use crate::wire::Once;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore, PutMode, PutOptions, UpdateVersion};
+use object_store::{ObjectStore, PutMode, PutOptions, UpdateVersion};
 use serde::{Deserialize, Serialize};
 
 /// What the document calls itself.
@@ -106,7 +107,7 @@ pub(crate) fn key(prefix: &Path) -> Path {
 /// # Errors
 /// The store cannot be reached.
 pub(crate) async fn read(store: &dyn ObjectStore, key: &Path) -> Result<Earlier, Fault> {
-    let got = match store.get_opts(key, GetOptions::default()).await {
+    let got = match store.get_opts(key, Once::look(false)).await {
         Ok(got) => got,
         Err(object_store::Error::NotFound { .. }) => return Ok(Earlier::None),
         // Without the right to list a bucket, a missing object is refused too.

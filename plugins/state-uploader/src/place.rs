@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::wire::Wire;
 use cloudsnooze_plugin::{Code, Error, Event};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
-use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
@@ -36,7 +35,6 @@ pub(crate) struct Place {
 enum Kind {
     S3,
     Google,
-    Azure,
 }
 
 impl Place {
@@ -46,12 +44,11 @@ impl Place {
     /// What cannot work.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let wrong = |text: String| Error::new(text).code(Code::Config);
-        let form = || wrong("to: write s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX".to_owned());
+        let form = || wrong("to: write s3://BUCKET/PREFIX or gs://BUCKET/PREFIX".to_owned());
         let (scheme, rest) = config.to.split_once("://").ok_or_else(form)?;
         let (kind, scheme) = match scheme {
             "s3" => (Kind::S3, "s3"),
             "gs" => (Kind::Google, "gs"),
-            "az" => (Kind::Azure, "az"),
             _ => return Err(form()),
         };
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -68,7 +65,6 @@ impl Place {
         let (store, has_region) = match kind {
             Kind::S3 => s3(config, bucket, wire.clone())?,
             Kind::Google => (google(config, bucket, wire.clone())?, true),
-            Kind::Azure => (azure(config, bucket, wire.clone())?, true),
         };
         Ok(Self { store, wire, has_region, scheme, bucket: bucket.to_owned(), prefix })
     }
@@ -166,17 +162,6 @@ fn google(config: &Config, bucket: &str, wire: Wire) -> Result<Arc<dyn ObjectSto
     Ok(Arc::new(builder.with_retry(retry()).build().map_err(unusable)?))
 }
 
-fn azure(config: &Config, container: &str, wire: Wire) -> Result<Arc<dyn ObjectStore>, Error> {
-    let mut builder = MicrosoftAzureBuilder::from_env().with_container_name(container).with_http_connector(wire);
-    if is_http(&config.options) {
-        builder = builder.with_allow_http(true);
-    }
-    for (key, value) in options::<AzureConfigKey>(&config.options, "Azure Blob")? {
-        builder = builder.with_config(key, value);
-    }
-    Ok(Arc::new(builder.with_retry(retry()).build().map_err(unusable)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_three_kinds_are_understood_and_placeholders_are_filled() {
+    fn addresses_of_both_kinds_are_understood_and_placeholders_are_filled() {
         let s3 = place("s3://b/p/{instance_id}/x", json!({ "aws_region": "eu-central-1" })).unwrap();
         let prefix = s3.prefix_of("i-1/../2").unwrap();
         assert_eq!(s3.address(&prefix), "s3://b/p/i-1_.._2/x");
@@ -196,7 +181,6 @@ mod tests {
         assert!(s3.prefix_of("").unwrap_err().to_string().contains("names no instance"));
         let gs = place("gs://b", json!({ "google_skip_signature": "true" })).unwrap();
         assert_eq!(gs.prefix_of("").unwrap().as_ref(), "");
-        place("az://c/p", json!({ "azure_storage_account_name": "a", "azure_skip_signature": "true" })).unwrap();
     }
 
     #[test]
@@ -210,7 +194,6 @@ mod tests {
             ("s3://b/p", json!({ "aws_secret": "Zq9" }), "S3 has no setting \"aws_secret\""),
             ("s3://b/p", json!({ "aws_access_key_id": "Zq9" }), "options: "),
             ("gs://b/p", json!({ "aws_region": "Zq9" }), "Google Cloud Storage has no setting"),
-            ("az://b/p", json!({}), "options: "),
         ] {
             let error = place(to, options).err().unwrap_or_else(|| panic!("{to} is taken"));
             assert!(error.contains(text) && !error.contains("Zq9"), "{to}: {error}");

@@ -97,7 +97,12 @@ impl Shared {
             ..Round::default()
         };
         let look = async {
-            let earlier = manifest::read(self.place.store.as_ref(), &manifest::key(&cause.prefix)).await?;
+            let key = manifest::key(&cause.prefix);
+            let earlier = match manifest::read(self.place.store.as_ref(), &key).await {
+                // A store that is not there is told at once: the host may have others to call.
+                Err(_) => manifest::read(self.place.store.as_ref(), &key).await?,
+                Ok(earlier) => earlier,
+            };
             let held = self.held(cause, &earlier).await;
             Ok::<_, Fault>((earlier, held))
         };

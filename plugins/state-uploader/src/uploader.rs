@@ -12,6 +12,7 @@ use crate::record::{Known, Record};
 use crate::report;
 use crate::round::{Cause, Shared, find};
 use crate::upload::seen;
+use crate::wire::Once;
 use cloudsnooze_plugin::abi::SNOOZE_CAP_DRILL;
 use cloudsnooze_plugin::serde_json::json;
 use cloudsnooze_plugin::{
@@ -19,7 +20,6 @@ use cloudsnooze_plugin::{
 };
 use cloudsnooze_plugin_runtime::{Clock, Engine};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -158,7 +158,7 @@ impl StateUploader {
 /// Keeps a connection and the credentials ready, by asking for an object that need not be there.
 async fn keep_ready(shared: &Shared, was_told: &AtomicBool) {
     let key = shared.place.ready_key();
-    let asked = tokio::time::timeout(UPKEEP_LIMIT, shared.place.store.head(&key)).await;
+    let asked = tokio::time::timeout(UPKEEP_LIMIT, shared.place.store.get_opts(&key, Once::look(true))).await;
     let trouble = match asked {
         Ok(Ok(_) | Err(object_store::Error::NotFound { .. })) => None,
         // Without the right to list, a missing object is refused as a foreign one is.

@@ -11,11 +11,11 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector as TcpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use object_store::ClientOptions;
 use object_store::client::{
     ClientConfigKey, HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse,
     HttpResponseBody, HttpService,
 };
+use object_store::{ClientOptions, GetOptions};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
@@ -98,6 +98,19 @@ impl HttpConnector for Wire {
     }
 }
 
+/// Marks a request that is not to be tried again by the library: what waits for it has a better use for the time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Once;
+
+impl Once {
+    /// A look at an object, or its head only.
+    pub(crate) fn look(is_head: bool) -> GetOptions {
+        let mut options = GetOptions { head: is_head, ..GetOptions::default() };
+        options.extensions.insert(Self);
+        options
+    }
+}
+
 #[derive(Debug)]
 struct Service {
     client: Client<HttpsConnector<TcpConnector>, HttpRequestBody>,
@@ -111,7 +124,10 @@ impl HttpService for Service {
         request.headers_mut().entry(http::header::USER_AGENT).or_insert(agent);
         let bytes = u64::try_from(request.body().content_length()).unwrap_or(0);
         let mut measured = (bytes >= LEAST_BYTES).then(|| Measured::begin(&self.wire.meter, bytes));
+        let is_once = request.extensions().get::<Once>().is_some();
         let reply = self.client.request(request).await.map_err(|error| chain(&error));
+        // The library does not try again what it cannot make out.
+        let reply = reply.map_err(|(kind, text)| (if is_once { HttpErrorKind::Unknown } else { kind }, text));
         let trouble = reply.as_ref().err().map(|(_, text)| text.clone());
         *self.wire.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
         let reply = reply.map_err(|(kind, text)| HttpError::new(kind, std::io::Error::other(text)))?;
