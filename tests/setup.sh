@@ -80,6 +80,8 @@ if [ "$mode" = test ]; then
     need mkfs.xfs xfsprogs
     need zsh zsh
     need fish fish
+    # Emulators of clouds come into a virtual environment of their own.
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
@@ -94,6 +96,23 @@ celery() { # Celery for the tests of celery-drain, in a place of its own below t
 }
 if [ -z "$missing" ]; then
     [ "$mode" != test ] || celery
+
+emulators() { # into the directory of builds: Debian has none of them, and their other users may want other versions
+    venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/venv"
+    "$venv/bin/python" -c 'import moto.server' 2>/dev/null && return 0
+    echo "setup: installing the emulator of AWS (moto) into $venv"
+    packages="moto[s3,ec2,autoscaling]==5.2.5 flask flask-cors"
+    # shellcheck disable=SC2086 # a list of words
+    if python3 -m venv "$venv" && "$venv/bin/pip" install -q --disable-pip-version-check $packages; then
+        return 0
+    fi
+    echo "setup: ==================================================================" >&2
+    echo "setup: could not install moto; tests that need it will say NOT RUN" >&2
+    echo "setup: ==================================================================" >&2
+}
+
+if [ -z "$missing" ]; then
+    [ "$mode" != test ] || emulators
     exit 0
 fi
 
@@ -133,3 +152,4 @@ else
     echo "setup: ==================================================================" >&2
 fi
 [ "$mode" != test ] || celery
+[ "$mode" != test ] || emulators

@@ -160,6 +160,12 @@ fn is_fit(zoo: &Zoo, file: &Path, config: &Value) {
     assert_eq!(report["is_fit"], true);
 }
 
+/// A way to AWS that leads nowhere.
+fn nobody_is_aws() -> Value {
+    let credentials = json!({ "access_key_id": "a", "secret_access_key": "b" });
+    json!({ "endpoint_url": "http://127.0.0.1:1", "region": "us-east-1", "credentials": credentials })
+}
+
 #[test]
 fn the_official_plugins_are_fit() {
     let Some(zoo) = Zoo::open("the_official_plugins_are_fit", &[]) else { return };
@@ -190,6 +196,16 @@ fn the_official_plugins_are_fit() {
         ("vm-save", json!({ "vms": [{ "qmp": "/nobody/listens/here", "to": "/nonexistent/vm.state" }] })),
         ("container-stop", json!({ "socket": "/nobody/listens/here", "groups": [{ "all": true }] })),
         ("slurm-requeue", json!({ "node": "n1", "bin_directory": "/nonexistent" })),
+        ("state-uploader", {
+            // Something to upload, to a store that is not there.
+            let options = json!({
+                "aws_endpoint": "http://127.0.0.1:1", "aws_region": "us-east-1", "aws_access_key_id": "a",
+                "aws_secret_access_key": "b",
+            });
+            json!({ "to": "s3://bucket/p", "sources": [{ "path": "/etc/hostname" }], "options": options })
+        }),
+        ("aws-lifecycle", json!({ "mode": "complete", "aws": nobody_is_aws() })),
+        ("aws-deregister", json!({ "ecs": { "cluster": "web" }, "aws": nobody_is_aws() })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),
         // No unit of this name anywhere: where systemd can be asked, nothing is stopped.
