@@ -11,6 +11,7 @@ use cloudsnooze::control::rights::{Caller, Holder, Right, Rights};
 use cloudsnooze::control::server::{Daemon, router};
 use cloudsnooze::control::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Status};
 use cloudsnooze::event::{EventType, Moment};
+use cloudsnooze::history::watchers::Happening;
 use cloudsnooze::source::reply::{Parsed, parse};
 use cloudsnooze::sys::peer::Peer;
 use serde_json::Value;
@@ -77,7 +78,7 @@ impl Daemon for Played {
         Apps::default()
     }
 
-    fn watch(&self) -> broadcast::Receiver<Arc<str>> {
+    fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {
         self.note(Right::Read);
         // Nobody will ever say anything: the stream is over at once.
         broadcast::channel(1).1
