@@ -25,6 +25,8 @@ TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher sqlite-flusher app-checkpointer signal-checkpointer exec \
            notify-apps slack-notifier webhook-notifier email-notifier sync-filesystems fs-freeze stop-units finish \
            verify-state vm-save state-uploader aws-lifecycle aws-deregister container-stop slurm-requeue
+# With Celery where tests/setup.sh could install it; any other says what does not run.
+CELERY_PYTHON = $(or $(wildcard $(TARGET)/celery/bin/python3),python3)
 # Those whose effect is shown round after round.
 SAFETY_PLUGINS := mysql-flusher postgres-flusher redis-flusher signal-checkpointer
 # Those that the demo plays with: no more is built for it.
@@ -61,6 +63,7 @@ test: setup
 	$(CARGO) build --locked --workspace --all-targets
 	$(CARGO) test --locked --workspace
 	cd plugins/python && python3 -m unittest discover -s tests
+	$(CELERY_PYTHON) -m unittest discover -s plugins/celery-drain/tests
 
 bench: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze -p first-byte

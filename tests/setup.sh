@@ -47,8 +47,7 @@ if [ "$mode" = test ]; then
     need virsh libvirt-clients
     need pahole dwarves
     need abidiff abigail-tools
-    need python3 python3
-    # Debian's Python makes no environment without it.
+    # Celery and emulators of clouds come into environments of their own; Debian's Python makes none without it.
     python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
     need curl curl
     need openssl openssl
@@ -80,8 +79,6 @@ if [ "$mode" = test ]; then
     need mkfs.xfs xfsprogs
     need zsh zsh
     need fish fish
-    # Emulators of clouds come into a virtual environment of their own.
-    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
@@ -94,8 +91,6 @@ celery() { # Celery for the tests of celery-drain, in a place of its own below t
     python3 -m venv "$place" && "$place/bin/pip" install -q 'celery[redis]>=5.5,<6' ||
         echo "setup: could not install celery: the tests of celery-drain will say NOT RUN" >&2
 }
-if [ -z "$missing" ]; then
-    [ "$mode" != test ] || celery
 
 emulators() { # into the directory of builds: Debian has none of them, and their other users may want other versions
     venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/venv"
@@ -111,8 +106,13 @@ emulators() { # into the directory of builds: Debian has none of them, and their
     echo "setup: ==================================================================" >&2
 }
 
+python_places() { # what comes from Python's packages, for every test
+    [ "$mode" != test ] && return 0
+    celery
+    emulators
+}
 if [ -z "$missing" ]; then
-    [ "$mode" != test ] || emulators
+    python_places
     exit 0
 fi
 
@@ -151,5 +151,4 @@ else
     echo "setup: or tests and designs that need them will say NOT RUN and the demo cannot start." >&2
     echo "setup: ==================================================================" >&2
 fi
-[ "$mode" != test ] || celery
-[ "$mode" != test ] || emulators
+python_places
