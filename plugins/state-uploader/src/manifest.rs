@@ -72,6 +72,7 @@ pub(crate) struct LeftOut {
 
 /// What was there when the upload began.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of it is made for each upload")]
 pub(crate) enum Earlier {
     /// None.
     None,
