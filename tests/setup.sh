@@ -40,6 +40,7 @@ if [ "$mode" = test ]; then
     need clang "clang libclang-rt-dev"
     need cmake cmake
     need make make
+    need patch patch
     need nm binutils
     need pahole dwarves
     need abidiff abigail-tools
