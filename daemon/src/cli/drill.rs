@@ -92,21 +92,21 @@ impl Both {
     }
 }
 
-/// Both reports; all is well when both are.
+/// Both reports; all is well when both are, or the drill is and changed nothing that had to be put back.
 fn show(daemon: &Daemon, [drill, withdrawal]: [&str; 2], session: &mut Session<'_>) -> Outcome {
     let report = |id: &str| daemon.get(&format!("/v1/reports/{id}"));
     let (drill, withdrawal) = (report(drill)?, report(withdrawal)?);
+    let undone: EventReport = client::read(&withdrawal)?;
+    let is_undone = undone.handlers.is_empty() || screen::verdict(&undone).is_well;
     if session.global.json {
-        let both: [EventReport; 2] = [client::read(&drill)?, client::read(&withdrawal)?];
-        let is_well = both.iter().all(|report| screen::verdict(report).is_well);
-        let [drill, withdrawal] = both;
-        session.print_json(&json!({ "drill": drill, "withdrawal": withdrawal }))?;
-        return Ok(Exit::when(is_well));
+        let drill: EventReport = client::read(&drill)?;
+        session.print_json(&json!({ "drill": drill, "withdrawal": undone }))?;
+        return Ok(Exit::when(screen::verdict(&drill).is_well && is_undone));
     }
     let first = report::show(&drill, session)?;
     session.print("\n")?;
-    let second = report::show(&withdrawal, session)?;
-    Ok(if matches!(first, Exit::Ok) { second } else { first })
+    report::show(&withdrawal, session)?;
+    Ok(if matches!(first, Exit::Ok) { Exit::when(is_undone) } else { first })
 }
 
 #[cfg(test)]
