@@ -104,6 +104,9 @@ install: build
 	for p in $(PLUGINS); do install -D -m 644 $(TARGET)/release/lib$$(echo $$p | tr - _).so \
 	    $(DESTDIR)$(LIBDIR)/cloudsnooze/plugins/$$p.so || exit 1; done
 	for h in include/cloudsnooze/*; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/$$h || exit 1; done
+	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|' -e "s|@VERSION@|$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)|" \
+	    include/cloudsnooze.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/cloudsnooze.pc
 	for m in daemon/dist/man/*.[1-8]; do install -D -m 644 $$m \
 	    $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
 

@@ -40,6 +40,7 @@ if [ "$mode" = test ]; then
     need clang "clang libclang-rt-dev"
     need cmake cmake
     need make make
+    need patch patch
     need nm binutils
     need qemu-system-x86_64 qemu-system-x86
     need qemu-img qemu-utils

@@ -65,34 +65,65 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     let drill: Simulated = client::read(&daemon.post("/v1/simulate", &asked)?)?;
     let drill = drill.event_id;
     session.note(&format!("drill {drill}: what can be undone is done"));
-    watch_to_the_end(&mut stream, session, |watched| id_of(watched) == Some(&drill))?;
+    let mut both = Both { drill, withdrawal: None };
+    watch_to_the_end(&mut stream, session, |watched| both.takes(watched))?;
     session.note("and put back:");
-    let mut withdrawal = None;
-    watch_to_the_end(&mut stream, session, |watched| {
-        if let Watched::Event { event } = watched
-            && event["data"]["cancels"] == *drill
-        {
-            withdrawal = event["id"].as_str().map(str::to_owned);
-        }
-        withdrawal.is_some() && id_of(watched) == withdrawal.as_deref()
-    })?;
+    watch_to_the_end(&mut stream, session, |watched| both.takes(watched))?;
+    let Both { drill, withdrawal } = both;
     let withdrawal = withdrawal.unwrap_or_default();
     show(&daemon, [&drill, &withdrawal], session)
 }
 
-/// Both reports; all is well when both are.
+/// The drill and its withdrawal, which may be published before the end of the drill is told.
+struct Both {
+    drill: String,
+    withdrawal: Option<String>,
+}
+
+impl Both {
+    /// Whether the line tells of one of the two.
+    fn takes(&mut self, watched: &Watched) -> bool {
+        if let Watched::Event { event } = watched
+            && event["data"]["cancels"] == *self.drill
+        {
+            self.withdrawal = event["id"].as_str().map(str::to_owned);
+        }
+        id_of(watched).is_some_and(|id| id == self.drill || self.withdrawal.as_deref() == Some(id))
+    }
+}
+
+/// Both reports; all is well when both are, or the drill is and changed nothing that had to be put back.
 fn show(daemon: &Daemon, [drill, withdrawal]: [&str; 2], session: &mut Session<'_>) -> Outcome {
     let report = |id: &str| daemon.get(&format!("/v1/reports/{id}"));
     let (drill, withdrawal) = (report(drill)?, report(withdrawal)?);
+    let undone: EventReport = client::read(&withdrawal)?;
+    let is_undone = undone.handlers.is_empty() || screen::verdict(&undone).is_well;
     if session.global.json {
-        let both: [EventReport; 2] = [client::read(&drill)?, client::read(&withdrawal)?];
-        let is_well = both.iter().all(|report| screen::verdict(report).is_well);
-        let [drill, withdrawal] = both;
-        session.print_json(&json!({ "drill": drill, "withdrawal": withdrawal }))?;
-        return Ok(Exit::when(is_well));
+        let drill: EventReport = client::read(&drill)?;
+        session.print_json(&json!({ "drill": drill, "withdrawal": undone }))?;
+        return Ok(Exit::when(screen::verdict(&drill).is_well && is_undone));
     }
     let first = report::show(&drill, session)?;
     session.print("\n")?;
-    let second = report::show(&withdrawal, session)?;
-    Ok(if matches!(first, Exit::Ok) { second } else { first })
+    report::show(&withdrawal, session)?;
+    Ok(if matches!(first, Exit::Ok) { Exit::when(is_undone) } else { first })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str, cancels: Option<&str>) -> Watched {
+        Watched::Event { event: json!({"id": id, "data": {"cancels": cancels}}) }
+    }
+
+    #[test]
+    fn a_withdrawal_is_known_that_is_published_before_the_end_of_the_drill_is_told() {
+        let mut both = Both { drill: "drill".to_owned(), withdrawal: None };
+        assert!(both.takes(&event("drill", None)));
+        assert!(!both.takes(&event("other", Some("another"))));
+        assert!(both.takes(&event("back", Some("drill"))));
+        assert!(both.takes(&event("drill", None)), "the drill has not ended yet");
+        assert_eq!(both.withdrawal.as_deref(), Some("back"));
+    }
 }

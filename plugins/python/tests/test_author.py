@@ -113,6 +113,18 @@ class Describing(unittest.TestCase):
             },
         )
 
+    def test_what_a_class_says_it_can_do_is_no_setting(self):
+        class Undoer:
+            undo = True
+            drill = True
+            grace = 3
+
+            def handle_event(self, event):
+                return {"handled": True}
+
+        self.assertEqual(author.config_schema(Undoer)["properties"], {"grace": {"type": "number"}})
+        self.assertEqual(author.build(Undoer, {"undo": False})[1], ["undo"])
+
     def test_a_schema_names_required_parameters(self):
         schema = author.config_schema(WithParameters)
         self.assertEqual(schema["required"], ["endpoint"])

@@ -11,7 +11,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any, Mapping, Optional
 
-_FACT_NAMES = ("name", "version", "subscriptions", "config_schema")
+_FACT_NAMES = ("name", "version", "subscriptions", "config_schema", "undo", "drill")
 UNKNOWN_VERSION = "0.0.0"
 
 
