@@ -497,25 +497,13 @@ impl Event {
 }
 
 /// Members of `data` with a meaning of their own.
-const DATA_MEMBERS: [&str; 12] = [
-    "provider",
-    "action",
-    "noticeKind",
-    "instanceID",
-    "instanceType",
-    "zone",
-    "region",
-    "time",
-    "cancels",
-    "timeRemaining",
-    "resources",
-    "raw",
-];
+const DATA_MEMBERS: &str =
+    "provider action noticeKind instanceID instanceType zone region time cancels timeRemaining resources raw";
 
 /// The members of `data` that have none.
 fn further(data: Option<&Value>) -> Map<String, Value> {
     let members = data.and_then(Value::as_object).into_iter().flatten();
-    let others = members.filter(|(key, _)| !DATA_MEMBERS.contains(&key.as_str()));
+    let others = members.filter(|(key, _)| !DATA_MEMBERS.split(' ').any(|member| member == *key));
     others.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 

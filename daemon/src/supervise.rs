@@ -25,7 +25,7 @@ use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool, PoolConfig};
 use crate::event::Action;
 use crate::history::recorder::Recorder;
-use crate::history::store::Store;
+use crate::history::store::{OpenEvent, Store};
 use crate::host::quarantine::Quarantine;
 use crate::log::ring::LogRing;
 use crate::reports::courier::Courier;
@@ -181,12 +181,7 @@ fn start_behind(
     let Assembly { plans, scrubber, .. } =
         made.inspect_err(|_| crash::end(&config.state_directory)).map_err(Failed::Config)?;
     let store = open_history(&config, &mut problems)?;
-    let seen = store.seen_since(clock::wall_ns() - sources::REMEMBER_NS).unwrap_or_default();
-    let open = store.open_events().unwrap_or_else(|error| {
-        tracing::error!(%error, "what was open when the last process ended cannot be read");
-        Vec::new()
-    });
-    let drills = store.drills_left_since(clock::wall_ns() - drills::REMEMBER_NS).unwrap_or_default();
+    let (seen, open, drills) = left(&store);
     let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
     apps.follow(&config, &recorder, &seen);
     let reports = Courier::new();
@@ -234,6 +229,17 @@ fn start_behind(
         stuck: Mutex::default(),
     });
     Ok(Started { shared, listening, reloads, recorder_thread })
+}
+
+/// What earlier processes left: the notices that they saw, the events that were not over, the drills without an end.
+fn left(store: &Store) -> (Vec<(String, bool)>, Vec<OpenEvent>, Vec<String>) {
+    let now_ns = clock::wall_ns();
+    let open = store.open_events().unwrap_or_else(|error| {
+        tracing::error!(%error, "what was open when the last process ended cannot be read");
+        Vec::new()
+    });
+    let seen = store.seen_since(now_ns - sources::REMEMBER_NS).unwrap_or_default();
+    (seen, open, store.drills_left_since(now_ns - drills::REMEMBER_NS).unwrap_or_default())
 }
 
 fn pool_config(config: &Config, threads: usize) -> PoolConfig {

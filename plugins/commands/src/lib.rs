@@ -4,8 +4,9 @@
 //! environment), wait for it within its time, end its process group, keep the end of what it wrote. Inputs: an [`Order`].
 //! Outputs: [`Ran`]. Must never leave a process behind that the kernel can end, nor wait for one that it cannot.
 //!
-//! Reading order: `program` (programs that a plugin itself steers, whose whole output it reads), `words` (a command as it is configured, and what it finds), `run` (from start to end), `runner` (a thread that does), `spawn` (how it is
-//! started), [`group`] (its processes), `tail` (its output).
+//! Reading order: `words` (a command as it is configured, and what it finds), `run` (from start to end), `runner` (a thread that
+//! does), `spawn` (how it is started), [`group`] (its processes), `tail` (its output); [`program`] (programs that a plugin itself
+//! steers, whose whole output it reads).
 
 pub mod group;
 pub mod program;

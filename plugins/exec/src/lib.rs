@@ -4,8 +4,8 @@
 //! may prove the effect, a third undo it. Must never leave a process of the command behind, let it inherit what is the
 //! daemon's (real-time priority, blocked signals, descriptors, environment), or call it done when it did not end with 0.
 //!
-//! Reading order: [`plugin`] (which command for which event, and the verdict), `plan` (the checked configuration), `due` (whether there is something to undo). How a command is started and ended is in
-//! `plugins/commands`.
+//! Reading order: [`plugin`] (which command for which event, and the verdict), `plan` (the checked configuration), `due` (whether
+//! there is something to undo). How a command is started and ended is in `plugins/commands`.
 
 mod config;
 mod due;
