@@ -144,9 +144,16 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        // Whatever goes wrong here, the rest is still to be tried.
-        let _removed = self.run_podman(&["rm", "--all", "--force", "--time", "0"]);
+        // First: a stop that it is at would keep the container's lock.
         program::kill_and_reap(&mut self.service);
+        let is_empty = |output: &Output| output.code == Some(0) && output.stdout.trim().is_empty();
+        for _ in 0..3 {
+            // Whatever goes wrong here, there is nothing else to try.
+            let _removed = self.run_podman(&["rm", "--all", "--force", "--time", "0"]);
+            if self.run_podman(&["ps", "--all", "--quiet"]).is_ok_and(|output| is_empty(&output)) {
+                return;
+            }
+        }
     }
 }
 
