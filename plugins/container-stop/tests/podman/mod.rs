@@ -151,7 +151,18 @@ impl Drop for Podman {
             // Whatever goes wrong here, there is nothing else to try.
             let _removed = self.run_podman(&["rm", "--all", "--force", "--time", "0"]);
             if self.run_podman(&["ps", "--all", "--quiet"]).is_ok_and(|output| is_empty(&output)) {
-                return;
+                break;
+            }
+        }
+        // A container's keeper may stay when a stop was interrupted; this directory's name is in its arguments.
+        let name = self.dir.path().to_string_lossy().into_owned();
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&words).contains(&name) {
+                // The container's own process is its child.
+                let _killed =
+                    program::run(Command::new("pkill").args(["-KILL", "-P"]).arg(entry.file_name()), PATIENCE);
+                let _killed = program::run(Command::new("kill").arg("-KILL").arg(entry.file_name()), PATIENCE);
             }
         }
     }
