@@ -17,6 +17,10 @@ use tempfile::TempDir;
 
 /// Where the programs are in the guest: `bin` and `plugins`.
 pub const HOME: &str = "/opt/cloudsnooze";
+/// Where in the guest everybody may write what is to outlive it.
+pub const KEPT: &str = "/srv/kept";
+/// The same outside, in the directory of programs and plugins.
+const KEPT_IN: &str = "kept";
 /// From its start to all services running.
 const BOOT: Duration = Duration::from_secs(120);
 /// One command in it.
@@ -30,7 +34,7 @@ pub struct Guest {
     nspawn: Child,
     leader: i32,
     log: PathBuf,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Guest {
@@ -48,6 +52,11 @@ impl Guest {
                 None
             }
         }
+    }
+
+    /// Where what is written to [`KEPT`] lies outside, also when it has ended.
+    pub fn kept(&self) -> PathBuf {
+        self.home.path().join(KEPT_IN)
     }
 
     /// Runs a program in it, as root.
@@ -134,8 +143,9 @@ fn furnish(kept_in: &Path, plugins: &[&str]) -> Result<TempDir, String> {
     for name in plugins {
         put(paths::plugin(&built, name)?, "plugins", &format!("{name}.so"))?;
     }
-    for folder in ["", "bin", "plugins"] {
-        fs::set_permissions(home.path().join(folder), Permissions::from_mode(0o755)).map_err(failed)?;
+    fs::create_dir_all(home.path().join(KEPT_IN)).map_err(failed)?;
+    for (folder, mode) in [("", 0o755), ("bin", 0o755), ("plugins", 0o755), (KEPT_IN, 0o777)] {
+        fs::set_permissions(home.path().join(folder), Permissions::from_mode(mode)).map_err(failed)?;
     }
     Ok(home)
 }
@@ -160,12 +170,13 @@ fn try_boot(kept_in: &Path, home: TempDir) -> Result<Guest, String> {
         // Without it nspawn forbids mlockall to everything inside, whatever a unit says.
         .arg("--capability=CAP_IPC_LOCK")
         .arg(format!("--bind-ro={}:{HOME}", home.path().display()))
+        .arg(format!("--bind={}:{KEPT}", home.path().join(KEPT_IN).display()))
         .stdin(Stdio::null())
         .stdout(file.try_clone().map_err(|error| error.to_string())?)
         .stderr(file)
         .spawn()
         .map_err(|error| format!("systemd-nspawn: {error}"))?;
-    let mut guest = Guest { nspawn, leader: 0, log, _home: home };
+    let mut guest = Guest { nspawn, leader: 0, log, home };
     let booted = wait::until("the guest to boot", BOOT, || {
         if let Ok(Some(status)) = guest.nspawn.try_wait() {
             return Some(Err(format!("systemd-nspawn ended with {status}")));

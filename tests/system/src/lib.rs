@@ -7,4 +7,4 @@
 mod guest;
 mod root;
 
-pub use guest::{Guest, HOME};
+pub use guest::{Guest, HOME, KEPT};

@@ -5,7 +5,7 @@ use harness::{require, wait};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
-use system::{Guest, HOME};
+use system::{Guest, HOME, KEPT};
 
 const LIMIT: Duration = Duration::from_secs(60);
 const PLUGINS: [&str; 3] = ["stop-units", "verify-state", "finish"];
@@ -45,6 +45,9 @@ fn config() -> Value {
                 ] } },
                 { "name": "finish", "config": { "action": "hibernate", "delay_seconds": 600 } },
             ])),
+            "system.shutdown": handlers(json!([
+                { "name": "verify-state", "config": { "checks": [{ "command": ["sleep", "1"] }] } },
+            ])),
             "custom.order": handlers(json!([by_dependencies])),
             "custom.late": handlers(json!([late])),
             "custom.own": handlers(json!([stop(json!(["snoozed.service", "system.slice"]))])),
@@ -58,6 +61,7 @@ fn config() -> Value {
         },
         "plugin_directories": [format!("{HOME}/plugins")],
         "sources": { "aws": { "enabled": false } },
+        "report": { "file": KEPT },
     })
 }
 
@@ -159,7 +163,9 @@ fn a_machine_is_shut_down_step_by_step_and_gets_up_again_when_the_notice_is_with
     what_does_not_hold_is_told_with_what_was_found(&machine);
     without_a_bus_nothing_is_done_and_root_needs_no_rule(&machine);
     assert_eq!(machine.active(), before, "the same units are active as before");
+    a_shutdown_would_be_held_up(&machine);
     the_machine_ends_after_the_report(&mut machine);
+    its_end_was_an_event_whose_handlers_it_waited_for(&machine);
 }
 
 fn units_stop_in_order_and_the_state_is_verified(machine: &Machine) -> Value {
@@ -331,4 +337,26 @@ fn the_machine_ends_after_the_report(machine: &mut Machine) {
     assert_eq!(finish["status"], "handled", "{report:#}");
     assert_eq!(finish["result"]["evidence"]["scheduled"]["after"]["type"], "poweroff", "{report:#}");
     machine.0.wait_for_end(LIMIT).unwrap_or_else(|error| panic!("{error}: {}", machine.0.tail()));
+}
+
+fn a_shutdown_would_be_held_up(machine: &Machine) {
+    let status: Value =
+        serde_json::from_str(&machine.0.sh(&format!("{HOME}/bin/snooze status --json"))).expect("a status");
+    let source = status["sources"].as_array().and_then(|all| all.iter().find(|s| s["name"] == "system.logind"));
+    let source = source.unwrap_or_else(|| panic!("{status:#}"));
+    assert_eq!(source["state"], "watching", "{source:#}");
+    assert!(source["summary"].as_str().is_some_and(|text| text.contains("for 5 s at most")), "{source:#}");
+    let locks = machine.0.sh("systemd-inhibit --list --no-legend --no-pager");
+    assert!(locks.contains("CloudSnooze") && locks.contains("delay"), "{locks}");
+}
+
+/// The report was written while the login manager waited: afterwards there was no daemon any more.
+fn its_end_was_an_event_whose_handlers_it_waited_for(machine: &Machine) {
+    let files = std::fs::read_dir(machine.0.kept()).expect("the reports");
+    let texts = files.filter_map(|file| std::fs::read_to_string(file.ok()?.path()).ok());
+    let reports = texts.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+    let ends: Vec<Value> = reports.filter(|report| report["type"] == "system.shutdown").collect();
+    let [end] = ends.as_slice() else { panic!("{} reports of a shutdown: {ends:#?}", ends.len()) };
+    assert_eq!((&end["state"], &end["source"]), (&json!("completed"), &json!("system.logind")), "{end:#}");
+    assert_eq!(handler(end, "verify-state")["status"], "handled", "{end:#}");
 }
