@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// Where the programs are in the guest: `bin` and `plugins`.
 pub const HOME: &str = "/opt/cloudsnooze";
 /// Where in the guest everybody may write what is to outlive it.
-pub const KEPT: &str = "/srv/kept";
+pub const KEPT: &str = "/mnt/kept";
 /// The same outside, in the directory of programs and plugins.
 const KEPT_IN: &str = "kept";
 /// From its start to all services running.
