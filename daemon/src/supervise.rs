@@ -379,7 +379,9 @@ async fn tend_and_answer(
     drain(shared, &mut terminate, &mut interrupt).await;
     pulse.abort();
     // Lets go of a shutdown that it still holds up.
-    shutdown.inspect(|watch| watch.abort());
+    if let Some(watch) = shutdown {
+        watch.abort();
+    }
     server.abort();
     Ok(())
 }

@@ -97,11 +97,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Name of the plugin of an instance, "EVENT_TYPE/NAME"; None when this configuration has no such instance.
-    pub fn plugin_of(&self, instance_name: &str) -> Option<&str> {
+    /// The settings of an instance, "EVENT_TYPE/NAME"; None when this configuration has no such instance.
+    pub fn handler_of(&self, instance_name: &str) -> Option<&Handler> {
         let (key, called) = instance_name.rsplit_once('/')?;
-        let handlers = &self.event_handlers.get(key)?.plugins;
-        Some(&handlers.iter().find(|handler| handler.called() == called)?.name)
+        self.event_handlers.get(key)?.plugins.iter().find(|handler| handler.called() == called)
     }
 
     /// Seconds until the cloud acts, to be assumed when the notice names no time.

@@ -77,18 +77,18 @@ pub fn event(request: Simulate, now: Moment) -> Result<Event, String> {
     })
 }
 
-/// What ends a drill: its withdrawal, `now`.
-pub fn end_of_drill(drill: &Event, now: Moment) -> Event {
+/// The withdrawal of an event that this daemon made itself, `now`.
+pub fn withdrawal(event: &Event, now: Moment) -> Event {
     Event {
         id: EventId::at(now.wall_ns),
-        event_type: drill.event_type.cancelled(),
+        event_type: event.event_type.cancelled(),
         severity: Severity::Info,
         detected: now,
         effective: None,
         notice_kind: NoticeKind::Advisory,
-        cancels: Some(drill.id),
+        cancels: Some(event.id),
         raw: None,
-        ..drill.clone()
+        ..event.clone()
     }
 }
 

@@ -116,9 +116,12 @@ impl<I> Handler<I> {
     /// Why it is not to be called for this event, though it stands in the plan of its type.
     #[inline]
     pub fn objection(&self, event: &Event) -> Option<String> {
-        if self.when.actions.is_empty() && !event.drill {
-            return None;
-        }
+        if self.when.actions.is_empty() && !event.drill { None } else { self.looked_at(event) }
+    }
+
+    /// Apart from the way of a notice, which has nothing to look at.
+    #[cold]
+    fn looked_at(&self, event: &Event) -> Option<String> {
         if event.drill && !self.in_drills {
             return Some("takes no part in drills, by its setting 'drill'".into());
         }
@@ -338,17 +341,18 @@ impl<I> Plans<I> {
 
     fn make(&self, event_type: &EventType) -> Plan<I> {
         let mut chosen = self.chosen(event_type);
-        chosen.sort_by(|a, b| b.priority.cmp(&a.priority).then_with(|| a.name.cmp(&b.name)));
-        if let Some(withdrawn) = event_type.withdrawn() {
-            // Who had the event has its withdrawal, by the same instance: only that knows what there is to put back.
-            let had = self.chosen(&withdrawn).into_iter().filter(|h| h.abilities.undo);
-            for handler in had {
-                chosen.retain(|other| other.name != handler.name);
-                chosen.push(handler);
-            }
-            // What was done last is put back first.
-            chosen.sort_by(|a, b| a.priority.cmp(&b.priority).then_with(|| a.name.cmp(&b.name)));
+        let withdrawn = event_type.withdrawn();
+        // Who had the event has its withdrawal, by the same instance: only that knows what there is to put back.
+        let had = withdrawn.iter().flat_map(|withdrawn| self.chosen(withdrawn)).filter(|h| h.abilities.undo);
+        for handler in had {
+            chosen.retain(|other| other.name != handler.name);
+            chosen.push(handler);
         }
+        chosen.sort_by(|a, b| {
+            // What was done last is put back first.
+            let (first, second) = if withdrawn.is_some() { (b, a) } else { (a, b) };
+            second.priority.cmp(&first.priority).then_with(|| a.name.cmp(&b.name))
+        });
         let (at_once, in_order): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|h| h.start == Start::AtOnce);
         let mut tiers: Vec<Tier<I>> = Vec::new();
         for handler in in_order {

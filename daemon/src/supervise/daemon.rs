@@ -291,11 +291,7 @@ impl Shared {
 
     fn instances(&self) -> Vec<wire::InstanceStatus> {
         let loaded = self.loaded.load();
-        let config_of = |name: &str| {
-            let (key, called) = name.rsplit_once('/')?;
-            let handlers = loaded.config.event_handlers.get(key)?;
-            handlers.plugins.iter().find(|h| h.called() == called).map(|h| redacted_config(&h.config))
-        };
+        let config_of = |name: &str| loaded.config.handler_of(name).map(|handler| redacted_config(&handler.config));
         let plans = self.plans.load();
         plans
             .handlers()

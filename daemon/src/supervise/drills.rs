@@ -36,7 +36,7 @@ impl Drills {
     }
 
     fn end(&self, drill: &Event) {
-        let withdrawal = operator::end_of_drill(drill, clock::now());
+        let withdrawal = operator::withdrawal(drill, clock::now());
         let plan = self.plans.load().of(&withdrawal.event_type);
         self.pool.order(Order::Publish(Arc::new(withdrawal), plan));
     }

@@ -6,6 +6,7 @@
 
 use super::daemon::Shared;
 use crate::config::OnTerminate;
+use crate::control::operator;
 use crate::event::{Action, Event, EventId, EventType, Machine, Moment, NoticeKind, Severity};
 use crate::source::logind::{self, Hold};
 use crate::sys::clock;
@@ -28,7 +29,7 @@ pub(super) struct OsShutdown {
     /// For how long one would be held up; the reason why it would not.
     held: Mutex<Option<Result<Duration, String>>>,
     /// The event of the shutdown that is under way.
-    event: Mutex<Option<EventId>>,
+    event: Mutex<Option<Event>>,
 }
 
 impl OsShutdown {
@@ -79,12 +80,12 @@ async fn follow(shared: &Shared, mut hold: Hold) {
             let id = publish(shared, hold.longest());
             over(shared, id, hold.longest()).await;
             hold.let_go();
-        } else if let Err(why) = hold.renew().await {
+        } else {
             // Called off: what handlers changed is put back, and the next one is held up again.
             withdraw(shared);
-            return shared.os_shutdown.note(Err(why));
-        } else {
-            withdraw(shared);
+            if let Err(why) = hold.renew().await {
+                return shared.os_shutdown.note(Err(why));
+            }
         }
     }
     shared.os_shutdown.note(Err("the system bus is gone".into()));
@@ -112,28 +113,18 @@ pub(super) async fn told_to_end(shared: &Shared) {
 }
 
 fn publish(shared: &Shared, time: Duration) -> EventId {
-    let now = clock::now();
-    let event = event(now, time);
+    let event = event(clock::now(), time);
     let id = event.id;
-    *shared.os_shutdown.event.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    *shared.os_shutdown.event.lock().unwrap_or_else(PoisonError::into_inner) = Some(event.clone());
     tracing::warn!(event = %id, "the system is shut down");
     shared.publish(event);
     id
 }
 
 fn withdraw(shared: &Shared) {
-    let id = shared.os_shutdown.event.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(id) = id {
-        let now = clock::now();
-        let event = Event {
-            event_type: EventType::SYSTEM_SHUTDOWN.cancelled(),
-            severity: Severity::Info,
-            effective: None,
-            notice_kind: NoticeKind::Advisory,
-            cancels: Some(id),
-            ..event(now, Duration::ZERO)
-        };
-        shared.publish(event);
+    let event = shared.os_shutdown.event.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(event) = event {
+        shared.publish(operator::withdrawal(&event, clock::now()));
     }
 }
 

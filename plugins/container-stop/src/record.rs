@@ -5,9 +5,9 @@
 //! is others' business.
 
 use cloudsnooze_plugin::Host;
+use cloudsnooze_plugin::kept::Kept;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const FILE: &str = "stopped.json";
 
@@ -23,89 +23,57 @@ pub(crate) struct Stopped {
     pub(crate) group: usize,
 }
 
-/// What is written down.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Content {
-    /// The kernel's name for this run of the machine.
-    boot: String,
-    stopped: Vec<Stopped>,
-}
-
 /// All that is to be started again.
 #[derive(Debug)]
 pub(crate) struct Record {
-    /// None: kept in memory only.
-    file: Option<PathBuf>,
-    content: Content,
+    file: Kept,
+    stopped: Vec<Stopped>,
 }
 
 impl Record {
     /// What an earlier process left behind.
     pub(crate) fn load(state_dir: &Path, host: Host) -> Self {
-        let file = (!state_dir.as_os_str().is_empty()).then(|| state_dir.join(FILE));
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
-        let mut stopped = Vec::new();
-        if let Some(bytes) = file.as_ref().and_then(|file| fs::read(file).ok()) {
-            match serde_json::from_slice::<Content>(&bytes) {
-                Ok(content) if content.boot == boot => stopped = content.stopped,
-                Ok(_) => {}
-                Err(error) => {
-                    host.warn(format_args!("{FILE} cannot be read, so nothing of it is started again: {error}"));
-                }
-            }
-        }
-        Self { file, content: Content { boot, stopped } }
+        let file = Kept::new(state_dir, FILE);
+        let stopped = file.read().unwrap_or_else(|error| {
+            host.warn(format_args!("{FILE} cannot be read, so nothing of it is started again: {error}"));
+            None
+        });
+        Self { file, stopped: stopped.unwrap_or_default() }
     }
 
     /// Those of one event, or all when the event is not known.
     pub(crate) fn of(&self, event: Option<&str>) -> Vec<Stopped> {
         let is_of = |one: &&Stopped| event.is_none_or(|event| one.event == event);
-        self.content.stopped.iter().filter(is_of).cloned().collect()
+        self.stopped.iter().filter(is_of).cloned().collect()
     }
 
     /// Before they are stopped: a crash in between must not lose them. A disk that cannot be written keeps nobody from being stopped.
     pub(crate) fn add(&mut self, stopped: Vec<Stopped>, host: Host) {
         for one in stopped {
-            self.content.stopped.retain(|old| (&old.id, &old.event) != (&one.id, &one.event));
-            self.content.stopped.push(one);
+            self.stopped.retain(|old| (&old.id, &old.event) != (&one.id, &one.event));
+            self.stopped.push(one);
         }
         self.save(host);
     }
 
     /// They run again, or cannot any more.
     pub(crate) fn remove(&mut self, ids: &[&str], host: Host) {
-        self.content.stopped.retain(|one| !ids.contains(&one.id.as_str()));
+        self.stopped.retain(|one| !ids.contains(&one.id.as_str()));
         self.save(host);
     }
 
     fn save(&self, host: Host) {
-        let Some(file) = &self.file else { return };
-        if let Err(error) = self.write(file) {
+        let saved = if self.stopped.is_empty() { self.file.clear() } else { self.file.write(&self.stopped) };
+        if let Err(error) = saved {
             host.warn(format_args!("what was stopped may not be started after a restart of the daemon: {error}"));
         }
-    }
-
-    fn write(&self, file: &Path) -> std::io::Result<()> {
-        if self.content.stopped.is_empty() {
-            return match fs::remove_file(file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        // Whole or not at all, also when the process ends in between.
-        let fresh = file.with_extension("new");
-        fs::write(&fresh, serde_json::to_vec(&self.content)?)?;
-        fs::rename(fresh, file)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn stopped(event: &str, id: &str) -> Stopped {
         Stopped { event: event.to_owned(), id: id.to_owned(), name: id.to_owned(), group: 0 }

@@ -46,6 +46,7 @@ mod event;
 mod export;
 mod host;
 pub mod keeper;
+pub mod kept;
 pub mod mounts;
 pub mod pause;
 mod plugin;

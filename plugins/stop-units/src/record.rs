@@ -4,28 +4,22 @@
 //! It outlives the daemon, but not the machine's running: after a boot, systemd starts what is to run. Must never hold what
 //! this instance did not stop.
 
-use cloudsnooze_plugin::serde_json;
+use cloudsnooze_plugin::kept::Kept;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const FILE: &str = "stopped-units.json";
+/// By name.
+type Units = BTreeMap<String, Entry>;
 
 /// The record.
 pub(crate) struct Record {
-    /// None: kept in memory only.
-    file: Option<PathBuf>,
-    boot: String,
-    kept: Mutex<Option<Kept>>,
-}
-
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Kept {
-    boot: String,
-    units: BTreeMap<String, Entry>,
+    file: Kept,
+    /// None: not read yet.
+    units: Mutex<Option<Units>>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -45,13 +39,7 @@ pub(crate) struct Due {
 
 impl Record {
     pub(crate) fn new(state_dir: &Path) -> Self {
-        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
-        Self::at(state_dir, boot)
-    }
-
-    fn at(state_dir: &Path, boot: String) -> Self {
-        let file = (!state_dir.as_os_str().is_empty()).then(|| state_dir.join("stopped-units.json"));
-        Self { file, boot, kept: Mutex::new(None) }
+        Self { file: Kept::new(state_dir, FILE), units: Mutex::default() }
     }
 
     /// Notes what is about to be stopped for an event, and that what is stopped already has to stay so for it too.
@@ -105,48 +93,26 @@ impl Record {
         self.change(|units| units.retain(|name, _| !names.contains(name)))
     }
 
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<String, Entry>)) -> io::Result<()> {
-        let mut kept = self.kept();
-        let current = kept.get_or_insert_with(|| self.read());
-        change(&mut current.units);
-        self.write(current)
+    fn change(&self, change: impl FnOnce(&mut Units)) -> io::Result<()> {
+        let mut units = self.units();
+        // One that is broken is void.
+        let units = units.get_or_insert_with(|| self.file.read().ok().flatten().unwrap_or_default());
+        change(units);
+        if units.is_empty() { self.file.clear() } else { self.file.write(units) }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn read(&self) -> Kept {
-        let fresh = Kept { boot: self.boot.clone(), units: BTreeMap::new() };
-        let text = self.file.as_ref().and_then(|file| fs::read(file).ok());
-        let kept: Option<Kept> = text.and_then(|text| serde_json::from_slice(&text).ok());
-        kept.filter(|kept| kept.boot == self.boot).unwrap_or(fresh)
-    }
-
-    /// Without fsync: it has to outlive the process, and the machine's end is what makes it void.
-    fn write(&self, kept: &Kept) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        if kept.units.is_empty() {
-            return match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                _ => Ok(()),
-            };
-        }
-        if let Some(folder) = file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let fresh = file.with_extension("new");
-        fs::write(&fresh, serde_json::to_vec(kept)?)?;
-        fs::rename(&fresh, file)
+    fn units(&self) -> MutexGuard<'_, Option<Units>> {
+        self.units.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn record(dir: &Path, boot: &str) -> Record {
-        Record::at(dir, boot.to_owned())
+        Record { file: Kept::of_boot(dir, FILE, boot), units: Mutex::default() }
     }
 
     fn due(name: &str, step: usize) -> Due {
