@@ -10,6 +10,7 @@ mod crash;
 mod daemon;
 mod drills;
 mod os_shutdown;
+mod plugin_sources;
 mod pulse;
 mod resume;
 mod sources;
@@ -180,6 +181,13 @@ fn start_behind(
     let made = assemble::make(&loaded, &SecretSources::system(), &ring, &quarantine);
     let Assembly { plans, scrubber, .. } =
         made.inspect_err(|_| crash::end(&config.state_directory)).map_err(Failed::Config)?;
+    let retire = |plans: &Plans| plans.handlers().iter().for_each(|handler| handler.instance.retire());
+    let plugins = assemble::make_sources(&loaded, &SecretSources::system(), &ring, &quarantine);
+    let plugins = plugins.inspect_err(|_| {
+        retire(&plans);
+        crash::end(&config.state_directory);
+    });
+    let plugins = plugins.map_err(Failed::Config)?;
     let store = open_history(&config, &mut problems)?;
     let (seen, open, drills) = left(&store);
     let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
@@ -206,6 +214,8 @@ fn start_behind(
     apps.know(&plans);
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
     resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
+    let way = || sources::ToPool::new((&pool, &recorder), &plans, &ring);
+    let plugin_sources = plugin_sources::start(plugins, &recorder, &ring, &seen, way).map_err(Failed::System)?;
     let source = sources::start(&config, (&pool, &recorder), &plans, &ring, &seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
@@ -218,6 +228,7 @@ fn start_behind(
         reports,
         ring,
         source,
+        plugin_sources,
         retired: Mutex::default(),
         problems,
         locked,
@@ -439,6 +450,7 @@ async fn drain(
 
 fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     shared.source.stop();
+    shared.plugin_sources.stop();
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();
     }

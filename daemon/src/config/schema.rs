@@ -12,8 +12,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 mod report;
+mod source_plugin;
 
 pub use report::{Report, ReportPost};
+pub use source_plugin::SourcePlugin;
 
 use super::scrub::redacted_config;
 use crate::event::{Action, EventType, Pattern};
@@ -358,6 +360,8 @@ pub struct Sources {
     pub aws: AwsSource,
     /// The system's own shutdown.
     pub system: SystemSource,
+    /// Plugins that bring notices. Read at the start.
+    pub plugins: Vec<SourcePlugin>,
 }
 
 /// The metadata service of Amazon EC2.

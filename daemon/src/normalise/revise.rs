@@ -147,6 +147,11 @@ impl Reviser {
         }
     }
 
+    /// The event that a notice became.
+    pub fn known(&self, key: &NoticeKey) -> Option<EventId> {
+        self.entries.iter().find(|e| e.key.matches(key)).map(|entry| entry.id)
+    }
+
     fn withdraw(
         &mut self,
         index: usize,

@@ -5,6 +5,7 @@
 
 use super::apps::Apps;
 use super::os_shutdown::{self, OsShutdown};
+use super::plugin_sources::PluginSources;
 use super::pulse::{Kind, Sign};
 use super::sources::{Sources, intervals};
 use crate::assemble::{self, Assembly};
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
     pub(super) source: Sources,
+    pub(super) plugin_sources: PluginSources,
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
     pub(super) problems: Vec<String>,
@@ -201,6 +203,7 @@ impl Shared {
                 problems.push(report.to_string());
             }
         }
+        problems.extend(self.plugin_sources.problems());
         for handler in self.plans.load().handlers() {
             if let Some(why) = handler.instance.why_barred() {
                 problems.push(format!(
@@ -232,9 +235,10 @@ impl Shared {
     }
 
     fn machine(&self) -> wire::MachineInfo {
-        let known = self.source.aws.as_ref().and_then(|health| health.machine());
-        known.map_or_else(wire::MachineInfo::default, |machine| wire::MachineInfo {
-            provider: "aws".into(),
+        let known = self.source.aws.as_ref().and_then(|health| Some(("aws", &**health.machine()?)));
+        let known = known.or_else(|| self.plugin_sources.here().map(|here| (&*here.provider, &here.machine)));
+        known.map_or_else(wire::MachineInfo::default, |(provider, machine)| wire::MachineInfo {
+            provider: provider.into(),
             instance_id: machine.instance_id.clone(),
             instance_type: machine.instance_type.clone(),
             zone: machine.zone.clone(),
@@ -330,7 +334,10 @@ impl Daemon for Shared {
             problems,
             config_files: self.loaded.load().files().iter().map(|f| f.display().to_string()).collect(),
             machine: self.machine(),
-            sources: vec![self.source_status(), self.shutdown_status()],
+            sources: [self.source_status(), self.shutdown_status()]
+                .into_iter()
+                .chain(self.plugin_sources.status())
+                .collect(),
             instances: self.instances(),
             dispatch: wire::DispatchStatus {
                 threads: self.pool.grants().len(),

@@ -48,11 +48,37 @@ impl Sources {
 }
 
 /// Publishes what a source finds: the plan is ready, the pool takes it at once.
-struct ToPool {
+pub(super) struct ToPool {
     pool: Pool,
     recorder: Arc<Recorder>,
     plans: Cache<Arc<ArcSwap<Plans>>, Arc<Plans>>,
     self_tests: [Arc<Plan>; 2],
+}
+
+impl ToPool {
+    /// A way to the pool for one source.
+    ///
+    /// # Errors
+    /// Text: the self-test cannot be made.
+    pub(super) fn new(
+        (pool, recorder): (&Pool, &Arc<Recorder>),
+        plans: &Arc<ArcSwap<Plans>>,
+        log: &Arc<LogRing>,
+    ) -> Result<Self, String> {
+        let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
+        let self_tests = Plan::self_tests(&probe);
+        Ok(Self {
+            pool: pool.clone(),
+            recorder: Arc::clone(recorder),
+            plans: Cache::new(Arc::clone(plans)),
+            self_tests,
+        })
+    }
+
+    /// Makes the calling thread one that may publish.
+    pub(super) fn join(&self) {
+        self.pool.join_publishers();
+    }
 }
 
 impl Sink for ToPool {
@@ -130,14 +156,11 @@ pub(super) fn start(
     let source = AwsSource::new(&settings, remembering(seen), Arc::clone(&control));
     let source = source.map_err(|e| format!("sources.aws.endpoint: {e}"))?;
     let health = AwsSource::health();
-    let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
-    let self_tests = Plan::self_tests(&probe);
-    let mut sink =
-        ToPool { pool: pool.clone(), recorder: Arc::clone(recorder), plans: Cache::new(Arc::clone(plans)), self_tests };
-    let (publisher, seen_by, log) = (pool.clone(), Arc::clone(&health), Arc::clone(log));
+    let mut sink = ToPool::new((pool, recorder), plans, log)?;
+    let (seen_by, log) = (Arc::clone(&health), Arc::clone(log));
     health.lives_until(clock::boot_ns());
     let body = move || {
-        publisher.join_publishers();
+        sink.join();
         source.run(&mut sink, Told { health: &seen_by, log: &log });
     };
     let thread = thread::Builder::new().name("snooze-aws".into()).spawn(body);
