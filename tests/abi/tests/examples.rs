@@ -9,7 +9,8 @@ use cloudsnooze_abi as abi;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 use tempfile::TempDir;
 
-const EXAMPLES: [(&str, Language); 3] = [("minimal", Language::C), ("cpp", Language::Cpp), ("template", Language::C)];
+const EXAMPLES: [(&str, Language); 4] =
+    [("minimal", Language::C), ("cpp", Language::Cpp), ("template", Language::C), ("source", Language::C)];
 const ENTRY: &str = "snooze_plugin_entry_v1";
 
 fn example(name: &str) -> PathBuf {
