@@ -17,6 +17,7 @@ use crate::sys::fault;
 use cloudsnooze_abi as abi;
 use serde_json::Value;
 use std::cell::RefCell;
+use std::ffi::c_void;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -96,14 +97,11 @@ impl PluginSource {
     /// Lets it watch until it comes back. `stop_fd` turns readable when it is to return. On the source's own thread.
     pub fn run(&self, feed: &mut dyn Feed, stop_fd: RawFd) -> Ended {
         let Some(native) = self.instance.native() else { return Ended::Quietly };
-        let Some(run) = member!(self.table.as_ptr(), run) else { return Ended::Quietly };
-        let desk = Desk::leak(feed, stop_fd);
         services::take_error();
         let doing = fault::doing(native.context().doing("run", [0; 16]));
-        // SAFETY: active instance; both tables live until it returns, and longer.
-        let status = unsafe { run(native.table(), &raw const desk.table) };
+        // SAFETY: an active instance and its own table.
+        let status = unsafe { run(native.table(), self.table, feed, stop_fd) };
         drop(doing);
-        desk.close();
         let words = services::take_error().unwrap_or_else(|| format!("run answered {status} without a word"));
         match status {
             abi::SNOOZE_E_PANIC => Ended::Panicked(words),
@@ -114,18 +112,18 @@ impl PluginSource {
 
     /// Asks it to come back. Does not wait.
     pub fn stop(&self) {
-        if let (Some(stop), Some(native)) = (member!(self.table.as_ptr(), stop), self.instance.native()) {
+        if let Some(native) = self.instance.native() {
             services::take_error();
             let _doing = fault::doing(native.context().doing("stop", [0; 16]));
-            // SAFETY: active instance, live table.
-            unsafe { stop(native.table()) };
+            // SAFETY: an active instance and its own table.
+            unsafe { stop(native.table(), self.table) };
             native.context().log_error_of("stop");
         }
     }
 
     /// Tells it that an event is over. Never beside itself, on a normal thread.
     pub fn over(&self, id: crate::event::EventId, over: Over) {
-        if let (Some(tell), Some(native)) = (member!(self.table.as_ptr(), over), self.instance.native()) {
+        if let Some(native) = self.instance.native() {
             let outcome = match over {
                 Over::Handled => abi::SNOOZE_OVER_HANDLED,
                 Over::Failed => abi::SNOOZE_OVER_FAILED,
@@ -133,11 +131,10 @@ impl PluginSource {
                 Over::Refused => abi::SNOOZE_OVER_REFUSED,
             };
             let event_id = *id.0.as_bytes();
-            let record = abi::snooze_over { struct_size: size_of::<abi::snooze_over>() as u32, outcome, event_id };
             services::take_error();
             let _doing = fault::doing(native.context().doing("over", event_id));
-            // SAFETY: active instance; the record lives until it returns.
-            unsafe { tell(native.table(), &raw const record) };
+            // SAFETY: an active instance and its own table.
+            unsafe { tell_over(native.table(), self.table, event_id, outcome) };
             native.context().log_error_of("over");
         }
     }
@@ -148,12 +145,66 @@ impl PluginSource {
     }
 }
 
+/// Calls a source's run on this thread, until it comes back.
+///
+/// # Safety
+/// `plugin` is an active instance, and `table` what it offers.
+pub unsafe fn run(
+    plugin: *const abi::snooze_plugin,
+    table: NonNull<abi::snooze_source>,
+    feed: &mut dyn Feed,
+    stop_fd: RawFd,
+) -> abi::snooze_status {
+    let Some(run) = member!(table.as_ptr(), run) else { return abi::SNOOZE_E_UNSUPPORTED };
+    let desk = Desk::leak(feed, stop_fd);
+    // SAFETY: the caller's promise; the host's table is never freed.
+    let status = unsafe { run(plugin, &raw const desk.table) };
+    desk.close();
+    status
+}
+
+/// Calls a source's stop, where it has one.
+///
+/// # Safety
+/// As for [`run`].
+pub unsafe fn stop(plugin: *const abi::snooze_plugin, table: NonNull<abi::snooze_source>) {
+    if let Some(stop) = member!(table.as_ptr(), stop) {
+        // SAFETY: the caller's promise.
+        unsafe { stop(plugin) };
+    }
+}
+
+/// Calls a source's over, where it has one, with an outcome of `SNOOZE_OVER_*` or, for a test, any other.
+///
+/// # Safety
+/// As for [`run`].
+pub unsafe fn tell_over(
+    plugin: *const abi::snooze_plugin,
+    table: NonNull<abi::snooze_source>,
+    event_id: [u8; 16],
+    outcome: u32,
+) {
+    if let Some(over) = member!(table.as_ptr(), over) {
+        let record = abi::snooze_over { struct_size: size_of::<abi::snooze_over>() as u32, outcome, event_id };
+        // SAFETY: the caller's promise; the record lives until it returns.
+        unsafe { over(plugin, &raw const record) };
+    }
+}
+
 /// The table that an instance offers.
 ///
 /// # Errors
 /// What it lacks, in words.
-pub fn offered(native: &Native) -> Result<NonNull<abi::snooze_source>, String> {
-    let table = native.extension(abi::SNOOZE_EXTENSION_SOURCE).cast_mut().cast::<abi::snooze_source>();
+fn offered(native: &Native) -> Result<NonNull<abi::snooze_source>, String> {
+    table_at(native.extension(abi::SNOOZE_EXTENSION_SOURCE))
+}
+
+/// What get_extension answered, as a source's table.
+///
+/// # Errors
+/// What it lacks, in words.
+pub fn table_at(answer: *const c_void) -> Result<NonNull<abi::snooze_source>, String> {
+    let table = answer.cast_mut().cast::<abi::snooze_source>();
     let Some(table) = NonNull::new(table) else {
         return Err("its class claims to be a source, and get_extension offers no cloudsnooze.source/1".into());
     };
