@@ -39,6 +39,7 @@ use crash::Found;
 use daemon::Shared;
 use drills::Drills;
 use os_shutdown::OsShutdown;
+use sources::Ways;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -206,7 +207,8 @@ fn start_behind(
     apps.know(&plans);
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
     resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
-    let source = sources::start(&config, (&pool, &recorder), &plans, &ring, &seen).map_err(Failed::System)?;
+    let ways = Ways { pool: &pool, recorder: &recorder, plans: &plans, log: &ring, seen: &seen };
+    let sources = sources::start(&config, &ways).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -217,7 +219,7 @@ fn start_behind(
         apps,
         reports,
         ring,
-        source,
+        sources,
         retired: Mutex::default(),
         problems,
         locked,
@@ -438,7 +440,7 @@ async fn drain(
 }
 
 fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
-    shared.source.stop();
+    shared.sources.stop();
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();
     }
