@@ -61,7 +61,7 @@ demo: setup-demo
 
 test: setup
 	$(CARGO) build --locked --workspace --all-targets
-	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked --workspace --no-fail-fast
 	cd plugins/python && python3 -m unittest discover -s tests
 	$(CELERY_PYTHON) -m unittest discover -s plugins/celery-drain/tests
 
