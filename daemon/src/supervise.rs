@@ -13,9 +13,10 @@ mod os_shutdown;
 mod plugin_sources;
 mod pulse;
 mod resume;
+mod siblings;
 mod sources;
 
-use crate::assemble::{self, Assembly};
+use crate::assemble::{self, Assembly, SourceMade};
 use crate::config::{Config, ConfigError, Loaded, SecretSources};
 use crate::control::limits::Limits;
 use crate::control::rights::{self, Rights};
@@ -40,6 +41,8 @@ use crash::Found;
 use daemon::Shared;
 use drills::Drills;
 use os_shutdown::OsShutdown;
+use siblings::Siblings;
+use sources::Ways;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -181,13 +184,7 @@ fn start_behind(
     let made = assemble::make(&loaded, &SecretSources::system(), &ring, &quarantine);
     let Assembly { plans, scrubber, .. } =
         made.inspect_err(|_| crash::end(&config.state_directory)).map_err(Failed::Config)?;
-    let retire = |plans: &Plans| plans.handlers().iter().for_each(|handler| handler.instance.retire());
-    let plugins = assemble::make_sources(&loaded, &SecretSources::system(), &ring, &quarantine);
-    let plugins = plugins.inspect_err(|_| {
-        retire(&plans);
-        crash::end(&config.state_directory);
-    });
-    let plugins = plugins.map_err(Failed::Config)?;
+    let plugins = make_sources(&loaded, &ring, &quarantine, &plans).map_err(Failed::Config)?;
     let store = open_history(&config, &mut problems)?;
     let (seen, open, drills) = left(&store);
     let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
@@ -214,9 +211,11 @@ fn start_behind(
     apps.know(&plans);
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
     resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
-    let way = || sources::ToPool::new((&pool, &recorder), &plans, &ring);
-    let plugin_sources = plugin_sources::start(plugins, &recorder, &ring, &seen, way).map_err(Failed::System)?;
-    let source = sources::start(&config, (&pool, &recorder), &plans, &ring, &seen).map_err(Failed::System)?;
+    let siblings = Arc::new(Siblings::of_before(&seen));
+    let ways = Ways { pool: &pool, recorder: &recorder, plans: &plans, log: &ring, siblings: &siblings, seen: &seen };
+    let sources = sources::start(&config, &ways).map_err(Failed::System)?;
+    let plugin_sources = plugin_sources::start(plugins, &ways).inspect_err(|_| sources.stop());
+    let plugin_sources = plugin_sources.map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -227,7 +226,7 @@ fn start_behind(
         apps,
         reports,
         ring,
-        source,
+        sources,
         plugin_sources,
         retired: Mutex::default(),
         problems,
@@ -240,6 +239,19 @@ fn start_behind(
         stuck: Mutex::default(),
     });
     Ok(Started { shared, listening, reloads, recorder_thread })
+}
+
+/// Makes the sources that are plugins. When that fails, nothing of the handlers is left either.
+fn make_sources(
+    loaded: &Loaded,
+    ring: &Arc<LogRing>,
+    quarantine: &Quarantine,
+    plans: &Plans,
+) -> Result<Vec<SourceMade>, Vec<ConfigError>> {
+    assemble::make_sources(loaded, &SecretSources::system(), ring, quarantine).inspect_err(|_| {
+        plans.handlers().iter().for_each(|handler| handler.instance.retire());
+        crash::end(&loaded.config.state_directory);
+    })
 }
 
 /// What earlier processes left: the notices that they saw, the events that were not over, the drills without an end.
@@ -449,7 +461,7 @@ async fn drain(
 }
 
 fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
-    shared.source.stop();
+    shared.sources.stop();
     shared.plugin_sources.stop();
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();

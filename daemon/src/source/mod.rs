@@ -1,28 +1,31 @@
 //! Sources: who looks for notices, and how they tell what they see and whether they can see at all.
 //!
-//! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), the
-//! metadata client (`imds`), the rhythm of polling (`cadence`), how it is steered (`control`), one module a provider
-//! (`aws`), and what plugins tell (`plugin`). Inputs:
-//! a provider's service, settings. Outputs: events to the sink, health for status. Must never run a
-//! plugin, wait for one, or take silence for good news: a source that cannot see says so.
+//! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), what a cloud must say to be
+//! one (`cloud`) and what all of them do alike (`poller`, `round`), the metadata client (`imds`), the rhythm of polling
+//! (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`), and what plugins tell (`plugin`). Inputs: a provider's
+//! service, settings.
+//! Outputs: events to the sink, health for status. Must never run a plugin, wait for one, or take silence for good news: a
+//! source that cannot see says so.
 
 pub mod aws;
-pub mod aws_token;
-mod aws_watch;
 pub mod cadence;
+pub mod cloud;
 pub mod control;
 pub mod health;
 pub mod imds;
 pub mod logind;
 pub mod plugin;
+pub mod poller;
 pub mod reply;
 mod rota;
+pub mod round;
+pub mod token;
 
 pub use control::Control;
 pub use health::Health;
+pub use round::Told;
 
 use crate::event::{Event, EventId, EventType, Moment};
-use crate::normalise::revise::Verdict;
 use std::sync::Arc;
 
 /// Where a source's events go. Called on the source's own thread, between reading a notice and anything
@@ -42,19 +45,4 @@ pub trait Sink: Send {
 
     /// A self-test: an event that goes the whole way and that no handler sees. May be let fall.
     fn self_test(&mut self, _event: Arc<Event>) {}
-}
-
-/// Hands a verdict to the sink. Gives what to log afterwards, where nobody else will: in words.
-fn deliver(verdict: Verdict, sink: &mut impl Sink) -> Option<String> {
-    match verdict {
-        Verdict::New(event) | Verdict::Cancelled(event) => {
-            sink.publish(event);
-            None
-        }
-        Verdict::Moved { id, effective } => {
-            sink.moved(id, effective);
-            Some(format!("event {id} moved to {}", effective.rfc3339()))
-        }
-        Verdict::Same => None,
-    }
 }

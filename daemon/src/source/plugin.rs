@@ -4,8 +4,8 @@
 //! sink, health for status, and which event each telling became. Lives on the source's thread. Must never know the plugin,
 //! or let one notice be two events.
 
+use super::Sink;
 use super::health::Health;
-use super::{Sink, deliver};
 use crate::event::told::{Heard, Sight, Told, When};
 use crate::event::{Event, EventId, Machine, Moment};
 use crate::normalise::revise::{Absence, Reviser, Verdict};
@@ -114,15 +114,12 @@ impl Watch {
     }
 
     fn known(&self, verdict: Verdict, key: &NoticeKey, sink: &mut impl Sink) -> Judged {
-        let moved = match &verdict {
-            Verdict::Moved { id, .. } => Some(*id),
-            _ => None,
-        };
-        let words = deliver(verdict, sink);
-        match moved.map(Heard::News).or_else(|| self.reviser.known(key).map(Heard::Known)) {
-            Some(heard) => Judged { heard, words },
-            None => Heard::Nothing.into(),
+        if let Verdict::Moved { id, effective } = verdict {
+            sink.moved(id, effective);
+            let words = Some(format!("event {id} moved to {}", effective.rfc3339()));
+            return Judged { heard: Heard::News(id), words };
         }
+        self.reviser.known(key).map_or(Heard::Nothing, Heard::Known).into()
     }
 
     fn key(&self, told: &Told) -> NoticeKey {

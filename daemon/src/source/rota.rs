@@ -4,11 +4,15 @@
 //! each poll. Outputs: the next path and when. Pure. Must never let one path keep another from being read,
 //! nor wake the thread for each path where one waking will do.
 
-use super::cadence::Cadence;
+use super::cadence::{Cadence, INTERVAL_SECONDS_MIN};
 
 /// What is due within this part of its interval is read along with what is due now: a waking costs more
 /// than a poll. Wider than the jitter, so that paths of one interval stay together.
 const TOGETHER: i64 = 8;
+
+/// Shortest time between the beginnings of two reads of one path, nanoseconds.
+#[allow(clippy::cast_possible_truncation, reason = "a fraction of a second")]
+const AGAIN_MIN_NS: i64 = (INTERVAL_SECONDS_MIN * 1e9) as i64;
 
 /// The paths, by number; number 0 is the most important.
 #[derive(Debug)]
@@ -24,12 +28,13 @@ struct Entry {
     cadence: Cadence,
     /// CLOCK_BOOTTIME nanoseconds; never when retired.
     due_boot_ns: i64,
+    /// How much earlier it may be read along with others, nanoseconds.
+    early_ns: i64,
 }
 
 impl Entry {
     fn is_due(&self, now_boot_ns: i64) -> bool {
-        self.due_boot_ns != i64::MAX
-            && self.due_boot_ns.saturating_sub(self.cadence.interval_ns() / TOGETHER) <= now_boot_ns
+        self.due_boot_ns != i64::MAX && self.due_boot_ns.saturating_sub(self.early_ns) <= now_boot_ns
     }
 }
 
@@ -39,6 +44,7 @@ impl Rota {
         let entry = |(number, seconds): (u64, &f64)| Entry {
             cadence: Cadence::new(*seconds, seed.wrapping_add(number)),
             due_boot_ns: 0,
+            early_ns: 0,
         };
         Self { entries: (0..).zip(intervals_seconds).map(entry).collect(), last: usize::MAX, is_awake: false }
     }
@@ -66,9 +72,21 @@ impl Rota {
     /// A path was read, beginning at `began_boot_ns`, with or without success.
     pub fn done(&mut self, number: usize, began_boot_ns: i64, is_ok: bool) {
         self.last = number;
-        if let Some(Entry { cadence, due_boot_ns }) = self.entries.get_mut(number) {
+        if let Some(Entry { cadence, due_boot_ns, early_ns }) = self.entries.get_mut(number) {
             *due_boot_ns =
                 if is_ok { cadence.after_success(began_boot_ns) } else { cadence.after_error(began_boot_ns) };
+            *early_ns = cadence.interval_ns() / TOGETHER;
+        }
+    }
+
+    /// A path was read, beginning at `began_boot_ns`, and is to be read again as soon as that is decent: a service that
+    /// holds its answers back sets the pace itself, one that does not must not be flooded.
+    pub fn again(&mut self, number: usize, began_boot_ns: i64) {
+        self.last = number;
+        if let Some(Entry { cadence, due_boot_ns, early_ns }) = self.entries.get_mut(number) {
+            cadence.after_success(began_boot_ns);
+            *due_boot_ns = began_boot_ns.saturating_add(AGAIN_MIN_NS);
+            *early_ns = 0;
         }
     }
 
@@ -82,7 +100,7 @@ impl Rota {
 
     /// Another interval for a path, which is due now.
     pub fn set_interval(&mut self, number: usize, seconds: f64) {
-        if let Some(Entry { cadence, due_boot_ns }) = self.entries.get_mut(number)
+        if let Some(Entry { cadence, due_boot_ns, .. }) = self.entries.get_mut(number)
             && *due_boot_ns != i64::MAX
         {
             cadence.set_interval(seconds);
@@ -147,6 +165,18 @@ mod tests {
         rota.retire(1);
         rota.set_interval(1, 0.1);
         assert_eq!(round(&mut rota, SECOND_NS).0, [0]);
+    }
+
+    #[test]
+    fn a_path_whose_answer_was_held_back_is_read_at_once_and_one_that_was_not_soon() {
+        let mut rota = Rota::new(&[60.0], 7);
+        let began = SECOND_NS;
+        assert_eq!(rota.next(began), (0, began));
+        rota.again(0, began);
+        assert_eq!(rota.next(began + 1_000_000).1, began + AGAIN_MIN_NS);
+        rota.again(0, began);
+        let held = began + 30 * SECOND_NS;
+        assert!(rota.next(held).1 <= held);
     }
 
     proptest! {

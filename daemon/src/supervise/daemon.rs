@@ -7,7 +7,7 @@ use super::apps::Apps;
 use super::os_shutdown::{self, OsShutdown};
 use super::plugin_sources::PluginSources;
 use super::pulse::{Kind, Sign};
-use super::sources::{Sources, intervals};
+use super::sources::Sources;
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, Loaded, SecretSources, redacted_config};
 use crate::control::server::Daemon;
@@ -45,7 +45,7 @@ pub(super) struct Shared {
     pub(super) apps: Apps,
     pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
-    pub(super) source: Sources,
+    pub(super) sources: Sources,
     pub(super) plugin_sources: PluginSources,
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
@@ -142,7 +142,7 @@ impl Shared {
         let old = self.plans.swap(Arc::new(plans));
         let old: Vec<Arc<Instance>> = old.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
         self.retired.lock().unwrap_or_else(PoisonError::into_inner).extend(old);
-        self.source.set_intervals(&fresh.config);
+        self.sources.set_intervals(&fresh.config);
         self.recorder.keep_history(fresh.config.history);
         self.reports.follow(reports);
         self.loaded.store(Arc::new(fresh));
@@ -157,7 +157,11 @@ impl Shared {
     /// The service manager's status line.
     pub(super) fn one_line(&self) -> String {
         let plans = self.plans.load();
-        let source = self.source.aws.as_ref().map_or("off".into(), |h| h.report(clock::boot_ns()).to_string());
+        let reports = self.sources.reports();
+        let source = match reports.is_empty() {
+            true => "no cloud is watched".to_owned(),
+            false => reports.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+        };
         let busy = self.pool.events_busy();
         format!("{} handlers, {} events in progress; {source}; {}", plans.handlers().len(), busy, self.scheduling())
     }
@@ -171,13 +175,10 @@ impl Shared {
     pub(super) fn signs(&self) -> Vec<Sign> {
         let now = clock::boot_ns();
         let mut signs: Vec<Sign> = self.pool.signs(now).iter().map(Sign::of_pool).collect();
-        if let Some(health) = &self.source.aws {
-            signs.push(Sign::new(
-                "the thread snooze-aws does not come back to read notices",
-                Kind::Brings,
-                health.owed_ns(now),
-            ));
-        }
+        signs.extend(self.sources.running().map(|running| {
+            let what = format!("the thread {} does not come back to read notices", running.thread_name);
+            Sign::new(what, Kind::Brings, running.health.owed_ns(now))
+        }));
         let recorder = self.recorder.owed_ns(now);
         signs.push(Sign::new("the thread snooze-record writes nothing down", Kind::Books, recorder));
         let tender = self.tender.owed_ns(now);
@@ -197,12 +198,9 @@ impl Shared {
         if let Locked::Refused(why) = &self.locked {
             problems.push(format!("memory is not locked: {why}"));
         }
-        if let Some(health) = &self.source.aws {
-            let report = health.report(clock::boot_ns());
-            if matches!(report.state, State::Blind | State::Partial) {
-                problems.push(report.to_string());
-            }
-        }
+        let reports = self.sources.reports();
+        let blind = reports.iter().filter(|report| matches!(report.state, State::Blind | State::Partial));
+        problems.extend(blind.map(ToString::to_string));
         problems.extend(self.plugin_sources.problems());
         for handler in self.plans.load().handlers() {
             if let Some(why) = handler.instance.why_barred() {
@@ -235,8 +233,8 @@ impl Shared {
     }
 
     fn machine(&self) -> wire::MachineInfo {
-        let known = self.source.aws.as_ref().and_then(|health| Some(("aws", &**health.machine()?)));
-        let known = known.or_else(|| self.plugin_sources.here().map(|here| (&*here.provider, &here.machine)));
+        let here = || self.plugin_sources.here().map(|here| (&*here.provider, &here.machine));
+        let known = self.sources.machine().map(|(provider, machine)| (provider, &**machine)).or_else(here);
         known.map_or_else(wire::MachineInfo::default, |(provider, machine)| wire::MachineInfo {
             provider: provider.into(),
             instance_id: machine.instance_id.clone(),
@@ -244,32 +242,6 @@ impl Shared {
             zone: machine.zone.clone(),
             region: machine.region.clone(),
         })
-    }
-
-    fn source_status(&self) -> wire::SourceStatus {
-        match &self.source.aws {
-            Some(health) => {
-                let interval_seconds = health.interval_seconds();
-                let report = health.report(clock::boot_ns());
-                let state = serde_json::to_value(report.state).unwrap_or_default();
-                wire::SourceStatus {
-                    name: report.name.into(),
-                    state: state.as_str().unwrap_or_default().into(),
-                    summary: report.to_string(),
-                    polls: report.polls,
-                    errors: report.errors,
-                    interval_seconds,
-                }
-            }
-            None => wire::SourceStatus {
-                name: crate::source::aws::SOURCE.into(),
-                state: "off".into(),
-                summary: "switched off in the configuration (sources.aws.enabled)".into(),
-                polls: 0,
-                errors: 0,
-                interval_seconds: intervals(&self.loaded.load().config).spot_interval_seconds,
-            },
-        }
     }
 
     fn shutdown_status(&self) -> wire::SourceStatus {
@@ -334,8 +306,11 @@ impl Daemon for Shared {
             problems,
             config_files: self.loaded.load().files().iter().map(|f| f.display().to_string()).collect(),
             machine: self.machine(),
-            sources: [self.source_status(), self.shutdown_status()]
+            sources: self
+                .sources
+                .statuses(&self.loaded.load().config)
                 .into_iter()
+                .chain([self.shutdown_status()])
                 .chain(self.plugin_sources.status())
                 .collect(),
             instances: self.instances(),

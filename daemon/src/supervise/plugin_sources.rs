@@ -6,7 +6,7 @@
 //! Must never take a plugin's silence for sight, free one whose code still runs, or let the hang of one hold up the rest:
 //! that shows in the status, and does not starve the watchdog, because a restart every minute would cost the other sources.
 
-use super::sources::ToPool;
+use super::sources::{ToPool, Ways};
 use crate::assemble::SourceMade;
 use crate::control::wire;
 use crate::dispatch::report::EventReport;
@@ -84,30 +84,23 @@ impl Follower for Ends {
     }
 }
 
-/// Starts the sources. `seen` are events of before a restart, as JSON, and whether they were withdrawn; `sink` makes the
-/// way to the pool for one of them.
+/// Starts the sources.
 ///
 /// # Errors
 /// Text: a descriptor or thread that is not to be had.
-pub(super) fn start(
-    made: Vec<SourceMade>,
-    recorder: &Arc<Recorder>,
-    log: &Arc<LogRing>,
-    seen: &[(String, bool)],
-    sink: impl Fn() -> Result<ToPool, String>,
-) -> Result<PluginSources, String> {
+pub(super) fn start(made: Vec<SourceMade>, ways: &Ways<'_>) -> Result<PluginSources, String> {
     let mut all = PluginSources { running: Vec::new(), barred: Vec::new() };
     let now = clock::now();
     let read = |(text, is_withdrawn): &(String, bool)| {
         Some((Event::from_json(&serde_json::from_str(text).ok()?, now)?, *is_withdrawn))
     };
-    let seen: Vec<(Event, bool)> = seen.iter().filter_map(read).collect();
+    let seen: Vec<(Event, bool)> = ways.seen.iter().filter_map(read).collect();
     for SourceMade { called, source } in made {
         match source {
             Err(why) => all.barred.push((called, why)),
             Ok(source) => {
                 let source = Arc::new(source);
-                match start_one(&called, &source, recorder, log, &seen, sink()) {
+                match start_one(&called, &source, ways, &seen) {
                     Ok(running) => all.running.push(running),
                     Err(error) => {
                         source.instance().retire();
@@ -124,12 +117,10 @@ pub(super) fn start(
 fn start_one(
     called: &str,
     source: &Arc<PluginSource>,
-    recorder: &Arc<Recorder>,
-    log: &Arc<LogRing>,
+    ways: &Ways<'_>,
     seen: &[(Event, bool)],
-    sink: Result<ToPool, String>,
 ) -> Result<Running, String> {
-    let sink = sink?;
+    let (sink, recorder) = (ways.sink()?, ways.recorder);
     // Leaked: a source lives as long as the process.
     let name: &'static str = Box::leak(plugin::source_of(called).into_boxed_str());
     let health = Arc::new(Health::new(name, &[plugin::PATH]));
@@ -144,7 +135,7 @@ fn start_one(
         here: Arc::clone(&here),
         words: words.clone(),
         name,
-        log: Arc::clone(log),
+        log: Arc::clone(ways.log),
         logged_refusals: 0,
     };
     recorder.tell_to(Arc::new(Ends(Mutex::new(words))));
@@ -217,13 +208,18 @@ struct Desk {
 
 impl Desk {
     fn heard(&self, judged: plugin::Judged) -> Heard {
-        if let Heard::News(id) | Heard::Known(id) = judged.heard {
-            let _ = self.words.send(Word::Given(id));
-        }
         if let Some(words) = judged.words {
             self.log.push(self.name, SNOOZE_LOG_INFO, &words);
         }
-        judged.heard
+        let heard = match judged.heard {
+            Heard::News(id) if self.sink.known_as(id) != id => Heard::Known(self.sink.known_as(id)),
+            Heard::Known(id) => Heard::Known(self.sink.known_as(id)),
+            heard => heard,
+        };
+        if let Heard::News(id) | Heard::Known(id) = heard {
+            let _ = self.words.send(Word::Given(id));
+        }
+        heard
     }
 }
 

@@ -1,19 +1,25 @@
 //! The sources' threads: each real-time, on its own, feeding the pool.
 //!
-//! Inputs: the configuration, what was seen before a restart. Outputs: a running source and its handle.
+//! Inputs: the configuration, what was seen before a restart. Outputs: running sources and their handles.
 //! Must never run a source on a thread that anything else needs.
 
+use super::siblings::{self, Aliases, Siblings};
 use crate::config::Config;
+use crate::control::wire::SourceStatus;
 use crate::dispatch::plan::{Plan, Plans};
 use crate::dispatch::pool::Pool;
-use crate::event::{Event, EventId, EventType, Moment};
+use crate::event::{Event, EventId, EventType, Machine, Moment};
 use crate::history::recorder::Recorder;
 use crate::host::probe;
 use crate::log::ring::LogRing;
 use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
-use crate::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
-use crate::source::{Control, Health, Sink};
+use crate::source::aws::{self, Aws};
+use crate::source::cloud::{Cloud, Pace};
+use crate::source::health::Report;
+use crate::source::poller::Poller;
+use crate::source::{Control, Health, Sink, Told};
+use crate::sys::bell::Bell;
 use crate::sys::clock;
 use arc_swap::{ArcSwap, Cache};
 use std::collections::HashSet;
@@ -23,27 +29,104 @@ use std::thread;
 /// How long a completed notice is remembered across a restart, nanoseconds: a day.
 pub(super) const REMEMBER_NS: i64 = 86_400 * 1_000_000_000;
 
-/// The running sources.
-pub(super) struct Sources {
-    /// Health of the AWS source; None when it is off.
-    pub(super) aws: Option<Arc<Health>>,
-    control: Arc<Control<AwsIntervals>>,
+/// A cloud that can be watched.
+struct Offer {
+    /// Its name in events and in the configuration.
+    provider: &'static str,
+    /// What the configuration says of it; None: nothing.
+    wanted: fn(&Config) -> Option<bool>,
+    start: fn(&Config, &Ways<'_>) -> Result<Running, String>,
+}
+
+/// Every cloud that this version knows.
+const CLOUDS: &[Offer] = &[Offer {
+    provider: crate::normalise::aws::PROVIDER,
+    wanted: |config| config.sources.aws.enabled,
+    start: |config, ways| {
+        let settings = &config.sources.aws;
+        let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
+        start_thread("snooze-aws", config, ways, aws::pace, make)
+    },
+}];
+
+/// One running source.
+pub(super) struct Running {
+    /// Name of its thread.
+    pub(super) thread_name: &'static str,
+    /// Whether it can see.
+    pub(super) health: Arc<Health>,
+    control: Arc<Control<Pace>>,
+    pace: fn(&Config) -> Pace,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
+/// The running sources of clouds.
+pub(super) struct Sources {
+    running: Vec<(&'static str, Running)>,
+}
+
 impl Sources {
+    /// The sources that run.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter().map(|(_, running)| running)
+    }
+
+    /// The machine and the provider that knows it, once one does.
+    pub(super) fn machine(&self) -> Option<(&'static str, &Arc<Machine>)> {
+        self.running.iter().find_map(|(provider, running)| Some((*provider, running.health.machine()?)))
+    }
+
+    /// What each of them sees now.
+    pub(super) fn reports(&self) -> Vec<Report> {
+        let now_boot_ns = clock::boot_ns();
+        self.running().map(|running| running.health.report(now_boot_ns)).collect()
+    }
+
+    /// The same for the wire; says so when there is none, and how often one would look.
+    pub(super) fn statuses(&self, config: &Config) -> Vec<SourceStatus> {
+        if self.running.is_empty() {
+            return vec![SourceStatus {
+                name: Aws::SOURCE.into(),
+                state: "off".into(),
+                summary: "switched off in the configuration (sources.aws.enabled)".into(),
+                polls: 0,
+                errors: 0,
+                interval_seconds: aws::pace(config).seconds.first().copied().unwrap_or_default(),
+            }];
+        }
+        let intervals = self.running().map(|running| running.health.interval_seconds());
+        self.reports()
+            .into_iter()
+            .zip(intervals)
+            .map(|(report, interval_seconds)| status(&report, interval_seconds))
+            .collect()
+    }
+
     /// Other intervals from now on.
     pub(super) fn set_intervals(&self, config: &Config) {
-        self.control.set(intervals(config));
+        self.running().for_each(|running| running.control.set((running.pace)(config)));
     }
 
     /// Ends the sources, also in the middle of a request, and waits for them.
     pub(super) fn stop(&self) {
-        self.control.bell.stop();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
+        self.running().for_each(|running| running.control.bell.stop());
+        for running in self.running() {
+            let thread = running.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(thread) = thread {
+                let _ = thread.join();
+            }
         }
+    }
+}
+
+fn status(report: &Report, interval_seconds: f64) -> SourceStatus {
+    SourceStatus {
+        name: report.name.into(),
+        state: report.state.as_str().into(),
+        summary: report.to_string(),
+        polls: report.polls,
+        errors: report.errors,
+        interval_seconds,
     }
 }
 
@@ -53,41 +136,35 @@ pub(super) struct ToPool {
     recorder: Arc<Recorder>,
     plans: Cache<Arc<ArcSwap<Plans>>, Arc<Plans>>,
     self_tests: [Arc<Plan>; 2],
+    siblings: Arc<Siblings>,
+    aliases: Aliases,
 }
 
 impl ToPool {
-    /// A way to the pool for one source.
-    ///
-    /// # Errors
-    /// Text: the self-test cannot be made.
-    pub(super) fn new(
-        (pool, recorder): (&Pool, &Arc<Recorder>),
-        plans: &Arc<ArcSwap<Plans>>,
-        log: &Arc<LogRing>,
-    ) -> Result<Self, String> {
-        let probe = probe::instance(log).map_err(|e| format!("cannot make the self-test: {e}"))?;
-        let self_tests = Plan::self_tests(&probe);
-        Ok(Self {
-            pool: pool.clone(),
-            recorder: Arc::clone(recorder),
-            plans: Cache::new(Arc::clone(plans)),
-            self_tests,
-        })
-    }
-
     /// Makes the calling thread one that may publish.
     pub(super) fn join(&self) {
         self.pool.join_publishers();
     }
+
+    /// What an event of this source is known under: another source may have told the same notice before.
+    pub(super) fn known_as(&self, id: EventId) -> EventId {
+        self.aliases.of(id)
+    }
 }
 
 impl Sink for ToPool {
-    fn publish(&mut self, event: Arc<Event>) {
+    fn publish(&mut self, mut event: Arc<Event>) {
+        if !siblings::admit(&self.siblings, &mut self.aliases, &mut event) {
+            return;
+        }
         if let Some(withdrawn) = event.cancels {
             self.pool.withdrawn(withdrawn);
         }
         let plan = self.plans.load().of(&event.event_type);
-        self.pool.publish(event, plan);
+        self.pool.publish(Arc::clone(&event), plan);
+        if event.cancels.is_none() {
+            self.siblings.add(&event);
+        }
     }
 
     fn approach(&mut self, event_type: &EventType) {
@@ -97,8 +174,10 @@ impl Sink for ToPool {
     }
 
     fn moved(&mut self, id: EventId, effective: Moment) {
+        let id = self.aliases.of(id);
         self.pool.moved(id, effective);
         self.recorder.moved(id, effective);
+        self.siblings.moved(id, effective);
     }
 
     fn round_begins(&mut self) {
@@ -117,65 +196,77 @@ impl Sink for ToPool {
     }
 }
 
-/// How often each path is read: the setting of its event type, else that of the source.
-pub(super) fn intervals(config: &Config) -> AwsIntervals {
-    let aws = &config.sources.aws;
-    let of = |t: EventType, otherwise: f64| config.polling_interval_seconds(&t).unwrap_or(otherwise);
-    AwsIntervals {
-        spot_interval_seconds: of(EventType::SPOT_INTERRUPT, aws.polling_interval_seconds),
-        rebalance_interval_seconds: of(EventType::SPOT_REBALANCE, aws.polling_interval_seconds),
-        maintenance_interval_seconds: of(EventType::MAINTENANCE_REBOOT, aws.maintenance_interval_seconds),
-        autoscaling_interval_seconds: of(EventType::AUTOSCALING_TERMINATE, aws.polling_interval_seconds),
-        hurried_interval_seconds: aws.hurried_interval_seconds,
+/// What every source needs to start and to tell.
+pub(super) struct Ways<'a> {
+    pub(super) pool: &'a Pool,
+    pub(super) recorder: &'a Arc<Recorder>,
+    pub(super) plans: &'a Arc<ArcSwap<Plans>>,
+    pub(super) log: &'a Arc<LogRing>,
+    /// What the other sources have told.
+    pub(super) siblings: &'a Arc<Siblings>,
+    /// Events of before a restart, as JSON, and whether they were withdrawn.
+    pub(super) seen: &'a [(String, bool)],
+}
+
+impl Ways<'_> {
+    /// The way to the pool for one source.
+    ///
+    /// # Errors
+    /// Text: the self-test cannot be made.
+    pub(super) fn sink(&self) -> Result<ToPool, String> {
+        let probe = probe::instance(self.log).map_err(|e| format!("cannot make the self-test: {e}"))?;
+        Ok(ToPool {
+            pool: self.pool.clone(),
+            recorder: Arc::clone(self.recorder),
+            plans: Cache::new(Arc::clone(self.plans)),
+            self_tests: Plan::self_tests(&probe),
+            siblings: Arc::clone(self.siblings),
+            aliases: Aliases::default(),
+        })
     }
 }
 
-/// Starts the sources that are on. `seen` are events of before a restart, as JSON, and whether they were withdrawn.
+/// Starts the sources that are on.
 ///
 /// # Errors
 /// Text: an endpoint that cannot be used, a thread that does not start.
-pub(super) fn start(
+pub(super) fn start(config: &Config, ways: &Ways<'_>) -> Result<Sources, String> {
+    let is_on = |offer: &&Offer| (offer.wanted)(config) != Some(false);
+    let started = CLOUDS.iter().filter(is_on).map(|offer| Ok((offer.provider, (offer.start)(config, ways)?)));
+    Ok(Sources { running: started.collect::<Result<_, String>>()? })
+}
+
+fn start_thread<C: Cloud + 'static>(
+    thread_name: &'static str,
     config: &Config,
-    (pool, recorder): (&Pool, &Arc<Recorder>),
-    plans: &Arc<ArcSwap<Plans>>,
-    log: &Arc<LogRing>,
-    seen: &[(String, bool)],
-) -> Result<Sources, String> {
-    let intervals = intervals(config);
-    let control = Control::new(intervals).map_err(|e| format!("cannot make the source's bell: {e}"))?;
-    if config.sources.aws.enabled == Some(false) {
-        return Ok(Sources { aws: None, control, thread: Mutex::default() });
-    }
-    let settings = AwsConfig {
-        endpoint: config.sources.aws.endpoint.clone(),
-        allow_imds_v1: config.sources.aws.allow_imds_v1,
-        request_timeout_ms: config.sources.aws.request_timeout_ms.into(),
-        intervals,
-        self_test: config.dispatch.self_test,
-    };
-    let source = AwsSource::new(&settings, remembering(seen), Arc::clone(&control));
-    let source = source.map_err(|e| format!("sources.aws.endpoint: {e}"))?;
-    let health = AwsSource::health();
-    let mut sink = ToPool::new((pool, recorder), plans, log)?;
-    let (seen_by, log) = (Arc::clone(&health), Arc::clone(log));
+    ways: &Ways<'_>,
+    pace: fn(&Config) -> Pace,
+    make: impl FnOnce(Arc<Bell>) -> Result<C, String>,
+) -> Result<Running, String> {
+    let control = Control::new(pace(config)).map_err(|e| format!("cannot make the source's bell: {e}"))?;
+    let cloud = make(Arc::clone(&control.bell))?;
+    let poller = Poller::new(cloud, remembering(C::SOURCE, ways.seen), Arc::clone(&control), config.dispatch.self_test);
+    let health = Poller::<C>::health();
+    let mut sink = ways.sink()?;
+    let (seen_by, log) = (Arc::clone(&health), Arc::clone(ways.log));
     health.lives_until(clock::boot_ns());
     let body = move || {
         sink.join();
-        source.run(&mut sink, Told { health: &seen_by, log: &log });
+        poller.run(&mut sink, Told { health: &seen_by, log: &log });
     };
-    let thread = thread::Builder::new().name("snooze-aws".into()).spawn(body);
+    let thread = thread::Builder::new().name(thread_name.into()).spawn(body);
     let thread = thread.map_err(|e| format!("cannot start the source's thread: {e}"))?;
-    Ok(Sources { aws: Some(health), control, thread: Mutex::new(Some(thread)) })
+    Ok(Running { thread_name, health, control, pace, thread: Mutex::new(Some(thread)) })
 }
 
 /// A restart must not run a completed event again: the notice still stands in the metadata.
-fn remembering(seen: &[(String, bool)]) -> Reviser {
-    let mut reviser = Reviser::new(aws::SOURCE);
+fn remembering(source: &'static str, seen: &[(String, bool)]) -> Reviser {
+    let mut reviser = Reviser::new(source);
     let now = clock::now();
     let read = |(text, is_withdrawn): &(String, bool)| {
         Some((Event::from_json(&serde_json::from_str(text).ok()?, now)?, *is_withdrawn))
     };
-    let events: Vec<(Event, bool)> = seen.iter().filter_map(read).filter(|(e, _)| e.source == aws::SOURCE).collect();
+    let events: Vec<(Event, bool)> = seen.iter().filter_map(read).filter(|(e, _)| e.source == source).collect();
     // One that was over when its withdrawal came is withdrawn all the same: that was told, too.
     let withdrawn: HashSet<EventId> = events.iter().filter_map(|(event, _)| event.cancels).collect();
     for (event, is_withdrawn) in events.iter().filter(|(event, _)| !event.event_type.is_cancelled()) {

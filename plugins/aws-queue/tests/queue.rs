@@ -32,7 +32,11 @@ impl Stage {
         for some in bodies.chunks(10) {
             let entries: Vec<Value> =
                 some.iter().enumerate().map(|(n, body)| json!({"Id": n.to_string(), "MessageBody": body})).collect();
-            let answer = self.moto.json("sqs", "AmazonSQS.SendMessageBatch", &json!({"QueueUrl": self.queue, "Entries": entries}));
+            let answer = self.moto.json(
+                "sqs",
+                "AmazonSQS.SendMessageBatch",
+                &json!({"QueueUrl": self.queue, "Entries": entries}),
+            );
             assert_eq!(answer["Successful"].as_array().map_or(0, Vec::len), some.len(), "{answer}");
         }
     }
@@ -97,7 +101,8 @@ fn create(moto: &Moto, name: &str) -> String {
 }
 
 fn event(source: &str, kind: &str, detail: &Value, time: &str) -> String {
-    json!({"version": "0", "id": "x", "detail-type": kind, "source": source, "time": time, "detail": detail}).to_string()
+    json!({"version": "0", "id": "x", "detail-type": kind, "source": source, "time": time, "detail": detail})
+        .to_string()
 }
 
 fn now() -> String {

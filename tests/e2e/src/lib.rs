@@ -1,7 +1,10 @@
-//! Plugins that end-to-end tests build for themselves: simple ones that record, and zoos of bad ones.
-//! Inputs: sources in `plugins/`. Outputs: libraries in a test's own directory.
+//! What end-to-end tests share: plugins that they build for themselves, simple ones that record and zoos of bad ones, and a
+//! cloud's source that is watched. Inputs: sources in `plugins/`, a cloud. Outputs: libraries in a test's own directory, what
+//! a source told.
 
 pub mod bestiary;
+pub mod official;
 pub mod picture;
 pub mod simple;
+pub mod watched;
 pub mod zoo;

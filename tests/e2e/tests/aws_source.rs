@@ -1,138 +1,46 @@
 //! The AWS source against a metadata service that is real on the wire and goes wrong on demand.
 
-use cloudsnooze::event::{Event, EventId, Moment};
-use cloudsnooze::log::ring::LogRing;
+use cloudsnooze::config::AwsSource;
+use cloudsnooze::event::Event;
 use cloudsnooze::normalise::NoticeKey;
 use cloudsnooze::normalise::revise::Reviser;
-use cloudsnooze::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told as Tell};
-use cloudsnooze::source::aws_token::TokenKeeper;
-use cloudsnooze::source::health::{Report, State};
+use cloudsnooze::source::aws::Aws;
+use cloudsnooze::source::cloud::{Cloud, Pace};
+use cloudsnooze::source::health::State;
 use cloudsnooze::source::imds::MetadataClient;
-use cloudsnooze::source::{Control, Health, Sink};
+use cloudsnooze::source::token::TokenKeeper;
 use cloudsnooze::sys::bell::Bell;
-use cloudsnooze::sys::clock;
+use e2e::watched::{PATIENCE, Told, Watched};
 use fake_metadata::{Action, Body, Effect, FakeMetadata, Fault, GARBAGE, Maintenance, Options};
-use std::collections::VecDeque;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(20);
 const TWO_MINUTES: Duration = Duration::from_secs(120);
 const SECOND_NS: i64 = 1_000_000_000;
-
-#[derive(Debug)]
-enum Told {
-    Event(Arc<Event>),
-    Moved(EventId, Moment),
-}
-
-struct Channel(Sender<Told>);
-
-impl Sink for Channel {
-    fn publish(&mut self, event: Arc<Event>) {
-        let _ = self.0.send(Told::Event(event));
-    }
-
-    fn moved(&mut self, id: EventId, effective: Moment) {
-        let _ = self.0.send(Told::Moved(id, effective));
-    }
-}
-
-/// A source that runs, and what it told.
-struct Running {
-    told: Receiver<Told>,
-    early: VecDeque<Told>,
-    health: Arc<Health>,
-    control: Arc<Control<AwsIntervals>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Running {
-    fn start(config: &AwsConfig, reviser: Reviser) -> Self {
-        let control = Control::new(config.intervals).expect("a descriptor");
-        let source = AwsSource::new(config, reviser, Arc::clone(&control)).expect("a valid endpoint");
-        let (sender, told) = channel();
-        let health = AwsSource::health();
-        let shared = Arc::clone(&health);
-        let thread = std::thread::spawn(move || {
-            let log = LogRing::new(0);
-            source.run(&mut Channel(sender), Tell { health: &shared, log: &log });
-        });
-        Self { told, early: VecDeque::new(), health, control, thread: Some(thread) }
-    }
-
-    fn next(&mut self) -> Told {
-        let told = self.early.pop_front().or_else(|| self.told.recv_timeout(PATIENCE).ok());
-        told.unwrap_or_else(|| panic!("nothing was told; {}", self.report()))
-    }
-
-    fn event(&mut self, event_type: &str) -> Arc<Event> {
-        match self.next() {
-            Told::Event(event) if event.event_type.as_str() == event_type => event,
-            other => panic!("expected {event_type}, found {other:?}"),
-        }
-    }
-
-    fn assert_silent(&mut self) {
-        self.early.extend(self.told.try_iter());
-        assert!(self.early.is_empty(), "{:?}", self.early);
-    }
-
-    fn report(&self) -> Report {
-        self.health.report(clock::boot_ns())
-    }
-
-    /// Waits for a state of health.
-    fn until(&mut self, wanted: impl Fn(&Report) -> bool) -> Report {
-        let started = Instant::now();
-        loop {
-            let report = self.report();
-            if wanted(&report) {
-                return report;
-            }
-            assert!(started.elapsed() < PATIENCE, "{report}");
-            self.early.extend(self.told.recv_timeout(Duration::from_millis(10)));
-        }
-    }
-
-    fn stop(&mut self) {
-        self.control.bell.stop();
-        let Some(thread) = self.thread.take() else { return };
-        thread.join().expect("the source does not panic");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.stop();
-        }
-    }
-}
 
 fn fake() -> FakeMetadata {
     FakeMetadata::start(Options::default()).expect("a free port")
 }
 
-fn config(endpoint: String) -> AwsConfig {
-    AwsConfig { endpoint, request_timeout_ms: 300, intervals: every(0.05), ..AwsConfig::default() }
+fn config(endpoint: String) -> AwsSource {
+    AwsSource { endpoint, request_timeout_ms: 300, ..AwsSource::default() }
 }
 
-fn every(seconds: f64) -> AwsIntervals {
-    AwsIntervals {
-        spot_interval_seconds: seconds,
-        rebalance_interval_seconds: seconds,
-        maintenance_interval_seconds: seconds,
-        autoscaling_interval_seconds: seconds,
-        hurried_interval_seconds: seconds,
-    }
+fn every(seconds: f64) -> Pace {
+    Pace::every(seconds, Aws::ITEMS)
 }
 
-fn watch_it(fake: &FakeMetadata) -> Running {
-    Running::start(&config(fake.base_url()), Reviser::new(aws::SOURCE))
+fn start(settings: &AwsSource, pace: Pace, reviser: Reviser) -> Watched {
+    Watched::start(pace, reviser, |bell| Aws::new(settings, bell).expect("a valid endpoint"))
+}
+
+fn watch(settings: &AwsSource) -> Watched {
+    start(settings, every(0.05), Reviser::new(Aws::SOURCE))
+}
+
+fn watch_it(fake: &FakeMetadata) -> Watched {
+    watch(&config(fake.base_url()))
 }
 
 /// Waits until each path has been asked for and answered `polls` more times.
@@ -196,7 +104,7 @@ fn a_deadline_that_moves_is_told_for_the_same_event() {
     let mut source = watch_it(&fake);
     let event = source.event("cloud.spot.interrupt");
     fake.notice(Action::Terminate, Duration::from_secs(60));
-    let Told::Moved(id, effective) = source.next() else { panic!("not moved") };
+    let Told::Moved(id, effective) = source.tells() else { panic!("not moved") };
     assert_eq!(id, event.id);
     assert!(effective.boot_ns < event.effective.expect("a deadline").boot_ns - 50 * SECOND_NS);
 }
@@ -240,9 +148,9 @@ fn a_notice_told_before_a_restart_is_not_told_again() {
     let fake = fake();
     fake.notice(Action::Terminate, TWO_MINUTES);
     let told = watch_it(&fake).event("cloud.spot.interrupt");
-    let mut reviser = Reviser::new(aws::SOURCE);
+    let mut reviser = Reviser::new(Aws::SOURCE);
     reviser.seed(NoticeKey::of(&told), told.id, told.effective, false);
-    let mut source = Running::start(&config(fake.base_url()), reviser);
+    let mut source = start(&config(fake.base_url()), every(0.05), reviser);
     polls(&fake, 3);
     source.assert_silent();
 }
@@ -512,8 +420,8 @@ fn the_first_version_of_the_service_is_used_only_when_configured() {
         strict.until(|r| r.paths[0].state == State::Blind);
         strict.assert_silent();
         strict.stop();
-        let lenient = AwsConfig { allow_imds_v1: true, ..config(fake.base_url()) };
-        Running::start(&lenient, Reviser::new(aws::SOURCE)).event("cloud.spot.interrupt");
+        let lenient = AwsSource { allow_imds_v1: true, ..config(fake.base_url()) };
+        watch(&lenient).event("cloud.spot.interrupt");
     }
 }
 
@@ -529,7 +437,7 @@ fn a_service_that_is_off_or_not_there_is_blindness_with_the_reason() {
     // The port of a service that has gone is free, and nothing listens there.
     let endpoint = fake.base_url();
     drop(fake);
-    let mut source = Running::start(&config(endpoint), Reviser::new(aws::SOURCE));
+    let mut source = watch(&config(endpoint));
     let report = source.until(|r| r.state == State::Blind);
     assert!(report.to_string().contains("refuses connections"), "{report}");
 }
@@ -538,8 +446,8 @@ fn a_service_that_is_off_or_not_there_is_blindness_with_the_reason() {
 fn stop_ends_a_request_that_gets_no_answer() {
     let fake = fake();
     fake.set_fault(Fault::new(Effect::Hang));
-    let slow = AwsConfig { request_timeout_ms: 600_000, ..config(fake.base_url()) };
-    let mut source = Running::start(&slow, Reviser::new(aws::SOURCE));
+    let slow = AwsSource { request_timeout_ms: 600_000, ..config(fake.base_url()) };
+    let mut source = watch(&slow);
     assert!(fake.wait_for(1, PATIENCE, |_| true).is_some());
     let started = Instant::now();
     source.stop();
@@ -549,8 +457,7 @@ fn stop_ends_a_request_that_gets_no_answer() {
 #[test]
 fn other_intervals_count_at_once() {
     let fake = fake();
-    let hourly = AwsConfig { intervals: every(3_600.0), ..config(fake.base_url()) };
-    let mut source = Running::start(&hourly, Reviser::new(aws::SOURCE));
+    let mut source = start(&config(fake.base_url()), every(3_600.0), Reviser::new(Aws::SOURCE));
     assert!(fake.wait_for(1, PATIENCE, |r| r.path.ends_with("history")).is_some());
     fake.notice(Action::Terminate, TWO_MINUTES);
     source.control.set(every(0.05));
@@ -561,9 +468,9 @@ fn other_intervals_count_at_once() {
 #[test]
 fn a_recommendation_to_leave_makes_it_look_more_often() {
     let fake = fake();
-    let calm = AwsIntervals { rebalance_interval_seconds: 0.05, hurried_interval_seconds: 0.05, ..every(3_600.0) };
-    let config = AwsConfig { intervals: calm, ..config(fake.base_url()) };
-    let mut source = Running::start(&config, Reviser::new(aws::SOURCE));
+    let mut calm = Pace { hurried_seconds: 0.05, ..every(3_600.0) };
+    calm.seconds[2] = 0.05;
+    let mut source = start(&config(fake.base_url()), calm, Reviser::new(Aws::SOURCE));
     let is_spot = |r: &fake_metadata::Request| r.path.ends_with("spot/instance-action");
     assert!(fake.wait_for(1, PATIENCE, is_spot).is_some());
     assert!(source.health.interval_seconds() > 3_000.0);

@@ -103,8 +103,9 @@ fn however_many_events_there_were_threads_descriptors_memory_and_history_stay_as
     // The history is made shorter now and then.
     let settled = wait::until("what it was before", PATIENCE, || {
         after = Possessions::of(pid);
-        let is_same = after.threads == before.threads && after.descriptors == before.descriptors;
-        (is_same && after.memory_kib <= before.memory_kib + GROWTH_MAX_KIB).then_some(())
+        // Fewer is no loss: what was open for a moment when it was counted first has been closed.
+        let has_no_more = after.threads <= before.threads && after.descriptors <= before.descriptors;
+        (has_no_more && after.memory_kib <= before.memory_kib + GROWTH_MAX_KIB).then_some(())
     });
     say(&format!(
         "{} events in {took:?}: {before:?}, then {after:?}; history {bytes} bytes, then {}",

@@ -3,11 +3,14 @@
 //!
 //! The first argument is the parts directory; the second names the plugin, as for `ours`.
 
+use cloudsnooze::config::AwsSource;
 use cloudsnooze::event::{Event, EventId, EventType, Moment};
 use cloudsnooze::log::ring::LogRing;
 use cloudsnooze::normalise::revise::Reviser;
-use cloudsnooze::source::aws::{self, AwsConfig, AwsIntervals, AwsSource, Told};
-use cloudsnooze::source::{Control, Health, Sink};
+use cloudsnooze::source::aws::Aws;
+use cloudsnooze::source::cloud::{Cloud, Pace};
+use cloudsnooze::source::poller::Poller;
+use cloudsnooze::source::{Control, Health, Sink, Told};
 use latency::e2e::{Client, named, participate, service_cpu};
 use latency::handler::parts_directory;
 use latency::metadata::Service;
@@ -38,7 +41,7 @@ impl Sink for ToPool {
 }
 
 struct OurClient {
-    source: AwsSource,
+    source: Poller<Aws>,
     sink: ToPool,
     health: Arc<Health>,
     log: LogRing,
@@ -46,7 +49,7 @@ struct OurClient {
 
 impl Client for OurClient {
     fn poll(&mut self) -> io::Result<()> {
-        self.source.look_for_spot_notice(&mut self.sink, Told { health: &self.health, log: &self.log });
+        self.source.look_once(&mut self.sink, Told { health: &self.health, log: &self.log });
         Ok(())
     }
 }
@@ -59,10 +62,11 @@ fn main() -> io::Result<()> {
     let slot = ours.slots().at(0);
     let service = Service::start(service_cpu())?;
     ours.join_publishers();
-    let control = Control::new(AwsIntervals::default())?;
-    let config = AwsConfig { endpoint: format!("http://{}", service.address()), ..AwsConfig::default() };
-    let source = AwsSource::new(&config, Reviser::new(aws::SOURCE), control).map_err(io::Error::other)?;
-    let (sink, health, log) = (ToPool(ours), AwsSource::health(), LogRing::new(0));
+    let control = Control::new(Pace::every(5.0, Aws::ITEMS))?;
+    let settings = AwsSource { endpoint: format!("http://{}", service.address()), ..AwsSource::default() };
+    let cloud = Aws::new(&settings, Arc::clone(&control.bell)).map_err(io::Error::other)?;
+    let source = Poller::new(cloud, Reviser::new(Aws::SOURCE), control, true);
+    let (sink, health, log) = (ToPool(ours), Poller::<Aws>::health(), LogRing::new(0));
     let note = format!("the daemon's AWS source and pool, plugin {plugin}");
     participate(&named(name), &note, &service, &mut OurClient { source, sink, health, log }, slot)
 }

@@ -1,0 +1,122 @@
+//! What a cloud must say to be a source: one file here that implements [`Cloud`], and one parser in `normalise`.
+//!
+//! Responsibilities: the trait, the items that are read and how often. Inputs: none. Outputs: types. Must never
+//! hold anything that belongs to one cloud.
+//!
+//! To add a cloud: a parser `normalise/NAME.rs`, bytes to `Notice`s, with fixtures; a type here that implements
+//! [`Cloud`]; its settings under `sources` of the configuration; a row in the table of `supervise/sources.rs`.
+//! What polls, backs off, remembers, publishes, tells of its health and tests itself is `poller` and `round`.
+
+use super::imds::FetchError;
+use super::round::Round;
+use super::token::TokenError;
+use crate::normalise::{Notice, ParseError, Reading};
+use thiserror::Error;
+
+/// Seconds between attempts to learn who this machine is.
+const IDENTITY_INTERVAL_SECONDS: f64 = 5.0;
+
+/// What an item of a metadata service holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Notices that are known long before: read at their interval, whatever the hurry.
+    Notice,
+    /// Notices that leave little time: read more often in a hurry.
+    Urgent,
+    /// Who this machine is: read first, until there was an answer. Not knowing it misses no notice, so it is no part
+    /// of the source's health. Comes last in the list, at most once.
+    Identity,
+}
+
+/// One thing that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its name in status and log.
+    pub name: &'static str,
+    /// What it holds.
+    pub role: Role,
+}
+
+/// Seconds between polls. Brought within the limits of [`super::cadence`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pace {
+    /// For each item but the identity, in their order.
+    pub seconds: Vec<f64>,
+    /// For urgent items while a notice is more likely than usual; when that is shorter.
+    pub hurried_seconds: f64,
+}
+
+impl Pace {
+    /// The same for every item, hurry or not.
+    pub fn every(seconds: f64, items: &[Item]) -> Self {
+        Self { seconds: vec![seconds; items.len()], hurried_seconds: seconds }
+    }
+
+    /// Seconds between two polls of the item with this number.
+    pub(super) fn of(&self, number: usize, item: Item, is_hurried: bool) -> f64 {
+        let usual = self.seconds.get(number).copied().unwrap_or(IDENTITY_INTERVAL_SECONDS);
+        match item.role {
+            Role::Identity => IDENTITY_INTERVAL_SECONDS,
+            Role::Urgent if is_hurried => usual.min(self.hurried_seconds),
+            Role::Urgent | Role::Notice => usual,
+        }
+    }
+}
+
+/// When an item that was answered is to be read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// After its interval.
+    Usual,
+    /// At once: the service held the question until there was something to say, and is to be asked again.
+    AtOnce,
+    /// Not any more.
+    Never,
+}
+
+/// Why a poll gave no answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum PollError {
+    /// There is no token, which the service wants.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// There was no answer.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The answer is not what its path promises.
+    #[error("the answer is not understood: {0}")]
+    Parse(#[from] ParseError),
+    /// Part of a list is not. What could be read of it was told.
+    #[error("{0} entries of the list are not understood")]
+    Entries(u32),
+}
+
+impl PollError {
+    /// Whether it was only the source's own end.
+    pub(super) fn is_stop(&self) -> bool {
+        matches!(self, Self::Fetch(FetchError::Stopped) | Self::Token(TokenError::Fetch(FetchError::Stopped)))
+    }
+}
+
+/// A metadata service. Lives on the source's own thread, which is real-time where that is granted.
+pub trait Cloud: Send {
+    /// Its name in events and status, such as `aws.ec2.metadata-service`.
+    const SOURCE: &'static str;
+
+    /// What is read, by number, the most important first.
+    const ITEMS: &'static [Item];
+
+    /// Longest that one look may take, nanoseconds: after that the thread counts as hanging.
+    fn look_max_ns(&self) -> i64;
+
+    /// Reads the item with this number once and tells `round` what it says. Between the last byte of an answer and
+    /// `round` nothing may log, lock or wait.
+    ///
+    /// # Errors
+    /// Anything but an answer. Absence is an answer.
+    fn look(&mut self, number: usize, round: &mut Round<'_>) -> Result<Again, PollError>;
+
+    /// A notice as the cloud writes it, read by the cloud's own parser, for the self-test. Its time lies ahead for as
+    /// long as this program lives.
+    fn specimen(reading: Reading<'_>) -> Option<Notice>;
+}
