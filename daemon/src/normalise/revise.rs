@@ -83,12 +83,20 @@ struct Entry {
 pub struct Reviser {
     source: Cow<'static, str>,
     entries: Vec<Entry>,
+    keys_max: usize,
 }
 
 impl Reviser {
     /// Knows no notice yet. `source` is written into the events, such as `aws.ec2.metadata-service`.
     pub fn new(source: impl Into<Cow<'static, str>>) -> Self {
-        Self { source: source.into(), entries: Vec::new() }
+        Self { source: source.into(), entries: Vec::new(), keys_max: KEYS_MAX }
+    }
+
+    /// The same with room for so many notices, where they may be about a whole fleet. Each reading looks through them.
+    #[must_use]
+    pub fn with_room_for(mut self, keys_max: usize) -> Self {
+        self.keys_max = keys_max;
+        self
     }
 
     /// Remembers a notice that was told before a restart, and perhaps withdrawn, so that reading it again repeats
@@ -214,7 +222,7 @@ impl Reviser {
 
     /// Makes room by forgetting the oldest notice that no longer stands, else the oldest.
     fn remember(&mut self, entry: Entry) {
-        if self.entries.len() >= KEYS_MAX {
+        if self.entries.len() >= self.keys_max {
             let finished = self.entries.iter().position(|e| e.state != State::Standing);
             self.entries.remove(finished.unwrap_or(0));
         }

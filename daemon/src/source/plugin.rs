@@ -19,6 +19,10 @@ pub const PATH: &str = "notices";
 /// Member of the events' data for the provider's own identifier of the notice: the key that remembers it over a restart.
 pub const NOTICE_ID: &str = "noticeID";
 
+/// Most notices that are remembered: a source may bring those of a whole fleet. To look through them all takes some tens of
+/// microseconds.
+const NOTICES_MAX: usize = 4_096;
+
 /// What a source of this name writes into its events.
 pub fn source_of(called: &str) -> String {
     format!("plugin.{called}")
@@ -179,7 +183,7 @@ pub fn see(health: &Health, sight: Sight, now_boot_ns: i64) -> super::health::Ch
 /// What such a source remembers of the events that were told before a restart, and perhaps withdrawn: each event, and
 /// whether it was.
 pub fn remembering<'e>(source: &str, seen: impl IntoIterator<Item = (&'e Event, bool)>) -> Reviser {
-    let mut reviser = Reviser::new(source.to_owned());
+    let mut reviser = Reviser::new(source.to_owned()).with_room_for(NOTICES_MAX);
     let ours: Vec<(&Event, bool)> = seen.into_iter().filter(|(event, _)| event.source == source).collect();
     let withdrawn: Vec<EventId> = ours.iter().filter_map(|(event, _)| event.cancels).collect();
     for (event, is_withdrawn) in ours.iter().filter(|(event, _)| !event.event_type.is_cancelled()) {
@@ -295,6 +299,16 @@ mod tests {
         // Counted down by the provider: the same time.
         let again = watch.notice(relative(110), START.plus_ns(10 * SECOND_NS), &mut sink);
         assert_eq!((again.heard, sink.moves.len()), (Heard::Known(id), 0));
+    }
+
+    #[test]
+    fn the_notices_of_a_fleet_are_one_event_each_however_late_they_are_told_again() {
+        let (mut watch, mut sink) = (watch(), Published::default());
+        let all = || (0..500).map(|number| told(&format!("n-{number}"), at(600)));
+        for notice in all().chain(all()) {
+            watch.notice(notice, START, &mut sink);
+        }
+        assert_eq!(sink.events.len(), 500);
     }
 
     #[test]

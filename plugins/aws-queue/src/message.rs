@@ -16,6 +16,8 @@ use cloudsnooze_plugin::source::{Action, When};
 const SPOT_NS: i64 = 120_000_000_000;
 /// Envelopes within envelopes that are opened.
 const DEPTH_MAX: u32 = 3;
+/// Longest identifier that is kept, characters: in bytes it must not be longer than the host takes (1024).
+const NOTICE_ID_CHARS_MAX: usize = 256;
 /// Most machines of one message.
 const MACHINES_MAX: usize = 1_000;
 
@@ -214,7 +216,7 @@ fn of_health(event: &Value, detail: &Value) -> Meaning {
         action,
         severity: Severity::Warning,
         when: starts.map_or(When::Unknown, When::At),
-        notice_id: arn.chars().take(512).collect(),
+        notice_id: arn.chars().take(NOTICE_ID_CHARS_MAX).collect(),
         is_withdrawn,
         ..found(instance_id, starts)
     };

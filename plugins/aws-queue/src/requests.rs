@@ -5,13 +5,16 @@
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, Message, MessageSystemAttributeName};
+use aws_sdk_sqs::types::{
+    BatchResultErrorEntry, ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message,
+    MessageSystemAttributeName,
+};
 use cloudsnooze_plugin::Error;
 use cloudsnooze_plugin_aws::{SdkConfig, failure};
 use std::time::Duration;
 
 /// Messages of one request.
-const BATCH: usize = 10;
+pub(crate) const BATCH: usize = 10;
 /// What a request may take beyond the time it waits.
 const SLACK: Duration = Duration::from_secs(10);
 
@@ -49,31 +52,34 @@ impl Queue {
         Ok(received.messages.unwrap_or_default())
     }
 
-    /// The message is not needed any more.
-    pub(crate) async fn delete(&self, receipt: &str) -> Result<(), Error> {
-        let asked = self.client.delete_message().queue_url(&self.url).receipt_handle(receipt).send().await;
-        asked.map(drop).map_err(|error| failure(&error).error("delete a message", "sqs:DeleteMessage"))
-    }
-
-    /// Others may see the message after this time.
-    pub(crate) async fn hide(&self, receipt: &str, time: Duration) -> Result<(), Error> {
-        let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
-        let asked = self.client.change_message_visibility().queue_url(&self.url).receipt_handle(receipt);
-        let asked = asked.visibility_timeout(seconds).send().await;
-        asked.map(drop).map_err(|error| failure(&error).error("give a message back", "sqs:ChangeMessageVisibility"))
-    }
-
-    /// These stay hidden, as if they had been received now.
-    pub(crate) async fn keep(&self, receipts: &[String]) -> Result<(), Error> {
+    /// These messages are not needed any more.
+    pub(crate) async fn delete(&self, receipts: &[String]) -> Result<(), Error> {
         for some in receipts.chunks(BATCH) {
-            let mut asked = self.client.change_message_visibility_batch().queue_url(&self.url);
-            for (number, receipt) in some.iter().enumerate() {
+            let entry = |(number, receipt): (usize, &String)| {
+                DeleteMessageBatchRequestEntry::builder().id(number.to_string()).receipt_handle(receipt).build()
+            };
+            let entries = some.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
+            let asked = self.client.delete_message_batch().queue_url(&self.url).set_entries(Some(entries)).send().await;
+            let asked = asked.map_err(|error| failure(&error).error("delete messages", "sqs:DeleteMessage"))?;
+            all_done("delete messages", asked.failed())?;
+        }
+        Ok(())
+    }
+
+    /// Each message is hidden from others for its time, counted from now.
+    pub(crate) async fn hide(&self, times: &[(String, Duration)]) -> Result<(), Error> {
+        for some in times.chunks(BATCH) {
+            let entry = |(number, (receipt, time)): (usize, &(String, Duration))| {
+                let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder().id(number.to_string());
-                let entry = entry.receipt_handle(receipt).visibility_timeout(self.visibility_seconds).build()?;
-                asked = asked.entries(entry);
-            }
-            let kept = asked.send().await;
-            kept.map_err(|error| failure(&error).error("keep messages hidden", "sqs:ChangeMessageVisibility"))?;
+                entry.receipt_handle(receipt).visibility_timeout(seconds).build()
+            };
+            let entries = some.iter().enumerate().map(entry).collect::<Result<Vec<_>, _>>()?;
+            let asked = self.client.change_message_visibility_batch().queue_url(&self.url);
+            let asked = asked.set_entries(Some(entries)).send().await;
+            let doing = "say how long messages are hidden";
+            let asked = asked.map_err(|error| failure(&error).error(doing, "sqs:ChangeMessageVisibility"))?;
+            all_done(doing, asked.failed())?;
         }
         Ok(())
     }
@@ -82,5 +88,16 @@ impl Queue {
     pub(crate) async fn put(&self, url: &str, body: &str) -> Result<(), Error> {
         let asked = self.client.send_message().queue_url(url).message_body(body).send().await;
         asked.map(drop).map_err(|error| failure(&error).error("set a message aside", "sqs:SendMessage"))
+    }
+}
+
+/// A request for many can be done for some.
+fn all_done(doing: &str, failed: &[BatchResultErrorEntry]) -> Result<(), Error> {
+    match failed.first() {
+        None => Ok(()),
+        Some(one) => {
+            let why = one.message().unwrap_or_default();
+            Err(Error::new(format!("{doing}: {} of them failed: {} {why}", failed.len(), one.code())))
+        }
     }
 }

@@ -7,20 +7,21 @@
 use crate::config::{Config, region_of};
 use crate::decision::{Desk, Done, Rules, Step, Then, step};
 use crate::message::{Found, read};
-use crate::requests::Queue;
+use crate::requests::{BATCH, Queue};
 use aws_config::imds;
 use aws_config::provider_config::ProviderConfig;
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
 use cloudsnooze_plugin::source::{EventId, Heard, Machine, Notice, Over, Source, SourceTable, Watching};
 use cloudsnooze_plugin::{Call, Code, Error, Event, Host, Instance, Outcome, Plugin, c_str};
 use cloudsnooze_plugin_aws::{Aws, SdkConfig};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::{HashSet, VecDeque};
 use std::ffi::CStr;
 use std::future::Future;
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// What a sign of life may be late by.
@@ -33,12 +34,21 @@ const HIDDEN_LONGEST: Duration = Duration::from_secs(12 * 3600);
 /// Messages that are remembered as set aside.
 const ASIDE_MAX: usize = 10_000;
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
 /// The plugin.
 pub struct AwsQueue {
     host: Host,
     config: Config,
     aws: Aws,
     ends: Mutex<Option<UnboundedSender<EventId>>>,
+    stopped: Mutex<Option<Arc<Notify>>>,
 }
 
 impl Plugin for AwsQueue {
@@ -60,7 +70,7 @@ impl Plugin for AwsQueue {
         let mut access = config.aws.clone();
         access.region = access.region.or_else(|| region_of(&config.queue_url));
         let aws = Aws::new(host, "aws-queue", access)?;
-        Ok(Self { host, config, aws, ends: Mutex::new(None) })
+        Ok(Self { host, config, aws, ends: Mutex::new(None), stopped: Mutex::new(None) })
     }
 
     fn on_event(&self, _: &Event<'_>, _: &Call<'_>) -> Result<Outcome, Error> {
@@ -70,14 +80,19 @@ impl Plugin for AwsQueue {
 
 impl Source for AwsQueue {
     fn run(&self, watching: &Watching) -> Result<(), Error> {
+        let stopped = Arc::new(Notify::new());
+        *lock(&self.stopped) = Some(Arc::clone(&stopped));
+        // What was said before that shows here, what is said from now on there.
+        if is_readable(watching.stop_fd()) {
+            return Ok(());
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (sender, ends) = unbounded_channel();
-        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *lock(&self.ends) = Some(sender);
         let ended = runtime.block_on(async {
-            let stop = AsyncFd::with_interest(watching.stop_raw_fd(), Interest::READABLE)?;
             tokio::select! {
                 biased;
-                stopped = stop.readable() => Ok(drop(stopped?)),
+                () = stopped.notified() => Ok(()),
                 done = self.watch(watching, ends) => done,
             }
         });
@@ -86,9 +101,15 @@ impl Source for AwsQueue {
         ended
     }
 
+    fn stop(&self) {
+        if let Some(stopped) = &*lock(&self.stopped) {
+            stopped.notify_one();
+        }
+    }
+
     fn over(&self, event: EventId, _: Over) {
         // Whatever came of it: the notice was acted upon, and is of no more use to anybody.
-        if let Some(ends) = &*self.ends.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(ends) = &*lock(&self.ends) {
             let _ = ends.send(event);
         }
     }
@@ -120,7 +141,8 @@ impl AwsQueue {
                     Ok(messages) => {
                         pause = PAUSE_FIRST;
                         watching.seeing(wait + LATE)?;
-                        receiving.set(queue.receive(*wait_seconds));
+                        // A full answer: there is probably more, which need not be waited for.
+                        receiving.set(queue.receive(if messages.len() < BATCH { *wait_seconds } else { 0 }));
                         reader.messages(messages).await;
                     }
                     Err(error) => {
@@ -213,9 +235,7 @@ impl Reader<'_> {
                 Step::SetAside(why) => self.set_aside(id, receipt, body, &why).await,
             }
         }
-        for done in then {
-            self.finish(done).await;
-        }
+        self.finish(then).await;
     }
 
     /// Tells one notice; the event whose end is to be waited for.
@@ -242,23 +262,26 @@ impl Reader<'_> {
     }
 
     async fn over(&mut self, event: EventId) {
-        for done in self.desk.over(event) {
-            self.finish(done).await;
-        }
+        let done = self.desk.over(event);
+        self.finish(done).await;
     }
 
-    async fn finish(&self, done: Done) {
-        match done.then {
-            Then::Delete => self.asked(self.queue.delete(&done.receipt)).await,
-            Then::GiveBack(pause) => self.asked(self.queue.hide(&done.receipt, pause)).await,
+    async fn finish(&self, all: Vec<Done>) {
+        let (mut gone, mut given_back) = (Vec::new(), Vec::new());
+        for Done { receipt, then } in all {
+            match then {
+                Then::Delete => gone.push(receipt),
+                Then::GiveBack(pause) => given_back.push((receipt, pause)),
+            }
         }
+        self.asked(self.queue.delete(&gone)).await;
+        self.asked(self.queue.hide(&given_back)).await;
     }
 
     async fn prolong(&self) {
-        let receipts = self.desk.receipts();
-        if !receipts.is_empty() {
-            self.asked(self.queue.keep(&receipts)).await;
-        }
+        let time = Duration::from_secs(self.source.config.visibility_seconds.into());
+        let all: Vec<(String, Duration)> = self.desk.receipts().into_iter().map(|receipt| (receipt, time)).collect();
+        self.asked(self.queue.hide(&all)).await;
     }
 
     async fn set_aside(&mut self, id: &str, receipt: &str, body: &str, why: &str) {
@@ -267,11 +290,11 @@ impl Reader<'_> {
             self.source.host.warn(format_args!("message {id} is set aside, number {count} so far: {why}"));
         }
         match &self.source.config.dead_letter_queue_url {
-            None => self.asked(self.queue.hide(receipt, HIDDEN_LONGEST)).await,
+            None => self.asked(self.queue.hide(&[(receipt.to_owned(), HIDDEN_LONGEST)])).await,
             Some(url) => {
                 let moved = async {
                     self.queue.put(url, body).await?;
-                    self.queue.delete(receipt).await
+                    self.queue.delete(&[receipt.to_owned()]).await
                 };
                 self.asked(moved).await;
             }

@@ -45,7 +45,7 @@ use crate::raw::{EMPTY, lend};
 use crate::{Code, Error, Severity};
 use cloudsnooze_abi as abi;
 use std::marker::PhantomData;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 /// Identity of an event, 16 bytes of a UUID.
@@ -240,11 +240,6 @@ impl Watching {
     pub fn stop_fd(&self) -> BorrowedFd<'_> {
         // SAFETY: owned by the host, and open as long as the run.
         unsafe { BorrowedFd::borrow_raw((*self.table).stop_fd) }
-    }
-
-    /// The same as a number, for libraries that want one.
-    pub fn stop_raw_fd(&self) -> RawFd {
-        self.stop_fd().as_raw_fd()
     }
 
     /// Tells a notice. Handlers may already run when it returns.

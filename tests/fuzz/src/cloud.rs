@@ -1,13 +1,16 @@
-//! What the metadata service, or whoever plays it, can send: replies, documents, times; and events read back from disk.
+//! What the metadata service, or whoever plays it, can send: replies, documents, times; messages of a queue; and events read
+//! back from disk.
 //!
 //! Promises: no deadline lies in the past or further ahead than what the document states; the same reading twice is news once;
 //! an answer does not change when more bytes come; what is kept of an event reads back as the same event.
 
-use cloudsnooze::event::{Event, Machine, Moment, rfc3339};
+use aws_queue::message::{Meaning, read};
+use cloudsnooze::event::{Event, EventType, Machine, Moment, rfc3339};
 use cloudsnooze::normalise::deadline::{SECOND_NS, any_ns, cloud_now, rfc3339_ns};
 use cloudsnooze::normalise::revise::{Reviser, Verdict};
 use cloudsnooze::normalise::{Notice, Reading, aws};
 use cloudsnooze::source::reply::{BODY_BYTES_MAX, Parsed, parse};
+use cloudsnooze_plugin::source::When;
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -48,6 +51,31 @@ pub fn metadata(data: &[u8]) {
         }
         let again = reviser.observe(notice, &machine, NOW);
         assert!(matches!(again, Verdict::Same), "read again: {again:?}, first: {first:?}");
+    }
+}
+
+/// Bodies of messages that a queue brings.
+pub fn queue(data: &[u8]) {
+    let Ok(body) = std::str::from_utf8(data) else { return };
+    match read(body) {
+        Meaning::Notices(all) => {
+            assert!(!all.is_empty() && all.len() <= 1_000);
+            for found in all {
+                assert!(found.instance_id.starts_with("i-") && found.instance_id.len() <= 64, "{found:?}");
+                // A letter may stand there as an escape.
+                let is_named = body.contains(&found.instance_id) || body.contains('\\');
+                assert!(is_named, "a machine that the message does not name: {found:?}");
+                assert!(EventType::parse(found.event_type).is_ok_and(|kind| !kind.is_cancelled()));
+                assert!(found.notice_id.len() <= 1_024 && found.stated_wall_ns.is_none_or(|ns| ns > 0), "{found:?}");
+                if let When::At(ns) = found.when {
+                    assert!(ns > 0 && found.stated_wall_ns == Some(ns), "{found:?}");
+                }
+            }
+        }
+        Meaning::Unknown(why) => {
+            assert!(!why.is_empty() && why.chars().count() < 400 && !why.contains(char::is_control))
+        }
+        Meaning::Test | Meaning::NoNotice(_) => {}
     }
 }
 
