@@ -2,9 +2,11 @@
 //! socket, read by a client that hides nothing.
 
 mod answers;
+mod azure;
 mod client;
 mod control;
 mod faults;
+mod gcp;
 mod program;
 mod scripts;
 mod sdk;
