@@ -133,6 +133,7 @@ pub enum StartError {
 pub struct FakeMetadata {
     service: Arc<Service>,
     address: SocketAddr,
+    started_boot_ns: u64,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -167,6 +168,7 @@ impl FakeMetadata {
 
     fn serve(service: Arc<Service>, listen: SocketAddr, steps: Vec<Step>) -> Result<Self, StartError> {
         let failed = |source| StartError::Listen { address: listen, source };
+        let started_boot_ns = clock::boot_ns();
         let server = Server::bind(listen).map_err(failed)?;
         let address = server.address().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
@@ -175,7 +177,7 @@ impl FakeMetadata {
             .name("fake-metadata".to_owned())
             .spawn(move || server.serve(serving, steps, stopped))
             .map_err(StartError::Thread)?;
-        Ok(Self { service, address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { service, address, started_boot_ns, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens, with the real port.
@@ -327,6 +329,12 @@ impl FakeMetadata {
     /// The newest 10 000 changes, oldest first, each with the moment from which on every answer shows it.
     pub fn changes(&self) -> Vec<Changed> {
         self.service.changes()
+    }
+
+    /// When the service began to be made, in nanoseconds on CLOCK_BOOTTIME: no step of a script is done before its time
+    /// after this.
+    pub fn started_boot_ns(&self) -> u64 {
+        self.started_boot_ns
     }
 
     /// When the latest change became visible, in nanoseconds on CLOCK_BOOTTIME; what a delay of detection counts from.
