@@ -164,7 +164,8 @@ impl Cloud for Azure {
             Change::Notice { time, .. } => {
                 return match self.events.of_type("Preempt") {
                     Some(event_id) => {
-                        self.events.put_to(&event_id, time.resolve(moment.now)).map(|()| Applied::Event(event_id))
+                        let time = time.resolve_or(moment.now, usual_warning("Preempt"));
+                        self.events.put_to(&event_id, time).map(|()| Applied::Event(event_id))
                     }
                     None => self.announce(Maintenance::new("Preempt", time), moment),
                 };

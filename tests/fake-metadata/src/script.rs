@@ -116,7 +116,7 @@ impl Script {
     }
 
     /// The same story told `speed` times as fast: steps come sooner, and the times in notices lie nearer. How long an impact
-    /// lasts (Azure's `DurationInSeconds`) stays as it is said.
+    /// lasts (Azure's `DurationInSeconds`) stays as it is said, as do times that a step leaves to the provider.
     #[must_use]
     pub fn accelerated(mut self, speed: f64) -> Self {
         let sooner = |after: Duration| Duration::try_from_secs_f64(after.as_secs_f64() / speed).unwrap_or(after);
