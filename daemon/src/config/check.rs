@@ -16,6 +16,9 @@ use crate::event::{EventType, Pattern};
 /// Longest path of a unix socket, bytes: `sun_path` of unix(7) less the final zero byte.
 const SOCKET_BYTES_MAX: usize = 107;
 
+/// The clouds that have an endpoint, as in `sources`.
+const CLOUDS: [&str; 3] = ["aws", "alibaba", "tencent"];
+
 /// Longest name of a plugin, bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -54,7 +57,7 @@ pub(super) fn check(document: &Value) -> Findings {
     }
     findings.socket(document, &top.key("control").key("socket"));
     findings.socket(document, &top.key("apps").key("socket"));
-    findings.endpoint(document);
+    CLOUDS.iter().for_each(|cloud| findings.endpoint(document, cloud));
     findings.report(document);
     findings
 }
@@ -207,8 +210,8 @@ impl Findings {
         }
     }
 
-    fn endpoint(&mut self, document: &Value) {
-        let path = JsonPath::default().key("sources").key("aws").key("endpoint");
+    fn endpoint(&mut self, document: &Value, cloud: &str) {
+        let path = JsonPath::default().key("sources").key(cloud).key("endpoint");
         if let Some(given) = path.find(document).and_then(Value::as_str)
             && !given.strip_prefix("http://").is_some_and(is_host_and_port)
         {

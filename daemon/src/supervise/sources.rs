@@ -11,12 +11,15 @@ use crate::event::{Event, EventId, EventType, Machine, Moment};
 use crate::history::recorder::Recorder;
 use crate::host::probe;
 use crate::log::ring::LogRing;
-use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
+use crate::normalise::{self, NoticeKey};
+use crate::source::alibaba::Alibaba;
 use crate::source::aws::{self, Aws};
 use crate::source::cloud::{Cloud, Pace};
 use crate::source::health::Report;
 use crate::source::poller::Poller;
+use crate::source::spot_time;
+use crate::source::tencent::Tencent;
 use crate::source::{Control, Health, Sink, Told};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
@@ -38,15 +41,37 @@ struct Offer {
 }
 
 /// Every cloud that this version knows.
-const CLOUDS: &[Offer] = &[Offer {
-    provider: crate::normalise::aws::PROVIDER,
-    wanted: |config| config.sources.aws.enabled,
-    start: |config, ways| {
-        let settings = &config.sources.aws;
-        let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
-        start_thread("snooze-aws", config, ways, aws::pace, make)
+const CLOUDS: &[Offer] = &[
+    Offer {
+        provider: normalise::aws::PROVIDER,
+        wanted: |config| config.sources.aws.enabled,
+        start: |config, ways| {
+            let settings = &config.sources.aws;
+            let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
+            start_thread("snooze-aws", config, ways, aws::pace, make)
+        },
     },
-}];
+    Offer {
+        provider: normalise::alibaba::PROVIDER,
+        wanted: |config| Some(config.sources.alibaba.is_on()),
+        start: |config, ways| {
+            let settings = &config.sources.alibaba;
+            let make = |bell| Alibaba::new(settings, bell).map_err(|e| format!("sources.alibaba.endpoint: {e}"));
+            let pace = |config: &Config| spot_time::pace(config, &config.sources.alibaba, Alibaba::ITEMS);
+            start_thread("snooze-alibaba", config, ways, pace, make)
+        },
+    },
+    Offer {
+        provider: normalise::tencent::PROVIDER,
+        wanted: |config| Some(config.sources.tencent.is_on()),
+        start: |config, ways| {
+            let settings = &config.sources.tencent;
+            let make = |bell| Tencent::new(settings, bell).map_err(|e| format!("sources.tencent.endpoint: {e}"));
+            let pace = |config: &Config| spot_time::pace(config, &config.sources.tencent, Tencent::ITEMS);
+            start_thread("snooze-tencent", config, ways, pace, make)
+        },
+    },
+];
 
 /// One running source.
 pub(super) struct Running {

@@ -9,7 +9,7 @@ use super::Check;
 use crate::config::{AwsSource, Config};
 use crate::control::wire::{SourceStatus, Status};
 use crate::source::imds::MetadataClient;
-use crate::source::token::TokenKeeper;
+use crate::source::token::{self, TokenKeeper};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Probe for Metadata<'_> {
         let timeout_ms = u64::from(self.0.request_timeout_ms);
         let bell = Arc::new(Bell::new().map_err(|e| e.to_string())?);
         let mut client = MetadataClient::new(&self.0.endpoint, timeout_ms, bell).map_err(|e| e.to_string())?;
-        let mut token = TokenKeeper::new(self.0.allow_imds_v1);
+        let mut token = TokenKeeper::new(&token::EC2, self.0.allow_imds_v1);
         let header = token.header(&mut client, clock::boot_ns()).map_err(|e| e.to_string())?;
         let header: Option<(&str, &str)> = header;
         let found = client.get("/latest/meta-data/instance-id", header.as_slice()).map_err(|e| e.to_string())?;
