@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 22] = [
+const AT_START: [&str; 23] = [
     "state_directory",
     "control",
     "apps",
@@ -34,6 +34,7 @@ const AT_START: [&str; 22] = [
     "sources.tencent.enabled",
     "sources.tencent.endpoint",
     "sources.tencent.request_timeout_ms",
+    "sources.detect",
     "sources.system.enabled",
 ];
 

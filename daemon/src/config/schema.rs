@@ -14,7 +14,7 @@ use std::path::PathBuf;
 mod clouds;
 mod report;
 
-pub use clouds::{AwsSource, Sources, SpotTimeSource};
+pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
 pub use report::{Report, ReportPost};
 
 use super::scrub::redacted_config;

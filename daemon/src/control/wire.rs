@@ -26,6 +26,9 @@ pub struct Status {
     pub config_files: Vec<String>,
     pub machine: MachineInfo,
     pub sources: Vec<SourceStatus>,
+    /// Which cloud this machine is in, and how that is known.
+    #[serde(default)]
+    pub detection: Option<Detection>,
     pub instances: Vec<InstanceStatus>,
     pub dispatch: DispatchStatus,
     pub events: EventCounts,
@@ -38,6 +41,18 @@ pub struct MachineInfo {
     pub instance_type: String,
     pub zone: String,
     pub region: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Detection {
+    /// `off`, `looking`, `found`, `nothing`.
+    pub state: String,
+    /// `aws`, `azure`, `gcp`, `alibaba`, `tencent`, `oracle`; None: not known, or another.
+    pub provider: Option<String>,
+    /// One sentence.
+    pub summary: String,
+    /// What it rests on, one sentence each: the firmware, and what each service answered.
+    pub details: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

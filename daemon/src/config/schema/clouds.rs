@@ -5,6 +5,7 @@
 use super::SystemSource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Where notices come from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,9 @@ pub struct Sources {
     pub alibaba: SpotTimeSource,
     /// The metadata service of Tencent Cloud CVM, by default http://metadata.tencentyun.com.
     pub tencent: SpotTimeSource,
+    /// How it is found out which cloud this machine is in. What is found is watched, unless its `enabled` says otherwise; a
+    /// cloud whose `endpoint` is given is watched without being looked for.
+    pub detect: DetectSource,
     /// The system's own shutdown.
     pub system: SystemSource,
 }
@@ -86,9 +90,103 @@ impl Default for SpotTimeSource {
     }
 }
 
+/// How it is found out which cloud this machine is in: by what the firmware says (DMI), and where that names no cloud, by
+/// asking the metadata services.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectSource {
+    /// Whether anybody looks. Without it only clouds that are switched on are watched.
+    pub enabled: bool,
+    /// Absolute directory where sysfs is, whose class/dmi/id holds what the firmware says.
+    pub sys_directory: PathBuf,
+    /// Most milliseconds that one request to a metadata service may take. All are asked at the same time, beside the daemon's
+    /// work, and again after 5 s, 10 s, 20 s and so on up to 5 min until one answers as its own cloud's does.
+    #[schemars(range(min = 50, max = 10_000))]
+    pub probe_timeout_ms: u32,
+    /// Where they are asked. A cloud whose service answers at another address than its own is then watched there.
+    pub endpoints: DetectEndpoints,
+}
+
+impl Default for DetectSource {
+    /// A second: the service is on the same host, and the answer is not urgent.
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            sys_directory: PathBuf::from("/sys"),
+            probe_timeout_ms: 1_000,
+            endpoints: DetectEndpoints::default(),
+        }
+    }
+}
+
+/// Addresses of metadata services: `http://`, host, and port where it is not 80. null: that one is not asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs, reason = "each is the address of the cloud of that name")]
+pub struct DetectEndpoints {
+    pub aws: Option<String>,
+    pub azure: Option<String>,
+    pub gcp: Option<String>,
+    pub alibaba: Option<String>,
+    pub tencent: Option<String>,
+    pub oracle: Option<String>,
+}
+
+impl Default for DetectEndpoints {
+    /// As each cloud documents it. Tencent documents a name only, so one name is looked up.
+    fn default() -> Self {
+        let link_local = || Some("http://169.254.169.254".to_owned());
+        Self {
+            aws: link_local(),
+            azure: link_local(),
+            gcp: link_local(),
+            alibaba: Some("http://100.100.100.200".to_owned()),
+            tencent: Some("http://metadata.tencentyun.com".to_owned()),
+            oracle: link_local(),
+        }
+    }
+}
+
+impl DetectEndpoints {
+    /// Nobody is asked.
+    pub const fn none() -> Self {
+        Self { aws: None, azure: None, gcp: None, alibaba: None, tencent: None, oracle: None }
+    }
+}
+
+impl AwsSource {
+    /// Whether it is watched: as configured; None: when the machine is found to be one of that cloud. An address of one's
+    /// own is meant to be asked.
+    pub fn wanted(&self) -> Option<bool> {
+        self.enabled.or_else(|| (self.endpoint != Self::default().endpoint).then_some(true))
+    }
+}
+
 impl SpotTimeSource {
-    /// Whether it is asked without anybody having found out which cloud this is: an address of one's own is meant to be.
-    pub fn is_on(&self) -> bool {
-        self.enabled.unwrap_or(self.endpoint.is_some())
+    /// As for [`AwsSource::wanted`].
+    pub fn wanted(&self) -> Option<bool> {
+        self.enabled.or_else(|| self.endpoint.is_some().then_some(true))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cloud_is_looked_for_unless_it_is_switched_or_has_an_address_of_its_own() {
+        let aws =
+            |enabled, endpoint: &str| AwsSource { enabled, endpoint: endpoint.into(), ..AwsSource::default() }.wanted();
+        let own = "http://127.0.0.1:1338";
+        let usual = AwsSource::default().endpoint;
+        assert_eq!([aws(None, &usual), aws(None, own)], [None, Some(true)]);
+        assert_eq!([aws(Some(true), &usual), aws(Some(false), own)], [Some(true), Some(false)]);
+        let other = |enabled, endpoint: Option<&str>| {
+            SpotTimeSource { enabled, endpoint: endpoint.map(str::to_owned), ..SpotTimeSource::default() }.wanted()
+        };
+        assert_eq!(
+            [other(None, None), other(None, Some(own)), other(Some(false), Some(own))],
+            [None, Some(true), Some(false)]
+        );
     }
 }
