@@ -365,10 +365,14 @@ pub struct Control {
     /// Group that may look: status, plan, events, reports, watch, metrics. Absent: as `group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_group: Option<String>,
-    /// Group that may simulate events, which calls their handlers, and may look. Absent: as `group`.
+    /// Group that may emit events of types custom.*, which calls the handlers of those, and may look: for scripts of a
+    /// monitoring user. Absent: as `group`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emit_group: Option<String>,
+    /// Group that may simulate events, which calls their handlers, and may emit and look. Absent: as `group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulate_group: Option<String>,
-    /// Group that may do everything, `reload` too. Absent: as `group`. Where not all three rights are one group's, every
+    /// Group that may do everything: `reload`, and emitting events of any type, too. Absent: as `group`. Where not all rights are one group's, every
     /// local user can connect to the socket, and the daemon refuses whoever has no right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub administer_group: Option<String>,
@@ -380,6 +384,7 @@ impl Default for Control {
             socket: PathBuf::from("/run/cloudsnooze/control.sock"),
             group: None,
             read_group: None,
+            emit_group: None,
             simulate_group: None,
             administer_group: None,
         }

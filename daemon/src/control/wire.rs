@@ -197,7 +197,27 @@ pub struct Simulate {
     pub data: Map<String, Value>,
 }
 
-/// Reply to `POST /v1/simulate`
+/// `POST /v1/emit`: a real event of somebody on this machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emit {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Seconds until it happens; None = no deadline named.
+    #[serde(default)]
+    pub deadline_seconds: Option<f64>,
+    /// `info`, `warning`, `urgent`, `critical`; None = what the type usually has.
+    #[serde(default)]
+    pub severity: Option<String>,
+    /// `terminate`, `stop`, `hibernate`, ...; None = what the type usually has.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// Members of `data`.
+    #[serde(default)]
+    pub data: Map<String, Value>,
+}
+
+/// Reply to `POST /v1/simulate` and `POST /v1/emit`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Simulated {
     pub event_id: String,
@@ -240,7 +260,7 @@ pub struct Failure {
 /// A right that a request needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// `read`, `simulate`, `administer`.
+    /// `read`, `emit`, `simulate`, `administer`.
     pub right: String,
     /// The group that has it besides root; None where that is root's own.
     pub group: Option<String>,

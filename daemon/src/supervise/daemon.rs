@@ -363,6 +363,13 @@ impl Daemon for Shared {
         Ok(id)
     }
 
+    fn emit(&self, request: wire::Emit, uid: u32) -> Result<String, String> {
+        let event = operator::emitted(request, uid, clock::now())?;
+        let id = event.id.to_string();
+        self.publish(event);
+        Ok(id)
+    }
+
     fn events(&self, limit: usize, event_type: Option<&str>) -> Result<wire::Events, String> {
         self.recorder.events(limit, event_type).map(|events| wire::Events { events })
     }

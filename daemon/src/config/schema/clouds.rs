@@ -122,13 +122,18 @@ impl Default for DetectSource {
 /// Addresses of metadata services: `http://`, host, and port where it is not 80. null: that one is not asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[allow(missing_docs, reason = "each is the address of the cloud of that name")]
 pub struct DetectEndpoints {
+    /// Amazon EC2's.
     pub aws: Option<String>,
+    /// Microsoft Azure's.
     pub azure: Option<String>,
+    /// Google Compute Engine's, and Yandex Cloud's.
     pub gcp: Option<String>,
+    /// Alibaba Cloud's.
     pub alibaba: Option<String>,
+    /// Tencent Cloud's: a name, which is looked up.
     pub tencent: Option<String>,
+    /// Oracle Cloud's: it has no notices, but it is good to know.
     pub oracle: Option<String>,
 }
 

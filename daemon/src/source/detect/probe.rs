@@ -214,9 +214,11 @@ mod tests {
 
     #[test]
     fn a_service_answers_the_question_of_its_own_cloud_and_no_other() {
-        let service = FakeMetadata::start(Options::default()).expect("a free port");
-        for answer in ask_all(&asking(&service.base_url())) {
-            assert_eq!(answer.said.is_ok(), answer.provider == Provider::Aws, "{answer:?}");
+        for cloud in fake_metadata::Provider::ALL {
+            let service = FakeMetadata::start(Options::of(cloud)).expect("a free port");
+            for answer in ask_all(&asking(&service.base_url())) {
+                assert_eq!(answer.said.is_ok(), answer.provider.as_str() == cloud.name(), "{cloud}: {answer:?}");
+            }
         }
     }
 
