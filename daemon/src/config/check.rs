@@ -16,6 +16,12 @@ use crate::event::{EventType, Pattern};
 /// Longest path of a unix socket, bytes: `sun_path` of unix(7) less the final zero byte.
 const SOCKET_BYTES_MAX: usize = 107;
 
+/// The clouds that have an endpoint, as in `sources`.
+const CLOUDS: [&str; 3] = ["aws", "alibaba", "tencent"];
+
+/// The clouds that can be asked whether this machine is theirs, as in `sources.detect.endpoints`.
+const ASKED: [&str; 6] = ["aws", "azure", "gcp", "alibaba", "tencent", "oracle"];
+
 /// Longest name of a plugin, bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -54,7 +60,15 @@ pub(super) fn check(document: &Value) -> Findings {
     }
     findings.socket(document, &top.key("control").key("socket"));
     findings.socket(document, &top.key("apps").key("socket"));
-    findings.endpoint(document);
+    let sources = top.key("sources");
+    for cloud in CLOUDS {
+        findings.endpoint(document, sources.key(cloud).key("endpoint"));
+    }
+    let detect = sources.key("detect");
+    findings.absolute(document, &detect.key("sys_directory"));
+    for cloud in ASKED {
+        findings.endpoint(document, detect.key("endpoints").key(cloud));
+    }
     findings.report(document);
     findings
 }
@@ -207,8 +221,7 @@ impl Findings {
         }
     }
 
-    fn endpoint(&mut self, document: &Value) {
-        let path = JsonPath::default().key("sources").key("aws").key("endpoint");
+    fn endpoint(&mut self, document: &Value, path: JsonPath) {
         if let Some(given) = path.find(document).and_then(Value::as_str)
             && !given.strip_prefix("http://").is_some_and(is_host_and_port)
         {

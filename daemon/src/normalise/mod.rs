@@ -1,13 +1,17 @@
 //! From a provider's document to a notice, and from notices to events.
 //!
-//! Responsibilities: one parser a provider (`aws`), times and clocks (`deadline`), and the decision
+//! Responsibilities: one parser a provider (`aws`; `alibaba` and `tencent`
+//! share `spot_time`), times and clocks (`deadline`), and the decision
 //! whether a notice is new, known, moved or withdrawn (`revise`). Inputs: bytes a source has read,
 //! the instance they are about, a `Moment`. Outputs: `Notice`s, `Verdict`s. Must never do I/O, read a
 //! clock, log or panic, whatever the bytes are.
 
+pub mod alibaba;
 pub mod aws;
 pub mod deadline;
 pub mod revise;
+pub mod spot_time;
+pub mod tencent;
 
 use crate::event::{Action, Event, EventType, Machine, Moment, NoticeKind, Severity};
 use serde_json::Value;

@@ -13,7 +13,7 @@ use super::reply::{self, Parsed};
 use crate::sys::bell::{Bell, For, Woken};
 use crate::sys::clock;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +81,8 @@ pub struct MetadataClient {
     request_timeout_ns: i64,
     bell: Arc<Bell>,
     connection: Option<TcpStream>,
+    /// Where a name led the last time: a notice must not wait for a name server, nor be missed for want of one.
+    known: Option<SocketAddr>,
     /// The request as it is sent, and the answer as it comes: kept, so that nothing is allocated for them.
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -106,6 +108,7 @@ impl MetadataClient {
             request_timeout_ns: i64::try_from(request_timeout_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000),
             bell,
             connection: None,
+            known: None,
             request: Vec::with_capacity(1024),
             answer: Vec::with_capacity(8 * 1024),
         })
@@ -177,15 +180,27 @@ impl MetadataClient {
         }
     }
 
-    fn connect(&self, until_boot_ns: i64) -> Result<TcpStream, FetchError> {
-        // An address needs no asking; a name, in a rehearsal, may.
+    /// Whether the endpoint is a name. Asking what it stands for takes time of its own, on which only the system has a
+    /// bound (resolv.conf(5): as a rule 5 s, twice, for each of up to three servers).
+    pub fn is_by_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
+    fn connect(&mut self, until_boot_ns: i64) -> Result<TcpStream, FetchError> {
+        if let Some(connected) = self.known.and_then(|address| self.connect_to(address, until_boot_ns).ok()) {
+            return Ok(connected);
+        }
+        // An address needs no asking.
         let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|_| FetchError::NoRoute)?;
         let until_boot_ns = until_boot_ns.min(clock::boot_ns().saturating_add(CONNECT_TIMEOUT_NS));
         let mut last = FetchError::NoRoute;
         for address in found {
             match self.connect_to(address, until_boot_ns) {
                 Err(error @ (FetchError::Refused | FetchError::NoRoute)) => last = error,
-                decided => return decided,
+                decided => {
+                    self.known = decided.is_ok().then_some(address).filter(|_| self.is_by_name());
+                    return decided;
+                }
             }
         }
         Err(last)
@@ -303,6 +318,22 @@ mod tests {
         {
             assert!(client(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_that_no_longer_resolves_is_still_reached_where_it_last_led() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let service = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("a client");
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody");
+        });
+        let mut client = client(&format!("http://metadata.invalid:{}", address.port())).expect("an endpoint");
+        assert_eq!(client.get("/x", &[]).map(|_| ()), Err(FetchError::NoRoute));
+        client.known = Some(address);
+        assert_eq!(client.get("/x", &[]).map(|found| found.map(|found| found.body)), Ok(Some(b"body".to_vec())));
+        service.join().expect("it ends");
     }
 
     #[test]

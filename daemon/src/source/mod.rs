@@ -1,15 +1,18 @@
 //! Sources: who looks for notices, and how they tell what they see and whether they can see at all.
 //!
 //! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), what a cloud must say to be
-//! one (`cloud`) and what all of them do alike (`poller`, `round`), the metadata client (`imds`), the rhythm of polling
-//! (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`). Inputs: a provider's service, settings.
-//! Outputs: events to the sink, health for status. Must never run a plugin, wait for one, or take silence for good news: a
+//! one (`cloud`) and what all of them do alike (`poller`, `round`), which cloud this is (`detect`), the metadata client
+//! (`imds`), the rhythm of polling (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`;
+//! `alibaba` and `tencent` share `spot_time`). Inputs: a provider's service, settings. Outputs: events to the sink, health
+//! for status. Must never run a plugin, wait for one, or take silence for good news: a
 //! source that cannot see says so.
 
+pub mod alibaba;
 pub mod aws;
 pub mod cadence;
 pub mod cloud;
 pub mod control;
+pub mod detect;
 pub mod health;
 pub mod imds;
 pub mod logind;
@@ -17,6 +20,8 @@ pub mod poller;
 pub mod reply;
 mod rota;
 pub mod round;
+pub mod spot_time;
+pub mod tencent;
 pub mod token;
 
 pub use control::Control;

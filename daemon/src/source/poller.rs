@@ -152,7 +152,9 @@ fn keep_books<C: Cloud>(number: usize, outcome: &Result<Again, PollError>, told:
 
 #[cfg(test)]
 mod tests {
+    use super::super::alibaba::Alibaba;
     use super::super::aws::Aws;
+    use super::super::tencent::Tencent;
     use super::*;
     use crate::event::{Event, EventId, Moment};
 
@@ -190,5 +192,9 @@ mod tests {
     fn every_cloud_keeps_the_rules_of_the_trait() {
         every_self_test_makes_an_event_of_its_own_kind::<Aws>();
         its_items_are_in_order::<Aws>();
+        every_self_test_makes_an_event_of_its_own_kind::<Alibaba>();
+        its_items_are_in_order::<Alibaba>();
+        every_self_test_makes_an_event_of_its_own_kind::<Tencent>();
+        its_items_are_in_order::<Tencent>();
     }
 }

@@ -18,7 +18,10 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// The header in which EC2 says how long a token lives.
-const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+pub const EC2_TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+
+/// The same header of Alibaba's service.
+pub const ALIBABA_TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 
 /// A complete answer.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -96,7 +99,9 @@ pub fn parse(mut bytes: &[u8], is_end: bool) -> Result<Parsed, FetchError> {
             found: Found {
                 status,
                 body,
-                token_ttl_seconds: first(TTL_HEADER).and_then(|text| text.trim().parse().ok()),
+                token_ttl_seconds: [EC2_TTL_HEADER, ALIBABA_TTL_HEADER]
+                    .into_iter()
+                    .find_map(|name| first(name)?.trim().parse().ok()),
                 date: first("date").map(str::to_owned),
             },
         });
@@ -238,11 +243,13 @@ mod tests {
 
     #[test]
     fn the_clock_and_the_life_of_a_token_are_read() {
-        let text = format!(
-            "HTTP/1.1 200 OK\r\ndate: Mon, 21 Jan 2019 09:00:43 GMT\r\n{TTL_HEADER}: 21600\r\ncontent-length: 0\r\n\r\n"
-        );
-        let Ok(Parsed::Whole { found, .. }) = parse(text.as_bytes(), false) else { panic!("not read") };
-        assert_eq!((found.date_ns(), found.token_ttl_seconds), (Some(1_548_061_243_000_000_000), Some(21_600)));
+        for name in [EC2_TTL_HEADER, ALIBABA_TTL_HEADER] {
+            let text = format!(
+                "HTTP/1.1 200 OK\r\ndate: Mon, 21 Jan 2019 09:00:43 GMT\r\n{name}: 21600\r\ncontent-length: 0\r\n\r\n"
+            );
+            let Ok(Parsed::Whole { found, .. }) = parse(text.as_bytes(), false) else { panic!("not read") };
+            assert_eq!((found.date_ns(), found.token_ttl_seconds), (Some(1_548_061_243_000_000_000), Some(21_600)));
+        }
     }
 
     proptest! {

@@ -44,7 +44,7 @@ pub(super) struct Shared {
     pub(super) apps: Apps,
     pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
-    pub(super) sources: Sources,
+    pub(super) sources: Arc<Sources>,
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
     pub(super) problems: Vec<String>,
@@ -157,7 +157,7 @@ impl Shared {
         let plans = self.plans.load();
         let reports = self.sources.reports();
         let source = match reports.is_empty() {
-            true => "no cloud is watched".to_owned(),
+            true => format!("no cloud is watched: {}", self.sources.findings().summary()),
             false => reports.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         };
         let busy = self.pool.events_busy();
@@ -173,7 +173,7 @@ impl Shared {
     pub(super) fn signs(&self) -> Vec<Sign> {
         let now = clock::boot_ns();
         let mut signs: Vec<Sign> = self.pool.signs(now).iter().map(Sign::of_pool).collect();
-        signs.extend(self.sources.running().map(|running| {
+        signs.extend(self.sources.running().iter().map(|running| {
             let what = format!("the thread {} does not come back to read notices", running.thread_name);
             Sign::new(what, Kind::Brings, running.health.owed_ns(now))
         }));
@@ -199,6 +199,7 @@ impl Shared {
         let reports = self.sources.reports();
         let blind = reports.iter().filter(|report| matches!(report.state, State::Blind | State::Partial));
         problems.extend(blind.map(ToString::to_string));
+        problems.extend(self.sources.problem());
         for handler in self.plans.load().handlers() {
             if let Some(why) = handler.instance.why_barred() {
                 problems.push(format!(
@@ -237,6 +238,16 @@ impl Shared {
             zone: machine.zone.clone(),
             region: machine.region.clone(),
         })
+    }
+
+    fn detection(&self) -> wire::Detection {
+        let findings = self.sources.findings();
+        wire::Detection {
+            state: findings.state.as_str().into(),
+            provider: findings.found.as_ref().map(|found| found.provider.as_str().into()),
+            summary: findings.summary(),
+            details: findings.details(),
+        }
     }
 
     fn shutdown_status(&self) -> wire::SourceStatus {
@@ -307,6 +318,7 @@ impl Daemon for Shared {
                 .into_iter()
                 .chain([self.shutdown_status()])
                 .collect(),
+            detection: Some(self.detection()),
             instances: self.instances(),
             dispatch: wire::DispatchStatus {
                 threads: self.pool.grants().len(),
@@ -346,6 +358,13 @@ impl Daemon for Shared {
 
     fn simulate(&self, request: wire::Simulate) -> Result<String, String> {
         let event = operator::event(request, clock::now())?;
+        let id = event.id.to_string();
+        self.publish(event);
+        Ok(id)
+    }
+
+    fn emit(&self, request: wire::Emit, uid: u32) -> Result<String, String> {
+        let event = operator::emitted(request, uid, clock::now())?;
         let id = event.id.to_string();
         self.publish(event);
         Ok(id)

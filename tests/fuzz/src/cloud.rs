@@ -6,7 +6,7 @@
 use cloudsnooze::event::{Event, Machine, Moment, rfc3339};
 use cloudsnooze::normalise::deadline::{SECOND_NS, any_ns, cloud_now, rfc3339_ns};
 use cloudsnooze::normalise::revise::{Reviser, Verdict};
-use cloudsnooze::normalise::{Notice, Reading, aws};
+use cloudsnooze::normalise::{Notice, Reading, alibaba, aws, spot_time, tencent};
 use cloudsnooze::source::reply::{BODY_BYTES_MAX, Parsed, parse};
 use serde_json::Value;
 use std::sync::Arc;
@@ -39,14 +39,33 @@ pub fn metadata(data: &[u8]) {
             Vec::new()
         }
     };
-    let mut reviser = Reviser::new("aws.ec2.metadata-service");
+    check_notices(notices, &machine);
+}
+
+/// Alibaba's and Tencent's notice: the first byte says whose, the rest is the body.
+pub fn spot_time(data: &[u8]) {
+    let Some((which, body)) = data.split_first() else { return };
+    let machine = Arc::new(Machine { instance_id: "i-0123456789abcdef0".into(), ..Machine::default() });
+    let reading = Reading { machine: &machine, now: NOW };
+    let read = match which % 2 {
+        0 => alibaba::termination_time(body, reading),
+        _ => tencent::termination_time(body, reading),
+    };
+    check_notices(read.ok().flatten().into_iter().collect(), &machine);
+    if let Ok(word) = spot_time::word(body) {
+        assert!(!word.is_empty() && word.len() <= body.len() && word.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+}
+
+fn check_notices(notices: Vec<Notice>, machine: &Arc<Machine>) {
+    let mut reviser = Reviser::new("a.source");
     for notice in notices {
         check_deadline(&notice);
-        let first = reviser.observe(notice.clone(), &machine, NOW);
+        let first = reviser.observe(notice.clone(), machine, NOW);
         if let Verdict::New(event) | Verdict::Cancelled(event) = &first {
             check_event(event, NOW);
         }
-        let again = reviser.observe(notice, &machine, NOW);
+        let again = reviser.observe(notice, machine, NOW);
         assert!(matches!(again, Verdict::Same), "read again: {again:?}, first: {first:?}");
     }
 }

@@ -3,7 +3,7 @@
 //! Responsibilities: write a configuration into a private directory, start `snoozed` on it, wait until it answers, ask it
 //! things through `snooze`, signal, kill and restart it. Inputs: the directory of the programs, a configuration. Outputs:
 //! what the programs wrote and answered. It must never reach a real metadata service: without an endpoint of the test's
-//! own, that source is off.
+//! own, that source is off, and nobody looks which cloud this is unless the test says where to look.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
@@ -56,8 +56,8 @@ impl DaemonBuilder {
         }
     }
 
-    /// The configuration. What it leaves open of `state_directory`, `control.socket`, `plugin_directories` and
-    /// `sources.aws` is filled in with private places.
+    /// The configuration. What it leaves open of `state_directory`, `control.socket`, `plugin_directories`,
+    /// `sources.aws` and `sources.detect` is filled in with private places.
     #[must_use]
     pub fn config(mut self, config: Value) -> Self {
         self.config = config;
@@ -198,11 +198,16 @@ impl Daemon {
         };
         fill(&mut config, "state_directory", json!(self.root.join("state")));
         fill(&mut config, "plugin_directories", json!(self.plugin_directories));
+        let is_detecting = config.get("sources").is_some_and(|sources| sources.get("detect").is_some());
         let aws = match &self.endpoint {
             Some(endpoint) => json!({"enabled": true, "endpoint": endpoint}),
+            None if is_detecting => json!({}),
             None => json!({"enabled": false}),
         };
-        for (key, inner, value) in [("control", "socket", json!(self.socket())), ("sources", "aws", aws)] {
+        let detect = if is_detecting { Value::Null } else { json!({"enabled": false}) };
+        let socket = json!(self.socket());
+        let private = [("control", "socket", socket), ("sources", "aws", aws), ("sources", "detect", detect)];
+        for (key, inner, value) in private {
             if let Value::Object(object) = config.entry(key).or_insert_with(|| json!({})) {
                 merge(object.entry(inner).or_insert(Value::Null), value);
             }
@@ -464,7 +469,10 @@ mod tests {
         let root = daemon.root();
         let expected = json!({
             "control": {"group": "staff", "socket": root.join("control.sock")},
-            "sources": {"aws": {"request_timeout_ms": 100, "enabled": true, "endpoint": "http://127.0.0.1:9"}},
+            "sources": {
+                "aws": {"request_timeout_ms": 100, "enabled": true, "endpoint": "http://127.0.0.1:9"},
+                "detect": {"enabled": false},
+            },
             "state_directory": root.join("state"),
             "plugin_directories": ["/p", root.join("plugins"), bin.path()],
         });
@@ -478,7 +486,12 @@ mod tests {
     fn without_an_endpoint_no_metadata_service_is_asked() {
         let bin = stand_ins("", "");
         let daemon = DaemonBuilder::new(bin.path()).prepare().expect("prepared");
-        assert_eq!(written(&daemon)["sources"]["aws"], json!({"enabled": false}));
+        let off = json!({"enabled": false});
+        assert_eq!(written(&daemon)["sources"], json!({"aws": off, "detect": off}));
+        let looks = json!({"sources": {"detect": {"sys_directory": "/nowhere"}}});
+        let daemon = DaemonBuilder::new(bin.path()).config(looks.clone()).prepare().expect("prepared");
+        assert_eq!(written(&daemon)["sources"]["detect"], looks["sources"]["detect"]);
+        assert_eq!(written(&daemon)["sources"]["aws"], json!({}), "a test that looks switches nothing off");
     }
 
     #[test]
