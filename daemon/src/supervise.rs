@@ -13,6 +13,7 @@ mod os_shutdown;
 mod pulse;
 mod resume;
 mod sources;
+mod system_sources;
 
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, ConfigError, Loaded, SecretSources};
@@ -207,6 +208,7 @@ fn start_behind(
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
     resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
     let source = sources::start(&config, (&pool, &recorder), &plans, &ring, &seen).map_err(Failed::System)?;
+    let system = system_sources::start(&config, &pool, &plans, &seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -218,6 +220,7 @@ fn start_behind(
         reports,
         ring,
         source,
+        system,
         retired: Mutex::default(),
         problems,
         locked,
@@ -355,6 +358,7 @@ async fn tend_and_answer(
     let pulse = tokio::spawn(watch_over(Arc::clone(shared)));
     let shutdown = shared.loaded.load().config.sources.system.enabled.then(|| os_shutdown::watch(Arc::clone(shared)));
     let shutdown = shutdown.map(tokio::spawn);
+    let units = tokio::spawn(system_sources::watch_units(Arc::clone(shared)));
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -378,6 +382,7 @@ async fn tend_and_answer(
     notify(&[sd_notify::NotifyState::Stopping]);
     drain(shared, &mut terminate, &mut interrupt).await;
     pulse.abort();
+    units.abort();
     // Lets go of a shutdown that it still holds up.
     if let Some(watch) = shutdown {
         watch.abort();
@@ -439,6 +444,7 @@ async fn drain(
 
 fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     shared.source.stop();
+    shared.system.stop();
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();
     }

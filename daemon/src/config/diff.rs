@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 16] = [
+const AT_START: [&str; 24] = [
     "state_directory",
     "control",
     "apps",
@@ -29,6 +29,14 @@ const AT_START: [&str; 16] = [
     "sources.aws.allow_imds_v1",
     "sources.aws.request_timeout_ms",
     "sources.system.enabled",
+    "sources.system.events_max",
+    "sources.system.events_window_seconds",
+    "sources.system.disk",
+    "sources.system.memory",
+    "sources.system.network",
+    "sources.system.clock",
+    "sources.system.units",
+    "sources.system.hardware",
 ];
 
 /// One thing that differs between two configurations.

@@ -1,7 +1,8 @@
 //! Sources: who looks for notices, and how they tell what they see and whether they can see at all.
 //!
 //! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), the
-//! metadata client (`imds`), the rhythm of polling (`cadence`), how it is steered (`control`), one module a provider (`aws`). Inputs:
+//! metadata client (`imds`), the rhythm of polling (`cadence`), how it is steered (`control`), one module a provider (`aws`),
+//! the machine itself (`logind`, `system`). Inputs:
 //! a provider's service, settings. Outputs: events to the sink, health for status. Must never run a
 //! plugin, wait for one, or take silence for good news: a source that cannot see says so.
 
@@ -15,6 +16,7 @@ pub mod imds;
 pub mod logind;
 pub mod reply;
 mod rota;
+pub mod system;
 
 pub use control::Control;
 pub use health::Health;

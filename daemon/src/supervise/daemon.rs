@@ -7,6 +7,7 @@ use super::apps::Apps;
 use super::os_shutdown::{self, OsShutdown};
 use super::pulse::{Kind, Sign};
 use super::sources::{Sources, intervals};
+use super::system_sources::SystemSources;
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, Loaded, SecretSources, redacted_config};
 use crate::control::server::Daemon;
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
     pub(super) source: Sources,
+    /// What watches the machine itself.
+    pub(super) system: SystemSources,
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
     pub(super) problems: Vec<String>,
@@ -201,6 +204,7 @@ impl Shared {
                 problems.push(report.to_string());
             }
         }
+        problems.extend(self.system.problem());
         for handler in self.plans.load().handlers() {
             if let Some(why) = handler.instance.why_barred() {
                 problems.push(format!(
@@ -330,7 +334,7 @@ impl Daemon for Shared {
             problems,
             config_files: self.loaded.load().files().iter().map(|f| f.display().to_string()).collect(),
             machine: self.machine(),
-            sources: vec![self.source_status(), self.shutdown_status()],
+            sources: vec![self.source_status(), self.shutdown_status(), self.system.status()],
             instances: self.instances(),
             dispatch: wire::DispatchStatus {
                 threads: self.pool.grants().len(),

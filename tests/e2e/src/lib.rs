@@ -2,6 +2,7 @@
 //! Inputs: sources in `plugins/`. Outputs: libraries in a test's own directory.
 
 pub mod bestiary;
+pub mod machine;
 pub mod picture;
 pub mod simple;
 pub mod zoo;

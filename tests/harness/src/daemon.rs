@@ -3,7 +3,7 @@
 //! Responsibilities: write a configuration into a private directory, start `snoozed` on it, wait until it answers, ask it
 //! things through `snooze`, signal, kill and restart it. Inputs: the directory of the programs, a configuration. Outputs:
 //! what the programs wrote and answered. It must never reach a real metadata service: without an endpoint of the test's
-//! own, that source is off.
+//! own, that source is off. Nor tells it of this machine's disks and memory, which other tests use too, unless a test wants that.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
@@ -56,8 +56,8 @@ impl DaemonBuilder {
         }
     }
 
-    /// The configuration. What it leaves open of `state_directory`, `control.socket`, `plugin_directories` and
-    /// `sources.aws` is filled in with private places.
+    /// The configuration. What it leaves open of `state_directory`, `control.socket`, `plugin_directories`,
+    /// `sources.aws` and `sources.system` is filled in with private places, and with what is off.
     #[must_use]
     pub fn config(mut self, config: Value) -> Self {
         self.config = config;
@@ -202,7 +202,12 @@ impl Daemon {
             Some(endpoint) => json!({"enabled": true, "endpoint": endpoint}),
             None => json!({"enabled": false}),
         };
-        for (key, inner, value) in [("control", "socket", json!(self.socket())), ("sources", "aws", aws)] {
+        let off = ["disk", "memory", "network", "clock", "hardware"]
+            .map(|concern| (concern.to_owned(), json!({"enabled": false})));
+        let system = Value::Object(off.into_iter().collect());
+        let sections =
+            [("control", "socket", json!(self.socket())), ("sources", "aws", aws), ("sources", "system", system)];
+        for (key, inner, value) in sections {
             if let Value::Object(object) = config.entry(key).or_insert_with(|| json!({})) {
                 merge(object.entry(inner).or_insert(Value::Null), value);
             }
@@ -457,14 +462,20 @@ mod tests {
     #[test]
     fn what_a_configuration_leaves_open_is_private_and_the_rest_is_kept() {
         let bin = stand_ins("", "");
-        let config = json!({"control": {"group": "staff"}, "sources": {"aws": {"request_timeout_ms": 100}}});
+        let sources = json!({"aws": {"request_timeout_ms": 100}, "system": {"clock": {"enabled": true}}});
+        let config = json!({"control": {"group": "staff"}, "sources": sources});
         let builder =
             DaemonBuilder::new(bin.path()).config(config).endpoint("http://127.0.0.1:9").plugin_directory("/p");
         let daemon = builder.prepare().expect("prepared");
         let root = daemon.root();
+        let off = json!({"enabled": false});
+        let system = json!({"disk": off, "memory": off, "network": off, "clock": {"enabled": true}, "hardware": off});
         let expected = json!({
             "control": {"group": "staff", "socket": root.join("control.sock")},
-            "sources": {"aws": {"request_timeout_ms": 100, "enabled": true, "endpoint": "http://127.0.0.1:9"}},
+            "sources": {
+                "aws": {"request_timeout_ms": 100, "enabled": true, "endpoint": "http://127.0.0.1:9"},
+                "system": system,
+            },
             "state_directory": root.join("state"),
             "plugin_directories": ["/p", root.join("plugins"), bin.path()],
         });

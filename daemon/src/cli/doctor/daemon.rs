@@ -10,6 +10,7 @@ use crate::config::{AwsSource, Config};
 use crate::control::wire::{SourceStatus, Status};
 use crate::source::aws_token::TokenKeeper;
 use crate::source::imds::MetadataClient;
+use crate::source::system;
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::sync::Arc;
@@ -59,7 +60,9 @@ fn running(status: &Status) -> Vec<Check> {
 fn source(source: &SourceStatus) -> Check {
     let text = format!("{}: {}: {}", source.name, source.state, source.summary);
     match source.state.as_str() {
-        "seeing" => Check::good(CLOUD, text),
+        "seeing" | "watching" => Check::good(CLOUD, text),
+        // What the kernel does not tell takes no cloud's notice away.
+        "blind" if source.name == system::SOURCE => Check::doubtful(CLOUD, text, "see: journalctl -u snoozed"),
         "blind" => Check::bad(CLOUD, text, HINT_BLIND),
         "off" => Check::doubtful(CLOUD, text, "see the setting 'sources'"),
         _ => Check::doubtful(CLOUD, text, "look again in a minute"),
@@ -151,11 +154,13 @@ mod tests {
 
     #[test]
     fn what_a_source_says_of_itself_decides_its_mark() {
-        let of = |state: &str| {
-            let (name, summary) = ("aws".into(), "why".into());
+        let named = |name: &str, state: &str| {
+            let (name, summary) = (name.into(), "why".into());
             source(&SourceStatus { name, state: state.into(), summary, polls: 1, errors: 0, interval_seconds: 5.0 })
                 .mark
         };
+        let of = |state: &str| named("aws", state);
+        assert_eq!((named("system", "blind"), named("system.logind", "watching")), (Mark::Doubtful, Mark::Good));
         assert_eq!(
             [of("seeing"), of("partial"), of("blind"), of("off")],
             [Mark::Good, Mark::Doubtful, Mark::Bad, Mark::Doubtful]
