@@ -24,6 +24,18 @@ fn daemon(concern: &str, settings: &Value) -> Daemon {
     DaemonBuilder::new(bin).config(config).start().unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// What the daemon says of its watching.
+fn status(daemon: &Daemon) -> Option<Value> {
+    let status = daemon.snooze_json(&["status", "--json"]).ok()?;
+    status["sources"].as_array()?.iter().find(|source| source["name"] == "system").cloned()
+}
+
+/// Waits until it says that it watches this: then it has looked once.
+fn first_look(daemon: &Daemon, words: &str) {
+    let watches = || status(daemon)?["summary"].as_str().is_some_and(|text| text.contains(words)).then_some(());
+    wait::until("a first look", PATIENCE, watches).unwrap_or_else(|error| panic!("{error}: {:#?}", status(daemon)));
+}
+
 /// Every event of this type and resource, the newest first.
 fn events(daemon: &Daemon, event_type: &str, resource: &str) -> Vec<Value> {
     let list = daemon.snooze_json(&["events", "--json", "--limit", "50", "--type", event_type]).expect("a list");
@@ -38,7 +50,7 @@ fn told(daemon: &Daemon, event_type: &str, resource: &str) -> Value {
     let found = wait::until(&format!("{event_type} of {resource}"), PATIENCE, || {
         events(daemon, event_type, resource).into_iter().next()
     });
-    found.unwrap_or_else(|error| panic!("{error}: {}", daemon.snooze(&["status"]).expect("a status").stdout))
+    found.unwrap_or_else(|error| panic!("{error}: {:#?}", status(daemon)))
 }
 
 /// Its recovery, when it has come.
@@ -99,12 +111,8 @@ fn a_disk_that_fills_is_told_once_also_across_a_restart_and_so_is_that_there_is_
     daemon.start_again().expect("it starts");
     // More of the same, so that a daemon that had forgotten would see it anew.
     fill(&disk, 49);
-    let polls = |daemon: &Daemon| {
-        let status = daemon.snooze_json(&["status", "--json"]).expect("a status");
-        let sources = status["sources"].as_array().cloned().unwrap_or_default();
-        sources.iter().find(|source| source["name"] == "system").and_then(|source| source["polls"].as_u64())
-    };
-    wait::until("three looks", PATIENCE, || polls(&daemon).filter(|polls| *polls >= 3)).expect("it looks");
+    let polls = || status(&daemon)?["polls"].as_u64();
+    wait::until("three looks", PATIENCE, || polls().filter(|polls| *polls >= 3)).expect("it looks");
     fs::remove_file(disk.join("full")).expect("removed");
     let end = recovered(&daemon, &alarm);
     assert!(end["data"]["freePercent"].as_f64().is_some_and(|free| free > 31.0), "{end:#}");
@@ -139,8 +147,7 @@ fn a_disk_that_becomes_read_only_is_told_by_the_kernels_word() {
     let Some(disk) = disk("a disk that becomes read-only", "") else { return };
     let settings = json!({"enabled": true, "mount_points": [disk.path()], "interval_seconds": 3600});
     let daemon = daemon("disk", &settings);
-    let watched = || daemon.snooze(&["status"]).ok().filter(|status| status.stdout.contains("disk: /")).map(drop);
-    wait::until("a first look", PATIENCE, watched).expect("it looks");
+    first_look(&daemon, "disk: /");
     mount(&disk, "remount,ro");
     let alarm = told(&daemon, "system.disk.failure", &place(&disk));
     assert_eq!((&alarm["data"]["check"], &alarm["severity"]), (&json!("read-only"), &json!("urgent")), "{alarm:#}");
@@ -163,8 +170,7 @@ fn errors_of_a_file_system_are_told_and_over_when_there_are_no_more() {
         "enabled": true, "mount_points": [disk.path()], "interval_seconds": 1, "recovered_after_seconds": 3,
     });
     let daemon = daemon("disk", &settings);
-    let watched = || daemon.snooze(&["status"]).ok().filter(|status| status.stdout.contains("disk: /")).map(drop);
-    wait::until("a first look", PATIENCE, watched).expect("it looks");
+    first_look(&daemon, "disk: /");
     fs::write(&trigger, "a test").expect("an error");
     let alarm = told(&daemon, "system.disk.failure", &place(&disk));
     assert_eq!((&alarm["data"]["check"], &alarm["data"]["errorsCount"]), (&json!("errors"), &json!(1)), "{alarm:#}");
@@ -225,8 +231,7 @@ fn an_interface_that_goes_away_and_a_gateway_that_does_not_answer_are_told_and_s
         ip("link set up0 up");
         ip("route add default via 10.99.0.254 dev up0");
         let daemon = daemon("network", &json!({"enabled": true, "settle_seconds": 0.3}));
-        let watched = || daemon.snooze(&["status"]).ok().filter(|status| status.stdout.contains("up0")).map(drop);
-        wait::until("a first look", PATIENCE, watched).expect("it looks");
+        first_look(&daemon, "up0");
         for (breaks, mends, state) in [
             ("link set up0 down", &["link set up0 up"][..], "down"),
             ("link set far0 down", &["link set far0 up"], "no-carrier"),
@@ -284,8 +289,7 @@ fn the_route_and_its_gateway(daemon: &Daemon) {
 #[test]
 fn a_clock_that_is_set_is_told_by_the_kernels_word() {
     let daemon = daemon("clock", &json!({"enabled": true, "jump_min_seconds": 0}));
-    let watched = || daemon.snooze(&["status"]).ok().filter(|status| status.stdout.contains("clock: jumps")).map(drop);
-    wait::until("a first look", PATIENCE, watched).expect("it looks");
+    first_look(&daemon, "clock: jumps");
     // To what it reads: it moves by the microseconds between the two calls, which harms nobody, and was set all the same.
     let set = clock_gettime(ClockId::CLOCK_REALTIME).and_then(|now| clock_settime(ClockId::CLOCK_REALTIME, now));
     if let Err(error) = set {
@@ -306,11 +310,8 @@ fn what_is_watched_is_said_and_nothing_is_told_of_a_machine_that_is_well() {
     let all = ["network", "clock", "hardware"].map(|concern| (concern.to_owned(), settings.clone()));
     let system = Value::Object(all.into_iter().collect());
     let daemon = DaemonBuilder::new(bin).config(json!({"sources": {"system": system}})).start().expect("started");
-    let source = wait::until("every concern", PATIENCE, || {
-        let status = daemon.snooze_json(&["status", "--json"]).ok()?;
-        let source = status["sources"].as_array()?.iter().find(|source| source["name"] == "system")?.clone();
-        (source["state"] == "seeing").then_some(source)
-    });
+    let source =
+        wait::until("every concern", PATIENCE, || status(&daemon).filter(|source| source["state"] == "seeing"));
     let source = source.unwrap_or_else(|error| panic!("{error}"));
     let summary = source["summary"].as_str().expect("a sentence");
     for words in
