@@ -13,6 +13,7 @@ mod os_shutdown;
 mod pulse;
 mod resume;
 mod sources;
+mod system_sources;
 
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, ConfigError, Loaded, SecretSources};
@@ -217,6 +218,7 @@ fn start_behind(
         seen: seen.into(),
     };
     let sources = sources::start(&config, &ways).map_err(Failed::System)?;
+    let system = system_sources::start(&config, &ways.pool, &plans, &ways.seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -228,6 +230,7 @@ fn start_behind(
         reports,
         ring,
         sources,
+        system,
         retired: Mutex::default(),
         problems,
         locked,
@@ -365,6 +368,7 @@ async fn tend_and_answer(
     let pulse = tokio::spawn(watch_over(Arc::clone(shared)));
     let shutdown = shared.loaded.load().config.sources.system.enabled.then(|| os_shutdown::watch(Arc::clone(shared)));
     let shutdown = shutdown.map(tokio::spawn);
+    let units = tokio::spawn(system_sources::watch_units(Arc::clone(shared)));
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -388,6 +392,7 @@ async fn tend_and_answer(
     notify(&[sd_notify::NotifyState::Stopping]);
     drain(shared, &mut terminate, &mut interrupt).await;
     pulse.abort();
+    units.abort();
     // Lets go of a shutdown that it still holds up.
     if let Some(watch) = shutdown {
         watch.abort();
@@ -452,6 +457,7 @@ async fn drain(
 
 fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     shared.sources.stop();
+    shared.system.stop();
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();
     }

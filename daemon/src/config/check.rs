@@ -58,6 +58,11 @@ pub(super) fn check(document: &Value) -> Findings {
     for index in 0..directories {
         findings.absolute(document, &top.key("plugin_directories").index(index));
     }
+    let system = top.key("sources").key("system");
+    for list in [system.key("disk").key("mount_points"), system.key("memory").key("control_groups")] {
+        let given = list.find(document).and_then(Value::as_array).map_or(0, Vec::len);
+        (0..given).for_each(|index| findings.absolute(document, &list.index(index)));
+    }
     findings.socket(document, &top.key("control").key("socket"));
     findings.socket(document, &top.key("apps").key("socket"));
     let sources = top.key("sources");
@@ -234,7 +239,7 @@ impl Findings {
 /// Every known type, the prefixes they have, and `*`.
 fn known_patterns() -> Vec<String> {
     let mut patterns = vec!["*".to_owned()];
-    for known in EventType::KNOWN {
+    for known in EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE) {
         let dots = known.as_str().match_indices('.').map(|(at, _)| format!("{}.*", &known.as_str()[..at]));
         patterns.extend(dots.chain([known.as_str().to_owned()]));
     }

@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 23] = [
+const AT_START: [&str; 31] = [
     "state_directory",
     "control",
     "apps",
@@ -36,6 +36,14 @@ const AT_START: [&str; 23] = [
     "sources.tencent.request_timeout_ms",
     "sources.detect",
     "sources.system.enabled",
+    "sources.system.events_max",
+    "sources.system.events_window_seconds",
+    "sources.system.disk",
+    "sources.system.memory",
+    "sources.system.network",
+    "sources.system.clock",
+    "sources.system.units",
+    "sources.system.hardware",
 ];
 
 /// One thing that differs between two configurations.

@@ -13,9 +13,13 @@ use std::path::PathBuf;
 
 mod clouds;
 mod report;
+mod system;
 
 pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
 pub use report::{Report, ReportPost};
+pub use system::{
+    ClockWatch, DiskWatch, HardwareWatch, MemoryWatch, NameCheck, NetworkWatch, OnTerminate, SystemSource, UnitWatch,
+};
 
 use super::scrub::redacted_config;
 use crate::event::{Action, EventType, Pattern};
@@ -261,39 +265,6 @@ impl Handler {
     pub fn called(&self) -> &str {
         self.id.as_deref().unwrap_or(&self.name)
     }
-}
-
-/// The system's own shutdown, which is the event `system.shutdown`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SystemSource {
-    /// Whether logind is asked to hold a shutdown up while the handlers run, for `InhibitDelayMaxSec=` of logind.conf(5) at
-    /// most (5 s unless it says otherwise).
-    pub enabled: bool,
-    /// Whether SIGTERM is the system's shutdown, when logind has not announced one.
-    pub on_terminate: OnTerminate,
-    /// Seconds that the event then has; the unit's TimeoutStopSec= must leave room for it.
-    #[schemars(range(min = 1, max = 600))]
-    pub terminate_seconds: f64,
-}
-
-impl Default for SystemSource {
-    fn default() -> Self {
-        Self { enabled: true, on_terminate: OnTerminate::default(), terminate_seconds: 25.0 }
-    }
-}
-
-/// When SIGTERM is the system's shutdown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnTerminate {
-    /// While the service manager stops everything; not when only this service is stopped.
-    #[default]
-    WhenSystemStops,
-    /// Always: for a container, whose end looks the same.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// Which events a handler is called for, of those that it stands under. A withdrawal goes to whoever had what it withdraws.

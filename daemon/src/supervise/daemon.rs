@@ -7,6 +7,7 @@ use super::apps::Apps;
 use super::os_shutdown::{self, OsShutdown};
 use super::pulse::{Kind, Sign};
 use super::sources::Sources;
+use super::system_sources::SystemSources;
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, Loaded, SecretSources, redacted_config};
 use crate::control::server::Daemon;
@@ -45,6 +46,8 @@ pub(super) struct Shared {
     pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
     pub(super) sources: Arc<Sources>,
+    /// What watches the machine itself.
+    pub(super) system: SystemSources,
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
     pub(super) problems: Vec<String>,
@@ -200,6 +203,7 @@ impl Shared {
         let blind = reports.iter().filter(|report| matches!(report.state, State::Blind | State::Partial));
         problems.extend(blind.map(ToString::to_string));
         problems.extend(self.sources.problem());
+        problems.extend(self.system.problem());
         for handler in self.plans.load().handlers() {
             if let Some(why) = handler.instance.why_barred() {
                 problems.push(format!(
@@ -316,7 +320,7 @@ impl Daemon for Shared {
                 .sources
                 .statuses(&self.loaded.load().config)
                 .into_iter()
-                .chain([self.shutdown_status()])
+                .chain([self.shutdown_status(), self.system.status()])
                 .collect(),
             detection: Some(self.detection()),
             instances: self.instances(),

@@ -3,6 +3,7 @@
 //! a source told.
 
 pub mod bestiary;
+pub mod machine;
 pub mod official;
 pub mod picture;
 pub mod simple;

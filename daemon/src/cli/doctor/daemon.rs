@@ -10,7 +10,7 @@ use crate::config::{Config, SpotTimeSource};
 use crate::control::wire::{Detection, SourceStatus, Status};
 use crate::source::detect::{Findings, Provider, probe};
 use crate::source::spot_time::Dialect;
-use crate::source::{alibaba, tencent};
+use crate::source::{alibaba, system, tencent};
 use crate::sys::dmi;
 
 const DAEMON: &str = "Daemon";
@@ -58,7 +58,9 @@ fn running(status: &Status) -> Vec<Check> {
 fn source(source: &SourceStatus) -> Check {
     let text = format!("{}: {}: {}", source.name, source.state, source.summary);
     match source.state.as_str() {
-        "seeing" => Check::good(CLOUD, text),
+        "seeing" | "watching" => Check::good(CLOUD, text),
+        // What the kernel does not tell takes no cloud's notice away.
+        "blind" if source.name == system::SOURCE => Check::doubtful(CLOUD, text, "see: journalctl -u snoozed"),
         "blind" => Check::bad(CLOUD, text, HINT_BLIND),
         "off" => Check::doubtful(CLOUD, text, "see the setting 'sources'"),
         _ => Check::doubtful(CLOUD, text, "look again in a minute"),
@@ -215,11 +217,13 @@ mod tests {
 
     #[test]
     fn what_a_source_says_of_itself_decides_its_mark() {
-        let of = |state: &str| {
-            let (name, summary) = ("aws".into(), "why".into());
+        let named = |name: &str, state: &str| {
+            let (name, summary) = (name.into(), "why".into());
             source(&SourceStatus { name, state: state.into(), summary, polls: 1, errors: 0, interval_seconds: 5.0 })
                 .mark
         };
+        let of = |state: &str| named("aws", state);
+        assert_eq!((named("system", "blind"), named("system.logind", "watching")), (Mark::Doubtful, Mark::Good));
         assert_eq!(
             [of("seeing"), of("partial"), of("blind"), of("off")],
             [Mark::Good, Mark::Doubtful, Mark::Bad, Mark::Doubtful]

@@ -20,7 +20,7 @@ pub struct Sources {
     /// How it is found out which cloud this machine is in. What is found is watched, unless its `enabled` says otherwise; a
     /// cloud whose `endpoint` is given is watched without being looked for.
     pub detect: DetectSource,
-    /// The system's own shutdown.
+    /// The machine itself: its shutdown, its disks, memory, network, clock, units and hardware.
     pub system: SystemSource,
 }
 
