@@ -37,6 +37,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "status" -d 'Show what
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plan" -d 'Show what would run for an event: order, priorities, and the time each handler gets'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "simulate" -d 'Make an event up and have the daemon handle it, as a rehearsal'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "drill" -d 'Rehearse for real what can be undone, check the rest, and put everything back'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "emit" -d 'Have the daemon handle a real event of your own: of a monitoring script, or of a notice from elsewhere'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "watch" -d 'Follow events, handlers and plugins\' messages as they happen'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an event, print it or run a command with it'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
@@ -101,6 +102,29 @@ complete -c snooze -n "__fish_snooze_using_subcommand drill" -l dry-run -d 'Show
 complete -c snooze -n "__fish_snooze_using_subcommand drill" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand drill" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand drill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l data -d 'A member of the event\'s data; VALUE is JSON, or else text' -r
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l data-json -d 'A JSON object whose members go into the event\'s data; - is standard input' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l severity -d 'How bad it is [default: what the type usually has; info for custom.*]' -r -f -a "info\t''
+warning\t''
+urgent\t''
+critical\t''"
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l deadline -d 'Time until it happens (30s, 2m), which handlers share; without it, the time configured for the type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l action -d 'What happens then [default: what the type usually has; none for custom.*]' -r -f -a "terminate\t''
+stop\t''
+hibernate\t''
+reboot\t''
+redeploy\t''
+freeze\t''
+none\t''"
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l wait -d 'Follow the event to its end and show its report; exit code 1 unless all is handled'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
