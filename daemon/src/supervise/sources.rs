@@ -37,7 +37,7 @@ struct Offer {
     provider: Provider,
     /// What the configuration says of it; None: it is watched when the machine is found to be one of that cloud.
     wanted: fn(&Config) -> Option<bool>,
-    /// Starts it; the address is where its service answered, where that is known.
+    /// Starts it; the address is where its service answered, or would have been asked.
     start: fn(&Config, &Ways, Option<&str>) -> Result<Running, String>,
 }
 
@@ -46,9 +46,9 @@ const CLOUDS: &[Offer] = &[
     Offer {
         provider: Provider::Aws,
         wanted: |config| config.sources.aws.wanted(),
-        start: |config, ways, answered_at| {
+        start: |config, ways, found_at| {
             let mut settings = config.sources.aws.clone();
-            if let Some(endpoint) = answered_at {
+            if let Some(endpoint) = found_at {
                 endpoint.clone_into(&mut settings.endpoint);
             }
             let make = |bell| Aws::new(&settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
@@ -58,8 +58,8 @@ const CLOUDS: &[Offer] = &[
     Offer {
         provider: Provider::Alibaba,
         wanted: |config| config.sources.alibaba.wanted(),
-        start: |config, ways, answered_at| {
-            let settings = answering(&config.sources.alibaba, answered_at);
+        start: |config, ways, found_at| {
+            let settings = answering(&config.sources.alibaba, found_at);
             let make = |bell| Alibaba::new(&settings, bell).map_err(|e| format!("sources.alibaba.endpoint: {e}"));
             let pace = |config: &Config| spot_time::pace(config, &config.sources.alibaba, Alibaba::ITEMS);
             start_thread((Provider::Alibaba, "snooze-alibaba"), config, ways, pace, make)
@@ -68,8 +68,8 @@ const CLOUDS: &[Offer] = &[
     Offer {
         provider: Provider::Tencent,
         wanted: |config| config.sources.tencent.wanted(),
-        start: |config, ways, answered_at| {
-            let settings = answering(&config.sources.tencent, answered_at);
+        start: |config, ways, found_at| {
+            let settings = answering(&config.sources.tencent, found_at);
             let make = |bell| Tencent::new(&settings, bell).map_err(|e| format!("sources.tencent.endpoint: {e}"));
             let pace = |config: &Config| spot_time::pace(config, &config.sources.tencent, Tencent::ITEMS);
             start_thread((Provider::Tencent, "snooze-tencent"), config, ways, pace, make)
@@ -77,8 +77,8 @@ const CLOUDS: &[Offer] = &[
     },
 ];
 
-fn answering(settings: &SpotTimeSource, answered_at: Option<&str>) -> SpotTimeSource {
-    let endpoint = answered_at.map(str::to_owned).or_else(|| settings.endpoint.clone());
+fn answering(settings: &SpotTimeSource, found_at: Option<&str>) -> SpotTimeSource {
+    let endpoint = found_at.map(str::to_owned).or_else(|| settings.endpoint.clone());
     SpotTimeSource { endpoint, ..settings.clone() }
 }
 
@@ -211,7 +211,8 @@ impl Sources {
         let Some(offer) = offer.filter(|offer| (offer.wanted)(&list.config).is_none() && !list.is_closed) else {
             return Ok(());
         };
-        let running = (offer.start)(&list.config, ways, found.endpoint.as_deref())?;
+        let usual = probe::endpoint_of(&list.config.sources.detect.endpoints, found.provider);
+        let running = (offer.start)(&list.config, ways, found.endpoint.as_deref().or(usual))?;
         list.running.push(Arc::new(running));
         Ok(())
     }

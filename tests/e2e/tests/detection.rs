@@ -86,17 +86,18 @@ fn clouds_that_this_version_does_not_watch_are_named_all_the_same() {
 #[test]
 fn the_firmware_is_believed_and_nobody_is_asked() {
     let fake = FakeMetadata::start(Options::of(Provider::Aws)).expect("a port");
+    let own = FakeMetadata::start(Options::of(Provider::Tencent)).expect("a port");
     let plugins = Plugins::recorders(&["recorder"]);
     let sys = plugins.file("sys");
     firmware(&sys, &[("sys_vendor", "Tencent Cloud"), ("product_name", "CVM")]);
     let mut config = looking(&plugins, &sys, &fake.base_url());
-    // The source must not ask the real service either; `enabled` stays open.
-    config["sources"]["tencent"] = json!({"polling_interval_seconds": 3600});
-    config["event_handlers"]["cloud.spot.interrupt"]["polling_interval_seconds"] = json!(3600);
+    config["sources"]["detect"]["endpoints"]["tencent"] = json!(own.base_url());
     let daemon = plugins.daemon(config).start().expect("it starts");
     let status = until_detection(&daemon, "found");
     assert_eq!(status["detection"]["provider"], "tencent", "{status:#}");
     assert_eq!(status["sources"][0]["name"], "tencent.cvm.metadata-service", "{status:#}");
+    own.notice(Action::Terminate, Duration::from_secs(120));
+    daemon.report_of("cloud.spot.interrupt", LIMIT).expect("it is handled");
     assert!(fake.requests().is_empty(), "{:?}", fake.requests());
 }
 

@@ -103,7 +103,7 @@ pub struct DetectSource {
     /// work, and again after 5 s, 10 s, 20 s and so on up to 5 min until one answers as its own cloud's does.
     #[schemars(range(min = 50, max = 10_000))]
     pub probe_timeout_ms: u32,
-    /// Where they are asked. A cloud whose service answers at another address than its own is then watched there.
+    /// Where they are asked. The cloud that is found is watched there.
     pub endpoints: DetectEndpoints,
 }
 

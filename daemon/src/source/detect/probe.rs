@@ -80,7 +80,8 @@ pub fn ask_all(settings: &DetectSource) -> Vec<Answer> {
     asked.iter().map(told).collect()
 }
 
-fn endpoint_of(endpoints: &DetectEndpoints, provider: Provider) -> Option<&str> {
+/// Where that cloud's service is to be asked, if it is.
+pub fn endpoint_of(endpoints: &DetectEndpoints, provider: Provider) -> Option<&str> {
     let endpoint = match provider {
         Provider::Aws => &endpoints.aws,
         Provider::Azure => &endpoints.azure,
