@@ -192,20 +192,9 @@ fn start_behind(
     reports.follow(delivery);
     recorder.deliver_to(Arc::clone(&reports) as _);
     let outbox = Arc::new(Outbox::default());
-    let recorder_thread = {
-        let (recorder, outbox, ring) = (Arc::clone(&recorder), Arc::clone(&outbox), Arc::clone(&ring));
-        let thread = thread::Builder::new().name("snooze-record".into());
-        thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))?
-    };
-    // Checking the configuration left much behind that nobody needs again, and what is locked cannot be given back.
-    memory::give_back();
-    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
-    let threads = workers(&config, &plans);
-    let pool = Pool::start(pool_config(&config, threads), Arc::clone(&outbox))
-        .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
+    let recorder_thread = record(&recorder, &outbox, &ring)?;
+    let (pool, locked) = start_pool(&config, &plans, &outbox)?;
     crash::settle_before_the_end(pool.clone(), outbox, Arc::clone(&recorder));
-    let instances = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
-    pool.order(Order::WarmUp(instances));
     let plans = Arc::new(ArcSwap::from_pointee(plans));
     apps.know(&plans);
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
@@ -242,6 +231,29 @@ fn start_behind(
         stuck: Mutex::default(),
     });
     Ok(Started { shared, listening, reloads, recorder_thread })
+}
+
+/// Starts the thread that writes down what happens.
+fn record(
+    recorder: &Arc<Recorder>,
+    outbox: &Arc<Outbox>,
+    ring: &Arc<LogRing>,
+) -> Result<thread::JoinHandle<()>, Failed> {
+    let (recorder, outbox, ring) = (Arc::clone(recorder), Arc::clone(outbox), Arc::clone(ring));
+    let thread = thread::Builder::new().name("snooze-record".into());
+    thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))
+}
+
+/// Locks the memory and starts the pool, which warms the handlers up.
+fn start_pool(config: &Config, plans: &Plans, outbox: &Arc<Outbox>) -> Result<(Pool, memory::Locked), Failed> {
+    // Checking the configuration left much behind that nobody needs again, and what is locked cannot be given back.
+    memory::give_back();
+    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
+    let threads = workers(config, plans);
+    let pool = Pool::start(pool_config(config, threads), Arc::clone(outbox))
+        .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
+    pool.order(Order::WarmUp(plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect()));
+    Ok((pool, locked))
 }
 
 /// What earlier processes left: the notices that they saw, the events that were not over, the drills without an end.
