@@ -54,7 +54,9 @@ pub(super) fn check(document: &Value) -> Findings {
     }
     findings.socket(document, &top.key("control").key("socket"));
     findings.socket(document, &top.key("apps").key("socket"));
-    findings.endpoint(document);
+    for cloud in ["aws", "gcp"] {
+        findings.endpoint(document, cloud);
+    }
     findings.report(document);
     findings
 }
@@ -207,8 +209,8 @@ impl Findings {
         }
     }
 
-    fn endpoint(&mut self, document: &Value) {
-        let path = JsonPath::default().key("sources").key("aws").key("endpoint");
+    fn endpoint(&mut self, document: &Value, cloud: &str) {
+        let path = JsonPath::default().key("sources").key(cloud).key("endpoint");
         if let Some(given) = path.find(document).and_then(Value::as_str)
             && !given.strip_prefix("http://").is_some_and(is_host_and_port)
         {

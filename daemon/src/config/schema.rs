@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+mod gcp;
 mod report;
 
+pub use gcp::GcpSource;
 pub use report::{Report, ReportPost};
 
 use super::scrub::redacted_config;
@@ -356,6 +358,8 @@ pub enum Isolation {
 pub struct Sources {
     /// The metadata service of Amazon EC2.
     pub aws: AwsSource,
+    /// The metadata server of Google Compute Engine.
+    pub gcp: GcpSource,
     /// The system's own shutdown.
     pub system: SystemSource,
 }

@@ -15,6 +15,7 @@ use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
 use crate::source::aws::{self, Aws};
 use crate::source::cloud::{Cloud, Pace};
+use crate::source::gcp::{self, Begun, MaintenanceEvent, Preempted, UpcomingMaintenance};
 use crate::source::health::Report;
 use crate::source::poller::Poller;
 use crate::source::{Control, Health, Sink, Told};
@@ -34,19 +35,47 @@ struct Offer {
     provider: &'static str,
     /// What the configuration says of it; None: nothing.
     wanted: fn(&Config) -> Option<bool>,
-    start: fn(&Config, &Ways<'_>) -> Result<Running, String>,
+    /// Starts its threads, the most important first.
+    start: fn(&Config, &Ways<'_>) -> Result<Vec<Running>, String>,
 }
 
 /// Every cloud that this version knows.
-const CLOUDS: &[Offer] = &[Offer {
-    provider: crate::normalise::aws::PROVIDER,
-    wanted: |config| config.sources.aws.enabled,
-    start: |config, ways| {
-        let settings = &config.sources.aws;
-        let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
-        start_thread("snooze-aws", config, ways, aws::pace, make)
+const CLOUDS: &[Offer] = &[
+    Offer {
+        provider: crate::normalise::aws::PROVIDER,
+        wanted: |config| config.sources.aws.enabled,
+        start: |config, ways| {
+            let settings = &config.sources.aws;
+            let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
+            Ok(vec![start_thread("snooze-aws", config, ways, aws::pace, make)?])
+        },
     },
-}];
+    Offer {
+        provider: crate::normalise::gcp::PROVIDER,
+        wanted: |config| Some(config.sources.gcp.is_wanted()),
+        start: start_gcp,
+    },
+];
+
+/// A thread for each key: the server holds its answers back.
+fn start_gcp(config: &Config, ways: &Ways<'_>) -> Result<Vec<Running>, String> {
+    let mut settings = config.sources.gcp.clone();
+    settings.endpoint = gcp::endpoint(&settings, std::env::var("GCE_METADATA_HOST").ok().as_deref());
+    let settings = &settings;
+    let begun = Begun::new();
+    let bad = |e| format!("sources.gcp.endpoint: {e}");
+    let preempted = start_thread("snooze-gcp-spot", config, ways, Preempted::pace, |bell| {
+        Preempted::new(settings, bell).map_err(bad)
+    })?;
+    let event = start_thread("snooze-gcp-host", config, ways, MaintenanceEvent::pace, |bell| {
+        MaintenanceEvent::new(settings, bell, Arc::clone(&begun)).map_err(bad)
+    })?;
+    let upcoming = start_thread("snooze-gcp-plan", config, ways, UpcomingMaintenance::pace, |bell| {
+        UpcomingMaintenance::new(settings, bell, Arc::clone(&begun)).map_err(bad)
+    })?;
+    // By default the machine is shut down at the very moment at which `preempted` becomes TRUE.
+    Ok(vec![Running { looks_at_shutdown: true, ..preempted }, event, upcoming])
+}
 
 /// One running source.
 pub(super) struct Running {
@@ -56,6 +85,8 @@ pub(super) struct Running {
     pub(super) health: Arc<Health>,
     control: Arc<Control<Pace>>,
     pace: fn(&Config) -> Pace,
+    /// Whether a shutdown of the system may be the very thing that it gives notice of.
+    looks_at_shutdown: bool,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
@@ -104,6 +135,25 @@ impl Sources {
     /// Other intervals from now on.
     pub(super) fn set_intervals(&self, config: &Config) {
         self.running().for_each(|running| running.control.set((running.pace)(config)));
+    }
+
+    /// The system is shut down: has the sources whose notice may come with that look once, at once.
+    pub(super) fn look_at_shutdown(&self) {
+        self.at_shutdown().for_each(|running| running.control.look_now());
+    }
+
+    /// Whether they have, and told what they found.
+    pub(super) fn have_looked(&self) -> bool {
+        self.at_shutdown().all(|running| running.control.has_looked())
+    }
+
+    /// Whether one of them sees its notice.
+    pub(super) fn see_a_notice(&self) -> bool {
+        self.at_shutdown().any(|running| running.control.stands())
+    }
+
+    fn at_shutdown(&self) -> impl Iterator<Item = &Running> {
+        self.running().filter(|running| running.looks_at_shutdown)
     }
 
     /// Ends the sources, also in the middle of a request, and waits for them.
@@ -201,8 +251,11 @@ impl Ways<'_> {
 /// Text: an endpoint that cannot be used, a thread that does not start.
 pub(super) fn start(config: &Config, ways: &Ways<'_>) -> Result<Sources, String> {
     let is_on = |offer: &&Offer| (offer.wanted)(config) != Some(false);
-    let started = CLOUDS.iter().filter(is_on).map(|offer| Ok((offer.provider, (offer.start)(config, ways)?)));
-    Ok(Sources { running: started.collect::<Result<_, String>>()? })
+    let mut running = Vec::new();
+    for offer in CLOUDS.iter().filter(is_on) {
+        running.extend((offer.start)(config, ways)?.into_iter().map(|thread| (offer.provider, thread)));
+    }
+    Ok(Sources { running })
 }
 
 fn start_thread<C: Cloud + 'static>(
@@ -225,7 +278,7 @@ fn start_thread<C: Cloud + 'static>(
     };
     let thread = thread::Builder::new().name(thread_name.into()).spawn(body);
     let thread = thread.map_err(|e| format!("cannot start the source's thread: {e}"))?;
-    Ok(Running { thread_name, health, control, pace, thread: Mutex::new(Some(thread)) })
+    Ok(Running { thread_name, health, control, pace, looks_at_shutdown: false, thread: Mutex::new(Some(thread)) })
 }
 
 /// A restart must not run a completed event again: the notice still stands in the metadata.
