@@ -140,7 +140,11 @@ pub fn upcoming(body: &[u8], policy: OnHostMaintenance, reading: Reading<'_>) ->
     if text(body)?.eq_ignore_ascii_case("NONE") {
         return Ok(Upcoming::Nothing);
     }
-    let raw = json_value(body)?;
+    let raw = match json_value(body)? {
+        // A document that was written as text, and that text as JSON.
+        Value::String(inner) => serde_json::from_str(&inner).unwrap_or(Value::String(inner)),
+        other => other,
+    };
     let is_nothing = |value: &Value| match value {
         Value::Null => true,
         Value::String(word) => word.eq_ignore_ascii_case("NONE"),

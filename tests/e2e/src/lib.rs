@@ -4,6 +4,7 @@
 
 pub mod bestiary;
 pub mod picture;
+pub mod scripted;
 pub mod simple;
 pub mod watched;
 pub mod zoo;

@@ -38,12 +38,18 @@ const ETAG_BYTES_MAX: usize = 128;
 /// enough for the status to tell the truth.
 const TRIAL_SECONDS: u32 = 1;
 
+/// The same while the machine is not known, seconds: it is asked for again between two questions.
+const UNKNOWN_SECONDS: u32 = 5;
+
 /// How many times the time of a plain request an answer that was held back may take on top: ten seconds, unless the
 /// configuration says otherwise.
 const SLACK: i64 = 5;
 
 /// Most plain requests of one look, each made twice at most: who this machine is, and its policy.
 const REQUESTS_MAX: i64 = 2 * 5;
+
+/// How far apart signs of life are while an answer is held back, and as much again, nanoseconds.
+const SIGN_NS: i64 = 2 * SECOND_NS;
 
 /// An answer about the key.
 pub(super) struct Answer<'a> {
@@ -105,7 +111,7 @@ impl Lane {
 
     /// Longest time without a sign of life, nanoseconds.
     pub(super) fn look_max_ns(&self) -> i64 {
-        self.request_timeout_ns.saturating_mul(REQUESTS_MAX)
+        self.request_timeout_ns.saturating_mul(REQUESTS_MAX).saturating_add(SIGN_NS)
     }
 
     /// Asks for the key and has `tell` tell what it says. An answer that `tell` does not understand counts as none: the
@@ -119,7 +125,7 @@ impl Lane {
         tell: impl FnOnce(&Answer<'_>, &mut Round<'_>) -> Result<(), PollError>,
     ) -> Result<Again, PollError> {
         let asked = clock::now();
-        let (is_called, seconds) = (round.is_called(), self.hold_seconds());
+        let (is_called, seconds) = (round.is_called(), self.hold_seconds(round));
         let found = if is_called { self.plain(self.key) } else { self.held(seconds, round).map_err(Into::into) };
         let local = clock::now();
         let found = found.inspect_err(|error| self.lose(if is_timeout(error) { asked } else { local }))?;
@@ -190,8 +196,13 @@ impl Lane {
         self.client.hold(path, &[FLAVOR], limit_ns, &mut meanwhile)
     }
 
-    fn hold_seconds(&self) -> u32 {
-        if self.lost.is_some() { self.hold_seconds.min(TRIAL_SECONDS) } else { self.hold_seconds }
+    fn hold_seconds(&self, round: &Round<'_>) -> u32 {
+        let most = match self.lost {
+            Some(_) => TRIAL_SECONDS,
+            None if round.machine().instance_id.is_empty() => UNKNOWN_SECONDS,
+            None => self.hold_seconds,
+        };
+        most.min(self.hold_seconds)
     }
 
     fn lose(&mut self, at: Moment) {
