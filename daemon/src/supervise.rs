@@ -6,6 +6,7 @@
 //! import everything; nobody imports it. Must never start with a configuration that is partly wrong.
 
 mod apps;
+mod clouds;
 mod crash;
 mod daemon;
 mod drills;

@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 31] = [
+const AT_START: [&str; 36] = [
     "state_directory",
     "control",
     "apps",
@@ -35,6 +35,11 @@ const AT_START: [&str; 31] = [
     "sources.tencent.endpoint",
     "sources.tencent.request_timeout_ms",
     "sources.detect",
+    "sources.gcp.enabled",
+    "sources.gcp.endpoint",
+    "sources.gcp.preemption_notice_seconds",
+    "sources.gcp.hold_seconds",
+    "sources.gcp.request_timeout_ms",
     "sources.system.enabled",
     "sources.system.events_max",
     "sources.system.events_window_seconds",

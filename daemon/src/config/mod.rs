@@ -28,7 +28,7 @@ pub use path::{JsonPath, Step};
 pub use problem::{ConfigError, describe, describe_type};
 pub use schema::{
     Apps, AwsSource, ClockWatch, Config, Control, DetectEndpoints, DetectSource, DiskWatch, Dispatch, EventHandlers,
-    Handler, HardwareWatch, History, IMMEDIATE, Isolation, Log, LogFormat, LogLevel, MemoryWatch, NameCheck,
+    GcpSource, Handler, HardwareWatch, History, IMMEDIATE, Isolation, Log, LogFormat, LogLevel, MemoryWatch, NameCheck,
     NetworkWatch, OnCrash, OnFailure, OnTerminate, Report, ReportPost, Sources, SpotTimeSource, Start, SystemSource,
     TIMEOUT_SECONDS_MAX, UnitWatch, When, json_schema,
 };

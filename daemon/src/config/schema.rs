@@ -12,10 +12,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 mod clouds;
+mod gcp;
 mod report;
 mod system;
 
 pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
+pub use gcp::GcpSource;
 pub use report::{Report, ReportPost};
 pub use system::{
     ClockWatch, DiskWatch, HardwareWatch, MemoryWatch, NameCheck, NetworkWatch, OnTerminate, SystemSource, UnitWatch,

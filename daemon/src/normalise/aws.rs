@@ -9,7 +9,7 @@
 //! target lifecycle state through instance metadata".
 
 use super::deadline::{SECOND_NS, any_ns};
-use super::{Notice, NoticeKey, ParseError, Reading};
+use super::{Notice, NoticeKey, ParseError, Reading, json_value};
 use crate::event::{Action, EventType, Machine, Moment, NoticeKind, Severity};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -274,14 +274,6 @@ fn add_once(notices: &mut Vec<Notice>, notice: Notice) {
     if !notices.iter().any(|known| known.key == notice.key) {
         notices.push(notice);
     }
-}
-
-fn json_value(body: &[u8]) -> Result<Value, ParseError> {
-    serde_json::from_slice(body).map_err(|e| ParseError::NotJson {
-        line: e.line(),
-        column: e.column(),
-        bytes: body.len(),
-    })
 }
 
 fn object(body: &[u8]) -> Result<Value, ParseError> {

@@ -1,6 +1,6 @@
 //! From a provider's document to a notice, and from notices to events.
 //!
-//! Responsibilities: one parser a provider (`aws`; `alibaba` and `tencent`
+//! Responsibilities: one parser a provider (`aws`, `gcp`; `alibaba` and `tencent`
 //! share `spot_time`), times and clocks (`deadline`), and the decision
 //! whether a notice is new, known, moved or withdrawn (`revise`). Inputs: bytes a source has read,
 //! the instance they are about, a `Moment`. Outputs: `Notice`s, `Verdict`s. Must never do I/O, read a
@@ -9,6 +9,7 @@
 pub mod alibaba;
 pub mod aws;
 pub mod deadline;
+pub mod gcp;
 pub mod revise;
 pub mod spot_time;
 pub mod tencent;
@@ -34,9 +35,12 @@ pub struct NoticeKey {
 impl NoticeKey {
     /// The key of the notice an event was made from, to remember notices across a restart. The
     /// provider's identifier is taken from the member `EventId` of the document: the name that both
-    /// AWS scheduled events and Azure scheduled events give it.
+    /// AWS scheduled events and Azure scheduled events give it. GCP has none; there the plan of a maintenance is told
+    /// apart from its beginning, which is no advice.
     pub fn of(event: &Event) -> Self {
-        let provider_id = event.raw.as_ref().and_then(|raw| raw.get("EventId")).and_then(Value::as_str);
+        let given = event.raw.as_ref().and_then(|raw| raw.get("EventId")).and_then(Value::as_str);
+        let is_plan = event.provider == gcp::PROVIDER && event.notice_kind == NoticeKind::Advisory;
+        let provider_id = if is_plan { Some(gcp::PLANNED) } else { given };
         Self {
             provider: event.provider.clone(),
             kind: event.event_type.clone(),
@@ -113,4 +117,12 @@ pub enum ParseError {
         /// What was expected, in words.
         expected: &'static str,
     },
+}
+
+fn json_value(body: &[u8]) -> Result<Value, ParseError> {
+    serde_json::from_slice(body).map_err(|e| ParseError::NotJson {
+        line: e.line(),
+        column: e.column(),
+        bytes: body.len(),
+    })
 }

@@ -54,12 +54,15 @@ pub enum Absence {
     /// The provider just stopped saying it (an AWS spot notice is never withdrawn). The same notice may
     /// come back; one with another time is news.
     Ended,
+    /// The provider says that there is no such notice, and takes none back: whatever it says next is news.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Standing,
     Ended,
+    Over,
     Withdrawn,
 }
 
@@ -140,6 +143,13 @@ impl Reviser {
                 let entry = &mut self.entries[index];
                 if entry.state == State::Standing {
                     entry.state = State::Ended;
+                }
+                Verdict::Same
+            }
+            (Some(index), Absence::Over) => {
+                let entry = &mut self.entries[index];
+                if entry.state != State::Withdrawn {
+                    entry.state = State::Over;
                 }
                 Verdict::Same
             }
@@ -247,14 +257,15 @@ impl Entry {
 
     /// Whether the reading is another notice under the same key, and so a new event.
     fn is_another(&self, notice: &Notice, now: Moment) -> bool {
-        if self.state == State::Withdrawn {
+        if matches!(self.state, State::Withdrawn | State::Over) {
             return true;
         }
         if self.is_near(notice) {
             return false;
         }
         let is_past = self.read.is_some_and(|m| now.boot_ns.saturating_sub(m.boot_ns) > DRIFT_MAX_NS);
-        let is_advice = notice.notice_kind == NoticeKind::Advisory;
+        // An advice whose time is that of its making, not of what it is about: another time is another advice.
+        let is_advice = notice.notice_kind == NoticeKind::Advisory && notice.effective.is_none();
         is_advice || self.state == State::Ended || is_past
     }
 }

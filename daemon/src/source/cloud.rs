@@ -92,9 +92,13 @@ pub enum PollError {
 }
 
 impl PollError {
-    /// Whether it was only the source's own end.
-    pub(super) fn is_stop(&self) -> bool {
-        matches!(self, Self::Fetch(FetchError::Stopped) | Self::Token(TokenError::Fetch(FetchError::Stopped)))
+    /// Whether it was only the source itself that did not wait for an answer: it was told to stop, or to look at once.
+    pub(super) fn is_no_answer(&self) -> bool {
+        let is_ours = |error: &FetchError| matches!(error, FetchError::Stopped | FetchError::CalledAway);
+        match self {
+            Self::Fetch(error) | Self::Token(TokenError::Fetch(error)) => is_ours(error),
+            _ => false,
+        }
     }
 }
 

@@ -32,7 +32,11 @@ pub struct Found {
     pub body: Vec<u8>,
     /// How long the service says that a token it gave will live, seconds.
     pub token_ttl_seconds: Option<i64>,
-    date: Option<String>,
+    /// The header `ETag`: what to name to be told of another value only.
+    pub etag: Option<String>,
+    /// The header `Metadata-Flavor`, by which Google's metadata server says that it is one.
+    pub metadata_flavor: Option<String>,
+    pub(super) date: Option<String>,
 }
 
 impl Found {
@@ -102,6 +106,8 @@ pub fn parse(mut bytes: &[u8], is_end: bool) -> Result<Parsed, FetchError> {
                 token_ttl_seconds: [EC2_TTL_HEADER, ALIBABA_TTL_HEADER]
                     .into_iter()
                     .find_map(|name| first(name)?.trim().parse().ok()),
+                etag: first("etag").map(|text| text.trim().to_owned()),
+                metadata_flavor: first("metadata-flavor").map(|text| text.trim().to_owned()),
                 date: first("date").map(str::to_owned),
             },
         });
@@ -242,12 +248,14 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_and_the_life_of_a_token_are_read() {
+    fn the_headers_that_mean_something_are_read() {
         for name in [EC2_TTL_HEADER, ALIBABA_TTL_HEADER] {
             let text = format!(
-                "HTTP/1.1 200 OK\r\ndate: Mon, 21 Jan 2019 09:00:43 GMT\r\n{name}: 21600\r\ncontent-length: 0\r\n\r\n"
+                "HTTP/1.1 200 OK\r\ndate: Mon, 21 Jan 2019 09:00:43 GMT\r\n{name}: 21600\r\netag: 5f\r\n\
+                 Metadata-Flavor: Google\r\ncontent-length: 0\r\n\r\n"
             );
             let Ok(Parsed::Whole { found, .. }) = parse(text.as_bytes(), false) else { panic!("not read") };
+            assert_eq!((found.etag.as_deref(), found.metadata_flavor.as_deref()), (Some("5f"), Some("Google")));
             assert_eq!((found.date_ns(), found.token_ttl_seconds), (Some(1_548_061_243_000_000_000), Some(21_600)));
         }
     }

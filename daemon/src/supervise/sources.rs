@@ -3,7 +3,8 @@
 //! Inputs: the configuration, what was seen before a restart. Outputs: running sources and their handles, what is known of
 //! the cloud. Must never run a source on a thread that anything else needs, nor have the start wait for an answer.
 
-use crate::config::{Config, DetectSource, SpotTimeSource};
+use super::clouds::{CLOUDS, Offer};
+use crate::config::{Config, DetectSource};
 use crate::control::wire::SourceStatus;
 use crate::dispatch::plan::{Plan, Plans};
 use crate::dispatch::pool::Pool;
@@ -13,14 +14,11 @@ use crate::host;
 use crate::log::ring::LogRing;
 use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
-use crate::source::alibaba::Alibaba;
-use crate::source::aws::{self, Aws};
+use crate::source::aws;
 use crate::source::cloud::{Cloud, Pace};
 use crate::source::detect::{Findings, Found, Provider, State, probe};
 use crate::source::health::Report;
 use crate::source::poller::Poller;
-use crate::source::spot_time;
-use crate::source::tencent::Tencent;
 use crate::source::{Control, Health, Sink, Told};
 use crate::sys::bell::{Bell, Woken};
 use crate::sys::{clock, dmi};
@@ -32,56 +30,6 @@ use std::thread;
 /// How long a completed notice is remembered across a restart, nanoseconds: a day.
 pub(super) const REMEMBER_NS: i64 = 86_400 * 1_000_000_000;
 
-/// A cloud that can be watched.
-struct Offer {
-    provider: Provider,
-    /// What the configuration says of it; None: it is watched when the machine is found to be one of that cloud.
-    wanted: fn(&Config) -> Option<bool>,
-    /// Starts it; the address is where its service answered, or would have been asked.
-    start: fn(&Config, &Ways, Option<&str>) -> Result<Running, String>,
-}
-
-/// Every cloud that this version knows: [`Provider::WATCHED`].
-const CLOUDS: &[Offer] = &[
-    Offer {
-        provider: Provider::Aws,
-        wanted: |config| config.sources.aws.wanted(),
-        start: |config, ways, found_at| {
-            let mut settings = config.sources.aws.clone();
-            if let Some(endpoint) = found_at {
-                endpoint.clone_into(&mut settings.endpoint);
-            }
-            let make = |bell| Aws::new(&settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
-            start_thread((Provider::Aws, "snooze-aws"), config, ways, aws::pace, make)
-        },
-    },
-    Offer {
-        provider: Provider::Alibaba,
-        wanted: |config| config.sources.alibaba.wanted(),
-        start: |config, ways, found_at| {
-            let settings = answering(&config.sources.alibaba, found_at);
-            let make = |bell| Alibaba::new(&settings, bell).map_err(|e| format!("sources.alibaba.endpoint: {e}"));
-            let pace = |config: &Config| spot_time::pace(config, &config.sources.alibaba, Alibaba::ITEMS);
-            start_thread((Provider::Alibaba, "snooze-alibaba"), config, ways, pace, make)
-        },
-    },
-    Offer {
-        provider: Provider::Tencent,
-        wanted: |config| config.sources.tencent.wanted(),
-        start: |config, ways, found_at| {
-            let settings = answering(&config.sources.tencent, found_at);
-            let make = |bell| Tencent::new(&settings, bell).map_err(|e| format!("sources.tencent.endpoint: {e}"));
-            let pace = |config: &Config| spot_time::pace(config, &config.sources.tencent, Tencent::ITEMS);
-            start_thread((Provider::Tencent, "snooze-tencent"), config, ways, pace, make)
-        },
-    },
-];
-
-fn answering(settings: &SpotTimeSource, found_at: Option<&str>) -> SpotTimeSource {
-    let endpoint = found_at.map(str::to_owned).or_else(|| settings.endpoint.clone());
-    SpotTimeSource { endpoint, ..settings.clone() }
-}
-
 /// One running source.
 pub(super) struct Running {
     provider: Provider,
@@ -91,7 +39,16 @@ pub(super) struct Running {
     pub(super) health: Arc<Health>,
     control: Arc<Control<Pace>>,
     pace: fn(&Config) -> Pace,
+    /// Whether a shutdown of the system may be the very thing that it gives notice of.
+    looks_at_shutdown: bool,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
+}
+
+impl Running {
+    /// The same, whose notice may come with a shutdown of the system.
+    pub(super) fn looking_at_shutdown(self) -> Self {
+        Self { looks_at_shutdown: true, ..self }
+    }
 }
 
 /// The running sources of clouds: those that are switched on, and what is found later.
@@ -189,6 +146,25 @@ impl Sources {
         list.config = config.clone();
     }
 
+    /// The system is shut down: has the sources whose notice may come with that look once, at once.
+    pub(super) fn look_at_shutdown(&self) {
+        self.at_shutdown().iter().for_each(|running| running.control.look_now());
+    }
+
+    /// Whether they have, and told what they found.
+    pub(super) fn have_looked(&self) -> bool {
+        self.at_shutdown().iter().all(|running| running.control.has_looked())
+    }
+
+    /// Whether one of them sees its notice.
+    pub(super) fn see_a_notice(&self) -> bool {
+        self.at_shutdown().iter().any(|running| running.control.stands())
+    }
+
+    fn at_shutdown(&self) -> Vec<Arc<Running>> {
+        self.running().into_iter().filter(|running| running.looks_at_shutdown).collect()
+    }
+
     /// Ends the search and the sources, also in the middle of a request, and waits for the sources. The search is not
     /// waited for: it may hang in a name server.
     pub(super) fn stop(&self) {
@@ -212,8 +188,8 @@ impl Sources {
             return Ok(());
         };
         let usual = probe::endpoint_of(&list.config.sources.detect.endpoints, found.provider);
-        let running = (offer.start)(&list.config, ways, found.endpoint.as_deref().or(usual))?;
-        list.running.push(Arc::new(running));
+        let started = (offer.start)(&list.config, ways, found.endpoint.as_deref().or(usual))?;
+        list.running.extend(started.into_iter().map(Arc::new));
         Ok(())
     }
 
@@ -340,8 +316,10 @@ fn first_findings(config: &Config) -> Findings {
 /// Text: an endpoint that cannot be used, a thread that does not start.
 pub(super) fn start(config: &Config, ways: &Ways) -> Result<Arc<Sources>, String> {
     let is_on = |offer: &&Offer| (offer.wanted)(config) == Some(true);
-    let started = CLOUDS.iter().filter(is_on).map(|offer| Ok(Arc::new((offer.start)(config, ways, None)?)));
-    let running = started.collect::<Result<Vec<_>, String>>()?;
+    let mut running = Vec::new();
+    for offer in CLOUDS.iter().filter(is_on) {
+        running.extend((offer.start)(config, ways, None)?.into_iter().map(Arc::new));
+    }
     // Who says which cloud is watched need not have strangers asked; the firmware costs nothing.
     let is_said = !running.is_empty();
     let sources = Arc::new(Sources {
@@ -365,7 +343,11 @@ pub(super) fn start(config: &Config, ways: &Ways) -> Result<Arc<Sources>, String
     Ok(sources)
 }
 
-fn start_thread<C: Cloud + 'static>(
+/// Starts one thread of a source.
+///
+/// # Errors
+/// Text: an endpoint that cannot be used, a thread that does not start.
+pub(super) fn start_thread<C: Cloud + 'static>(
     (provider, thread_name): (Provider, &'static str),
     config: &Config,
     ways: &Ways,
@@ -386,7 +368,15 @@ fn start_thread<C: Cloud + 'static>(
     };
     let thread = thread::Builder::new().name(thread_name.into()).spawn(body);
     let thread = thread.map_err(|e| format!("cannot start the source's thread: {e}"))?;
-    Ok(Running { provider, thread_name, health, control, pace, thread: Mutex::new(Some(thread)) })
+    Ok(Running {
+        provider,
+        thread_name,
+        health,
+        control,
+        pace,
+        looks_at_shutdown: false,
+        thread: Mutex::new(Some(thread)),
+    })
 }
 
 /// A restart must not run a completed event again: the notice still stands in the metadata.
@@ -404,15 +394,4 @@ fn remembering(source: &'static str, seen: &[(String, bool)]) -> Reviser {
         reviser.seed(NoticeKey::of(event), event.id, event.effective, is_withdrawn);
     }
     reviser
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_cloud_that_counts_as_watched_has_a_source_and_no_other() {
-        let offered: Vec<Provider> = CLOUDS.iter().map(|offer| offer.provider).collect();
-        assert_eq!(offered, Provider::WATCHED);
-    }
 }

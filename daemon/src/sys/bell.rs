@@ -115,6 +115,14 @@ impl Bell {
         (woken, ready)
     }
 
+    /// Waits for a descriptor, at most until `until_boot_ns`, or until somebody rings.
+    pub fn wait_for_or_ring(&self, fd: BorrowedFd<'_>, what: For, until_boot_ns: i64) -> Woken {
+        if !self.is_stopped() && self.missed.swap(false, Ordering::AcqRel) {
+            return Woken::Rung;
+        }
+        self.poll(Some((fd, what)), until_boot_ns)
+    }
+
     fn poll(&self, fd: Option<(BorrowedFd<'_>, For)>, until_boot_ns: i64) -> Woken {
         if self.is_stopped() {
             return Woken::Stopped;
@@ -172,6 +180,14 @@ mod tests {
         one.write_all(b"x").expect("written");
         assert_eq!(bell.wait_for(two.as_fd(), For::Reading, FAR), Woken::Ready);
         assert_eq!(bell.wait_for(one.as_fd(), For::Writing, FAR), Woken::Ready);
+        bell.ring();
+        assert_eq!(bell.wait_for_or_ring(two.as_fd(), For::Reading, FAR), Woken::Ready, "bytes count before a ring");
+        assert_eq!(bell.wait(FAR), Woken::Rung);
+        let (_still, quiet) = UnixStream::pair().expect("a pair");
+        bell.ring();
+        assert_eq!(bell.wait_for_or_ring(quiet.as_fd(), For::Reading, FAR), Woken::Rung);
+        let soon = clock::boot_ns() + 1_000_000;
+        assert_eq!(bell.wait_for_or_ring(quiet.as_fd(), For::Reading, soon), Woken::Time);
         let (_silent, waits) = UnixStream::pair().expect("a pair");
         let other = Arc::clone(&bell);
         let thread = std::thread::spawn(move || other.wait_for(waits.as_fd(), For::Reading, FAR));

@@ -6,6 +6,7 @@ pub mod bestiary;
 pub mod machine;
 pub mod official;
 pub mod picture;
+pub mod scripted;
 pub mod simple;
 pub mod watched;
 pub mod zoo;
