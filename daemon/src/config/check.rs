@@ -208,12 +208,14 @@ impl Findings {
     }
 
     fn endpoint(&mut self, document: &Value) {
-        let path = JsonPath::default().key("sources").key("aws").key("endpoint");
-        if let Some(given) = path.find(document).and_then(Value::as_str)
-            && !given.strip_prefix("http://").is_some_and(is_host_and_port)
-        {
-            let expected = "http:// and a host, with a port where it is not 80, and nothing after";
-            self.error(path, describe(&given.into()), expected, "Such as http://169.254.169.254.");
+        for source in ["aws", "azure"] {
+            let path = JsonPath::default().key("sources").key(source).key("endpoint");
+            if let Some(given) = path.find(document).and_then(Value::as_str)
+                && !given.strip_prefix("http://").is_some_and(is_host_and_port)
+            {
+                let expected = "http:// and a host, with a port where it is not 80, and nothing after";
+                self.error(path, describe(&given.into()), expected, "Such as http://169.254.169.254.");
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 16] = [
+const AT_START: [&str; 19] = [
     "state_directory",
     "control",
     "apps",
@@ -28,6 +28,9 @@ const AT_START: [&str; 16] = [
     "sources.aws.endpoint",
     "sources.aws.allow_imds_v1",
     "sources.aws.request_timeout_ms",
+    "sources.azure.enabled",
+    "sources.azure.endpoint",
+    "sources.azure.request_timeout_ms",
     "sources.system.enabled",
 ];
 

@@ -11,8 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+mod azure;
 mod report;
 
+pub use azure::AzureSource;
 pub use report::{Report, ReportPost};
 
 use super::scrub::redacted_config;
@@ -356,6 +358,8 @@ pub enum Isolation {
 pub struct Sources {
     /// The metadata service of Amazon EC2.
     pub aws: AwsSource,
+    /// Scheduled Events of Azure's metadata service.
+    pub azure: AzureSource,
     /// The system's own shutdown.
     pub system: SystemSource,
 }

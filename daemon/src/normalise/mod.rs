@@ -1,11 +1,12 @@
 //! From a provider's document to a notice, and from notices to events.
 //!
-//! Responsibilities: one parser a provider (`aws`), times and clocks (`deadline`), and the decision
+//! Responsibilities: one parser a provider (`aws`, `azure`), times and clocks (`deadline`), and the decision
 //! whether a notice is new, known, moved or withdrawn (`revise`). Inputs: bytes a source has read,
 //! the instance they are about, a `Moment`. Outputs: `Notice`s, `Verdict`s. Must never do I/O, read a
 //! clock, log or panic, whatever the bytes are.
 
 pub mod aws;
+pub mod azure;
 pub mod deadline;
 pub mod revise;
 
@@ -46,8 +47,16 @@ impl NoticeKey {
     pub fn matches(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.provider == other.provider
-            && self.provider_id == other.provider_id
+            && self.is_of_one_id(other)
             && (self.instance == other.instance || self.instance.is_empty() || other.instance.is_empty())
+    }
+
+    /// Azure writes the same identifier now in capitals, now in small letters.
+    fn is_of_one_id(&self, other: &Self) -> bool {
+        match (&self.provider_id, &other.provider_id) {
+            (Some(one), Some(two)) => one.eq_ignore_ascii_case(two),
+            (one, two) => one == two,
+        }
     }
 }
 
@@ -69,6 +78,8 @@ pub struct Notice {
     pub effective: Option<Moment>,
     /// The cloud acts at once: the stated time gives no time to use.
     pub immediate: bool,
+    /// Further machines that the notice is about.
+    pub resources: Vec<String>,
     /// The provider's document, untouched.
     pub raw: Value,
     /// How bad it is.

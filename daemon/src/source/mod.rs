@@ -2,11 +2,12 @@
 //!
 //! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), what a cloud must say to be
 //! one (`cloud`) and what all of them do alike (`poller`, `round`), the metadata client (`imds`), the rhythm of polling
-//! (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`). Inputs: a provider's service, settings.
+//! (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`, `azure`). Inputs: a provider's service, settings.
 //! Outputs: events to the sink, health for status. Must never run a plugin, wait for one, or take silence for good news: a
 //! source that cannot see says so.
 
 pub mod aws;
+pub mod azure;
 pub mod cadence;
 pub mod cloud;
 pub mod control;

@@ -121,7 +121,10 @@ impl<C: Cloud> Poller<C> {
             Ok(Again::Usual) => self.rota.done(number, began_boot_ns, true),
             Ok(Again::AtOnce) => self.rota.again(number, began_boot_ns),
             Ok(Again::Never) => self.rota.retire(number),
-            Err(_) => self.rota.done(number, began_boot_ns, false),
+            Err(error) => match self.cloud.goes_on_after(&error) {
+                Some(wait_min_ns) => self.rota.go_on(number, began_boot_ns, wait_min_ns),
+                None => self.rota.done(number, began_boot_ns, false),
+            },
         }
     }
 }
@@ -153,6 +156,7 @@ fn keep_books<C: Cloud>(number: usize, outcome: &Result<Again, PollError>, told:
 #[cfg(test)]
 mod tests {
     use super::super::aws::Aws;
+    use super::super::azure::Azure;
     use super::*;
     use crate::event::{Event, EventId, Moment};
 
@@ -190,5 +194,7 @@ mod tests {
     fn every_cloud_keeps_the_rules_of_the_trait() {
         every_self_test_makes_an_event_of_its_own_kind::<Aws>();
         its_items_are_in_order::<Aws>();
+        every_self_test_makes_an_event_of_its_own_kind::<Azure>();
+        its_items_are_in_order::<Azure>();
     }
 }

@@ -14,12 +14,13 @@ use crate::log::ring::LogRing;
 use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
 use crate::source::aws::{self, Aws};
+use crate::source::azure::{self, Azure};
 use crate::source::cloud::{Cloud, Pace};
 use crate::source::health::Report;
 use crate::source::poller::Poller;
 use crate::source::{Control, Health, Sink, Told};
 use crate::sys::bell::Bell;
-use crate::sys::clock;
+use crate::sys::{clock, dmi};
 use arc_swap::{ArcSwap, Cache};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,15 +39,27 @@ struct Offer {
 }
 
 /// Every cloud that this version knows.
-const CLOUDS: &[Offer] = &[Offer {
-    provider: crate::normalise::aws::PROVIDER,
-    wanted: |config| config.sources.aws.enabled,
-    start: |config, ways| {
-        let settings = &config.sources.aws;
-        let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
-        start_thread("snooze-aws", config, ways, aws::pace, make)
+const CLOUDS: &[Offer] = &[
+    Offer {
+        provider: crate::normalise::aws::PROVIDER,
+        wanted: |config| config.sources.aws.enabled.or_else(|| dmi::is_azure().then_some(false)),
+        start: |config, ways| {
+            let settings = &config.sources.aws;
+            let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
+            start_thread("snooze-aws", config, ways, aws::pace, make)
+        },
     },
-}];
+    Offer {
+        provider: crate::normalise::azure::PROVIDER,
+        // Both have the same address: what the firmware says decides.
+        wanted: |config| config.sources.azure.enabled.or_else(|| Some(dmi::is_azure())),
+        start: |config, ways| {
+            let settings = &config.sources.azure;
+            let make = |bell| Azure::new(settings, bell).map_err(|e| format!("sources.azure.endpoint: {e}"));
+            start_thread("snooze-azure", config, ways, azure::pace, make)
+        },
+    },
+];
 
 /// One running source.
 pub(super) struct Running {
