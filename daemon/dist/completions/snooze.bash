@@ -371,13 +371,25 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__mock__subcmd__metadata)
-            opts="-q -h -V --listen --script --instance-id --instance-type --zone --notice-in --action --warning --rebalance-in --tokens --no-control --json --socket --config --color --quiet --help --version"
+            opts="-q -h -V --listen --provider --scenario --list --speed --script --instance-id --instance-type --name --zone --notice-in --action --warning --rebalance-in --tokens --no-control --json --socket --config --color --quiet --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --provider)
+                    COMPREPLY=($(compgen -W "aws azure gcp alibaba tencent" -- "${cur}"))
+                    return 0
+                    ;;
+                --scenario)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --speed)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -390,6 +402,10 @@ _snooze() {
                     return 0
                     ;;
                 --instance-type)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

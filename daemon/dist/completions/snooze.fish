@@ -276,23 +276,32 @@ complete -c snooze -n "__fish_snooze_using_subcommand man" -l json -d 'Print JSO
 complete -c snooze -n "__fish_snooze_using_subcommand man" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l listen -d 'Address and port to listen on; port 0 takes a free one' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l script -d 'JSON file that says which instance to play and what happens when' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l provider -d 'Whose service to play [default: the script\'s, or aws]' -r -f -a "aws\t'Amazon EC2, at 169.254.169.254 in reality'
+azure\t'Microsoft Azure, at 169.254.169.254 in reality'
+gcp\t'Google Compute Engine, at metadata.google.internal in reality'
+alibaba\t'Alibaba Cloud ECS, at 100.100.100.200 in reality'
+tencent\t'Tencent Cloud CVM, at metadata.tencentyun.com in reality'"
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l scenario -d 'Play one of the built-in stories; --list shows them' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l speed -d 'Tell the story of the scenario or script so many times as fast: steps come sooner, deadlines lie nearer' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l script -d 'JSON file that says whose service and which instance to play and what happens when' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l instance-id -d 'Instance id to serve, instead of the script\'s' -r
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l instance-type -d 'Instance type to serve, instead of the script\'s' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l zone -d 'Availability zone to serve, instead of the script\'s; the region follows from it' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l name -d 'Name of the machine to serve, instead of the script\'s (Azure, GCP)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l zone -d 'Availability zone to serve, instead of the script\'s; the region follows from it, except on Azure' -r
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l notice-in -d 'Have a spot notice appear this long after the start' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l action -d 'What the notice says will happen' -r -f -a "terminate\t'Terminated two minutes after the notice'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l action -d 'What the notice says will happen; only AWS says it' -r -f -a "terminate\t'Terminated two minutes after the notice'
 stop\t'Stopped two minutes after the notice'
 hibernate\t'Hibernated at once'"
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l warning -d 'How long before the action the notice appears; left out, as the cloud does it (2m; none for hibernate)' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l rebalance-in -d 'Have a rebalance recommendation appear this long after the start' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l tokens -d 'Whether requests without a token are refused' -r -f -a "required\t'Requests without a token are 401'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l warning -d 'How long before the action the notice appears; left out, as the cloud does it (AWS 2m, none for hibernate; Azure 30s; Alibaba 5m; Tencent 2m; GCP tells no time)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l rebalance-in -d 'Have a rebalance recommendation appear this long after the start (AWS, Azure)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l tokens -d 'Whether requests without a token are refused (AWS, Alibaba) [default: required on AWS, optional elsewhere]' -r -f -a "required\t'Requests without a token are 401'
 optional\t'Requests without a token are served'"
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l list -d 'Print the built-in stories and end; with --provider only its own'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l no-control -d 'Do not serve /_control/: only the script and these arguments decide what happens'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l json -d 'Print one JSON object a line instead of text'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -s q -l quiet -d 'Print nothing but results and errors'

@@ -1,82 +1,54 @@
-//! The metadata tree: which paths exist, and what a directory lists.
+//! The bodies of the AWS service's items, laid out as it does.
 //!
-//! Responsibilities: lay out text the way the real service does. Inputs: path and body pairs, times, events. Outputs:
-//! bodies. Everything here is pure; it must never know about requests, tokens or faults.
-
-use std::collections::BTreeMap;
+//! Responsibilities: write times and JSON the way they are documented or were recorded. Inputs: times, events, the instance.
+//! Outputs: bodies. Everything here is pure; it must never know about requests, tokens or faults.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::instance::Instance;
-
-/// Paths below `meta-data/`, each with its body, in the order listings show.
-pub(crate) type Leaves = BTreeMap<String, String>;
-
-/// What a path names.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Found<'a> {
-    Leaf(&'a str),
-    /// The children of a directory, one a line, directories with a trailing slash.
-    Listing(String),
-    Nothing,
-}
-
-/// Looks `path` (relative, without a leading slash) up. Leaves and directories answer with or without a trailing slash:
-/// botocore finds its region by `placement/availability-zone/`, so the real service must.
-pub(crate) fn find<'a>(leaves: &'a Leaves, path: &str) -> Found<'a> {
-    let directory = path.trim_end_matches('/');
-    if let Some(body) = leaves.get(directory) {
-        return Found::Leaf(body);
-    }
-    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-    let mut children: Vec<&str> = Vec::new();
-    for leaf in leaves.keys().filter_map(|leaf| leaf.strip_prefix(&prefix)) {
-        // A child is the text up to and including the first slash, so that a directory is listed once.
-        let child = leaf.find('/').map_or(leaf, |slash| &leaf[..=slash]);
-        if children.last() != Some(&child) {
-            children.push(child);
-        }
-    }
-    if children.is_empty() { Found::Nothing } else { Found::Listing(children.join("\n")) }
-}
+use crate::instance::Instance;
 
 /// RFC 3339 with whole seconds, as all spot and rebalance times are: `2017-09-18T08:22:00Z`.
-pub(crate) fn rfc3339_seconds(time: Timestamp) -> String {
+pub(super) fn rfc3339_seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The time format of scheduled events, day not zero-padded: `21 Jan 2019 09:00:43 GMT`.
-pub(crate) fn event_time(time: Timestamp) -> String {
+pub(super) fn event_time(time: Timestamp) -> String {
     time.strftime("%-d %b %Y %H:%M:%S GMT").to_string()
 }
 
 /// The body of `spot/instance-action` (EC2 user guide, "Spot Instance interruption notices"): one line, a space after
 /// each colon and comma.
-pub(crate) fn instance_action(action: &str, time: Timestamp) -> String {
+pub(super) fn instance_action(action: &str, time: Timestamp) -> String {
     format!(r#"{{"action": "{action}", "time": "{}"}}"#, rfc3339_seconds(time))
 }
 
 /// The body of `events/recommendations/rebalance` (EC2 user guide, "EC2 instance rebalance recommendations").
-pub(crate) fn rebalance(notice_time: Timestamp) -> String {
+pub(super) fn rebalance(notice_time: Timestamp) -> String {
     format!(r#"{{"noticeTime": "{}"}}"#, rfc3339_seconds(notice_time))
 }
 
 /// A scheduled event as it is kept, its times resolved.
 #[derive(Clone, Debug)]
-pub(crate) struct ScheduledEvent {
-    pub(crate) event_id: String,
-    pub(crate) code: String,
-    pub(crate) description: String,
-    pub(crate) not_before: Timestamp,
-    pub(crate) not_after: Option<Timestamp>,
-    pub(crate) not_before_deadline: Option<Timestamp>,
+pub(super) struct ScheduledEvent {
+    pub(super) event_id: String,
+    pub(super) code: String,
+    pub(super) description: String,
+    pub(super) not_before: Timestamp,
+    pub(super) not_after: Option<Timestamp>,
+    pub(super) not_before_deadline: Option<Timestamp>,
     /// `active`, `canceled` or `completed`.
-    pub(crate) state: &'static str,
+    pub(super) state: &'static str,
+}
+
+/// The end of an event whose start moves from `start` to `moved`.
+pub(super) fn moved_with(end: Timestamp, start: Timestamp, moved: Timestamp) -> Timestamp {
+    end.saturating_add(moved.duration_since(start)).unwrap_or(end)
 }
 
 /// The body of `events/maintenance/scheduled` and `…/history` (EC2 user guide, "View scheduled events"), laid out as the
 /// guide's example is; without events it is `[]`, as recorded from a real instance in 2023.
-pub(crate) fn events(events: &[ScheduledEvent]) -> String {
+pub(super) fn events(events: &[ScheduledEvent]) -> String {
     if events.is_empty() {
         return "[]".to_owned();
     }
@@ -103,7 +75,7 @@ pub(crate) fn events(events: &[ScheduledEvent]) -> String {
 }
 
 /// `dynamic/instance-identity/document`, with the fields, order and spacing of a document recorded in 2023.
-pub(crate) fn identity_document(instance: &Instance) -> String {
+pub(super) fn identity_document(instance: &Instance) -> String {
     let text = |value: &str| Some(value.to_owned());
     object(
         &[
@@ -139,7 +111,7 @@ fn renewed(now: Timestamp) -> Timestamp {
 }
 
 /// `iam/security-credentials/ROLE`, with the documentation's own example keys, which open nothing anywhere.
-pub(crate) fn credentials(now: Timestamp) -> String {
+pub(super) fn credentials(now: Timestamp) -> String {
     let made = renewed(now);
     let expiration = made.saturating_add(SignedDuration::from_secs(CREDENTIALS_LIVE_SECONDS)).unwrap_or(made);
     let text = |value: &str| Some(value.to_owned());
@@ -158,7 +130,7 @@ pub(crate) fn credentials(now: Timestamp) -> String {
 }
 
 /// `iam/info` for that role.
-pub(crate) fn iam_info(instance: &Instance, role: &str, now: Timestamp) -> String {
+pub(super) fn iam_info(instance: &Instance, role: &str, now: Timestamp) -> String {
     let text = |value: &str| Some(value.to_owned());
     let arn = format!("arn:aws:iam::{}:instance-profile/{role}", instance.account_id);
     object(
@@ -187,32 +159,6 @@ fn object(fields: &[(&str, Option<String>)], indent: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn leaves() -> Leaves {
-        ["instance-id", "placement/region", "placement/zone", "spot/instance-action", "tags/instance/Name"]
-            .into_iter()
-            .map(|path| (path.to_owned(), format!("body of {path}")))
-            .collect()
-    }
-
-    #[test]
-    fn a_directory_lists_each_child_once_and_marks_directories() {
-        let listing = "instance-id\nplacement/\nspot/\ntags/".to_owned();
-        assert_eq!(find(&leaves(), ""), Found::Listing(listing.clone()));
-        assert_eq!(find(&leaves(), "/"), Found::Listing(listing));
-        assert_eq!(find(&leaves(), "placement/"), Found::Listing("region\nzone".to_owned()));
-        assert_eq!(find(&leaves(), "placement"), Found::Listing("region\nzone".to_owned()));
-        assert_eq!(find(&leaves(), "tags/"), Found::Listing("instance/".to_owned()));
-    }
-
-    #[test]
-    fn a_leaf_answers_only_to_its_own_path() {
-        assert_eq!(find(&leaves(), "placement/region"), Found::Leaf("body of placement/region"));
-        assert_eq!(find(&leaves(), "placement/region/"), Found::Leaf("body of placement/region"));
-        for path in ["placement/reg", "instance-id/x", "placement/region2"] {
-            assert_eq!(find(&leaves(), path), Found::Nothing, "{path}");
-        }
-    }
 
     #[test]
     fn event_days_are_not_padded() {

@@ -1,4 +1,4 @@
-//! Session tokens of the instance metadata service, version 2.
+//! Session tokens of metadata services that have them: AWS (version 2) and Alibaba (hardened mode).
 //!
 //! Responsibilities: issue a token for a lifetime, say what a presented token is worth, forget tokens. Inputs: the
 //! lifetime header and token header of a request, nanoseconds since boot. Outputs: a token, or a verdict. It must never
