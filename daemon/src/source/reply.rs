@@ -8,8 +8,9 @@ use super::imds::FetchError;
 use crate::normalise::deadline::rfc1123_ns;
 use httparse::{EMPTY_HEADER, Header, Response, Status};
 
-/// Longest body read, bytes. The longest document known, a full maintenance history, is far below.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest body read, bytes. The longest document known, the deletion of a scale set of a hundred machines that Azure lists
+/// with an event each, is a quarter of it.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest head read, bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;

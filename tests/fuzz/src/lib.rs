@@ -14,8 +14,9 @@ pub mod socket;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name. The folder of a target's inputs, `corpus/NAME`, has the same name.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("metadata", cloud::metadata),
+    ("azure", cloud::azure),
     ("reply", cloud::reply),
     ("times", cloud::times),
     ("event", cloud::event),
