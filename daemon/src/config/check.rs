@@ -17,7 +17,7 @@ use crate::event::{EventType, Pattern};
 const SOCKET_BYTES_MAX: usize = 107;
 
 /// The clouds that have an endpoint, as in `sources`.
-const CLOUDS: [&str; 4] = ["aws", "gcp", "alibaba", "tencent"];
+const CLOUDS: [&str; 5] = ["aws", "azure", "gcp", "alibaba", "tencent"];
 
 /// The clouds that can be asked whether this machine is theirs, as in `sources.detect.endpoints`.
 const ASKED: [&str; 6] = ["aws", "azure", "gcp", "alibaba", "tencent", "oracle"];

@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 36] = [
+const AT_START: [&str; 39] = [
     "state_directory",
     "control",
     "apps",
@@ -40,6 +40,9 @@ const AT_START: [&str; 36] = [
     "sources.gcp.preemption_notice_seconds",
     "sources.gcp.hold_seconds",
     "sources.gcp.request_timeout_ms",
+    "sources.azure.enabled",
+    "sources.azure.endpoint",
+    "sources.azure.request_timeout_ms",
     "sources.system.enabled",
     "sources.system.events_max",
     "sources.system.events_window_seconds",

@@ -11,11 +11,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+mod azure;
 mod clouds;
 mod gcp;
 mod report;
 mod system;
 
+pub use azure::AzureSource;
 pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
 pub use gcp::GcpSource;
 pub use report::{Report, ReportPost};

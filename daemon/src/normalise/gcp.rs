@@ -85,6 +85,7 @@ pub fn preempted(
         return Err(ParseError::Shape { expected: "TRUE or FALSE" });
     }
     Ok(Some(Notice {
+        resources: Vec::new(),
         kind: EventType::SPOT_INTERRUPT,
         key: preempted_key(reading.machine),
         action: Action::Terminate,
@@ -166,6 +167,7 @@ pub fn upcoming(body: &[u8], policy: OnHostMaintenance, reading: Reading<'_>) ->
     }
     let ahead = stated.filter(|ns| *ns > reading.now.wall_ns);
     Ok(Upcoming::Planned(Box::new(Notice {
+        resources: Vec::new(),
         key: planned_key(policy.kind().0, reading.machine),
         kind: policy.kind().0,
         // Nothing happens to the machine yet: the notice of what does comes when it begins, with its action.
@@ -226,6 +228,7 @@ fn maintenance(policy: OnHostMaintenance, effective: Option<Moment>, raw: Value,
     let (kind, action) = policy.kind();
     let is_end = policy == OnHostMaintenance::Terminate;
     Notice {
+        resources: Vec::new(),
         key: key(kind.clone(), None, machine),
         kind,
         action,

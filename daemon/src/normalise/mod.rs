@@ -1,6 +1,6 @@
 //! From a provider's document to a notice, and from notices to events.
 //!
-//! Responsibilities: one parser a provider (`aws`, `gcp`; `alibaba` and `tencent`
+//! Responsibilities: one parser a provider (`aws`, `azure`, `gcp`; `alibaba` and `tencent`
 //! share `spot_time`), times and clocks (`deadline`), and the decision
 //! whether a notice is new, known, moved or withdrawn (`revise`). Inputs: bytes a source has read,
 //! the instance they are about, a `Moment`. Outputs: `Notice`s, `Verdict`s. Must never do I/O, read a
@@ -8,6 +8,7 @@
 
 pub mod alibaba;
 pub mod aws;
+pub mod azure;
 pub mod deadline;
 pub mod gcp;
 pub mod revise;
@@ -54,8 +55,16 @@ impl NoticeKey {
     pub fn matches(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.provider == other.provider
-            && self.provider_id == other.provider_id
+            && self.is_of_one_id(other)
             && (self.instance == other.instance || self.instance.is_empty() || other.instance.is_empty())
+    }
+
+    /// Azure writes the same identifier now in capitals, now in small letters.
+    fn is_of_one_id(&self, other: &Self) -> bool {
+        match (&self.provider_id, &other.provider_id) {
+            (Some(one), Some(two)) => one.eq_ignore_ascii_case(two),
+            (one, two) => one == two,
+        }
     }
 }
 
@@ -77,6 +86,8 @@ pub struct Notice {
     pub effective: Option<Moment>,
     /// The cloud acts at once: the stated time gives no time to use.
     pub immediate: bool,
+    /// Further machines that the notice is about.
+    pub resources: Vec<String>,
     /// The provider's document, untouched.
     pub raw: Value,
     /// How bad it is.

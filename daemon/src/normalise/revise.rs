@@ -125,9 +125,10 @@ impl Reviser {
             entry.key.instance = notice.key.instance;
         }
         entry.read = notice.effective.or(entry.read);
-        let Some(effective) = notice.effective.filter(|_| !notice.immediate) else { return Verdict::Same };
+        let Some(effective) = notice.effective else { return Verdict::Same };
         let is_earlier = entry.told.is_none_or(|told| effective.boot_ns < told.boot_ns.saturating_sub(EARLIER_MIN_NS));
-        if is_near && !is_earlier {
+        // What is immediate comes no later for being read again, but may come earlier than was told before it was.
+        if !is_earlier && (is_near || notice.immediate) {
             return Verdict::Same;
         }
         entry.told = Some(effective);
@@ -155,6 +156,11 @@ impl Reviser {
             }
             (None, _) => Verdict::Same,
         }
+    }
+
+    /// The notices that were told and stand, with the deadlines that were told: for a provider that lists all it has.
+    pub fn standing(&self) -> impl Iterator<Item = (&NoticeKey, Option<Moment>)> {
+        self.entries.iter().filter(|entry| entry.state == State::Standing).map(|entry| (&entry.key, entry.told))
     }
 
     fn withdraw(
@@ -193,7 +199,7 @@ impl Reviser {
     /// `before`: how often the same notice was told, and withdrawn.
     fn new_event(&mut self, notice: Notice, before: u32, machine: &Arc<Machine>, now: Moment) -> Verdict {
         let id = notice.event_id(before).unwrap_or_else(|| EventId::at(now.wall_ns));
-        let Notice { kind, key, action, notice_kind, stated_wall_ns, effective, raw, severity, .. } = notice;
+        let Notice { kind, key, action, notice_kind, stated_wall_ns, effective, resources, raw, severity, .. } = notice;
         let provider = key.provider.clone();
         let state = State::Standing;
         self.remember(Entry { key, id, stated_wall_ns, read: effective, told: effective, state, before });
@@ -210,7 +216,7 @@ impl Reviser {
             action,
             notice_kind,
             machine: Arc::clone(machine),
-            resources: Vec::new(),
+            resources,
             cancels: None,
             raw: Some(raw),
             extra: Map::new(),

@@ -41,6 +41,7 @@ pub(super) fn termination_time(
         return Ok(None);
     }
     Ok(Some(Notice {
+        resources: Vec::new(),
         kind: EventType::SPOT_INTERRUPT,
         key: spot_interrupt_key(dialect, reading.machine),
         action: Action::Terminate,

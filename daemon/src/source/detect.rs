@@ -44,7 +44,7 @@ impl Provider {
     pub const ALL: [Self; 6] = [Self::Aws, Self::Azure, Self::Gcp, Self::Alibaba, Self::Tencent, Self::Oracle];
 
     /// Those that this version has a source for.
-    pub const WATCHED: [Self; 4] = [Self::Aws, Self::Gcp, Self::Alibaba, Self::Tencent];
+    pub const WATCHED: [Self; 5] = [Self::Aws, Self::Azure, Self::Gcp, Self::Alibaba, Self::Tencent];
 
     /// Its name in events and in the configuration.
     pub const fn as_str(self) -> &'static str {

@@ -9,6 +9,8 @@
 //! counts, and a poll costs a third of one through such a client (docs/LATENCY.md). Heads are parsed by
 //! `reply`, with a library.
 
+mod pending;
+
 use super::reply::{self, Parsed};
 use crate::sys::bell::{Bell, For, Woken};
 use crate::sys::clock;

@@ -126,7 +126,10 @@ impl<C: Cloud> Poller<C> {
             Ok(Again::Usual) => self.rota.done(number, began_boot_ns, true),
             Ok(Again::AtOnce) => self.rota.again(number, began_boot_ns),
             Ok(Again::Never) => self.rota.retire(number),
-            Err(_) => self.rota.done(number, began_boot_ns, false),
+            Err(error) => match self.cloud.goes_on_after(&error) {
+                Some(wait_min_ns) => self.rota.go_on(number, began_boot_ns, wait_min_ns),
+                None => self.rota.done(number, began_boot_ns, false),
+            },
         }
     }
 }
@@ -159,6 +162,7 @@ fn keep_books<C: Cloud>(number: usize, outcome: &Result<Again, PollError>, told:
 mod tests {
     use super::super::alibaba::Alibaba;
     use super::super::aws::Aws;
+    use super::super::azure::Azure;
     use super::super::gcp::{MaintenanceEvent, Preempted, UpcomingMaintenance};
     use super::super::tencent::Tencent;
     use super::*;
@@ -206,5 +210,6 @@ mod tests {
         keeps_them::<UpcomingMaintenance>();
         keeps_them::<Alibaba>();
         keeps_them::<Tencent>();
+        keeps_them::<Azure>();
     }
 }

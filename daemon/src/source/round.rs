@@ -161,6 +161,12 @@ impl Round<'_> {
         self.watch.deliver(verdict, self.sink)
     }
 
+    /// The notices that were told and stand, with the deadlines that were told, also those from before a restart: for a
+    /// service that lists all it has, and whose list lacks one.
+    pub fn standing(&self) -> impl Iterator<Item = (&NoticeKey, Option<Moment>)> {
+        self.watch.reviser.standing()
+    }
+
     /// A notice was looked for and is not there. Gives whether something was told.
     pub fn absent(&mut self, key: &NoticeKey, absence: Absence) -> bool {
         let verdict = self.watch.reviser.absent(key, absence, &self.watch.machine, clock::now());

@@ -6,6 +6,7 @@ use super::sources::{Running, Ways, start_thread};
 use crate::config::{Config, SpotTimeSource};
 use crate::source::alibaba::Alibaba;
 use crate::source::aws::{self, Aws};
+use crate::source::azure::{self, Azure};
 use crate::source::cloud::Cloud;
 use crate::source::detect::Provider;
 use crate::source::gcp::{self, Begun, MaintenanceEvent, Preempted, UpcomingMaintenance};
@@ -34,6 +35,18 @@ pub(super) const CLOUDS: &[Offer] = &[
             }
             let make = |bell| Aws::new(&settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
             Ok(vec![start_thread((Provider::Aws, "snooze-aws"), config, ways, aws::pace, make)?])
+        },
+    },
+    Offer {
+        provider: Provider::Azure,
+        wanted: |config| config.sources.azure.wanted(),
+        start: |config, ways, found_at| {
+            let mut settings = config.sources.azure.clone();
+            if let Some(endpoint) = found_at {
+                endpoint.clone_into(&mut settings.endpoint);
+            }
+            let make = |bell| Azure::new(&settings, bell).map_err(|e| format!("sources.azure.endpoint: {e}"));
+            Ok(vec![start_thread((Provider::Azure, "snooze-azure"), config, ways, azure::pace, make)?])
         },
     },
     Offer { provider: Provider::Gcp, wanted: |config| config.sources.gcp.wanted(), start: start_gcp },

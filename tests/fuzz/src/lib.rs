@@ -15,8 +15,9 @@ pub mod socket;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name. The folder of a target's inputs, `corpus/NAME`, has the same name.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("metadata", cloud::metadata),
+    ("azure", cloud::azure),
     ("spot_time", cloud::spot_time),
     ("gcp", gcp::gcp),
     ("reply", cloud::reply),

@@ -2,7 +2,7 @@
 //!
 //! Inputs: none. Outputs: the types. Must never name a setting that no source reads.
 
-use super::{GcpSource, SystemSource};
+use super::{AzureSource, GcpSource, SystemSource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -13,6 +13,8 @@ use std::path::PathBuf;
 pub struct Sources {
     /// The metadata service of Amazon EC2.
     pub aws: AwsSource,
+    /// Scheduled Events of Azure's metadata service.
+    pub azure: AzureSource,
     /// The metadata server of Google Compute Engine.
     pub gcp: GcpSource,
     /// The metadata service of Alibaba Cloud ECS, by default http://100.100.100.200.
