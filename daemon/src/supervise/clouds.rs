@@ -14,13 +14,16 @@ use crate::source::spot_time;
 use crate::source::tencent::Tencent;
 use std::sync::Arc;
 
+/// Starts the threads of a cloud.
+type Start = fn(&Config, &Ways, Option<&str>) -> Result<Vec<Running>, String>;
+
 /// A cloud that can be watched.
 pub(super) struct Offer {
     pub(super) provider: Provider,
     /// What the configuration says of it; None: it is watched when the machine is found to be one of that cloud.
     pub(super) wanted: fn(&Config) -> Option<bool>,
     /// Starts its threads, the most important first; the address is where its service answered, or would have been asked.
-    pub(super) start: fn(&Config, &Ways, Option<&str>) -> Result<Vec<Running>, String>,
+    pub(super) start: Start,
 }
 
 /// Every cloud that this version knows: [`Provider::WATCHED`].

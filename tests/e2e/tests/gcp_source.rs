@@ -359,7 +359,7 @@ fn no_error_passes_for_the_absence_of_a_notice_and_the_first_good_answer_tells()
         (Effect::Garbage(GARBAGE.to_vec()), "it is not from the metadata service"),
         (Effect::Truncated, "closed before the answer was complete"),
         (Effect::Reset, "closed before the answer was complete"),
-        (Effect::Oversized(10 << 20), "longer than 65536 bytes"),
+        (Effect::Oversized(10 << 20), "longer than 262144 bytes"),
         (Effect::Redirect("http://127.0.0.1:9/".into()), "a redirect, which is not followed"),
         (Effect::Drip(Duration::from_millis(900)), "no answer within the time limit"),
         (Effect::Hang, "no answer within the time limit"),
