@@ -39,6 +39,11 @@ const SECOND_NS: u64 = 1_000_000_000;
 const FORGETS_NS: u64 = 24 * 3600 * SECOND_NS;
 const PREFIX: &str = "/metadata/";
 const EVENTS: &str = "scheduledevents";
+/// What a request without a version is told ("Azure Instance Metadata Service", "Versioning").
+const NO_VERSION: &str =
+    "Bad request. api-version was not specified in the request. For more information refer to aka.ms/azureimds";
+/// What a request with a wrong one is told, as clients' own test data have it.
+const UNKNOWN_VERSION: &str = "Bad request. api-version is invalid or was not specified in the request.";
 const JSON: &str = "application/json; charset=utf-8";
 
 /// The versions of Scheduled Events, by the documentation's table, without the one that only some regions serve.
@@ -46,7 +51,7 @@ const EVENT_VERSIONS: [&str; 7] =
     ["2017-03-01", "2017-08-01", "2017-11-01", "2019-01-01", "2019-04-01", "2019-08-01", "2020-07-01"];
 /// Adds SpotRebalanceRecommendation; not generally available in 2026.
 const REBALANCE_VERSION: &str = "2024-07-09";
-/// Some versions of instance data; the newest three are what a refusal names.
+/// Some of the versions of instance data, 2025-04-07 the newest in 2026; the last three are what a refusal names.
 const INSTANCE_VERSIONS: [&str; 12] = [
     "2017-04-02",
     "2017-08-01",
@@ -225,9 +230,9 @@ impl Cloud for Azure {
         })
     }
 
-    /// As recorded from the real service, with its numbers changing from host to host.
+    /// As published in a reply of February 2026; the last number differs from host to host.
     fn server(&self) -> Option<&'static str> {
-        Some("IMDS/150.870.65.1475")
+        Some("IMDS/150.870.65.1854")
     }
 
     fn refusal(&self, status: u16) -> Reply {
@@ -270,17 +275,14 @@ fn admitted(request: &Incoming, item: &str, settings: &AzureSettings) -> Result<
         return Ok(version);
     }
     if item == EVENTS && version == REBALANCE_VERSION && !settings.serves_2024_07_09 {
-        let why = "Bad request. api-version is invalid or was not specified in the request.";
         return Err(Box::new(match settings.unserved_version_status {
-            400 => wrong_version(why),
+            400 => wrong_version(UNKNOWN_VERSION),
             status => refusal(status, "Not found"),
         }));
     }
     let known: &[&str] = if item == EVENTS { &EVENT_VERSIONS } else { &INSTANCE_VERSIONS };
     if !known.contains(&version.as_str()) && version != REBALANCE_VERSION {
-        let why = "Bad request. api-version is invalid or was not specified in the request. For more information refer \
-                   to aka.ms/azureimds";
-        return Err(Box::new(wrong_version(why)));
+        return Err(Box::new(wrong_version(if version.is_empty() { NO_VERSION } else { UNKNOWN_VERSION })));
     }
     Ok(version)
 }

@@ -1,8 +1,8 @@
 //! Built-in stories: what each provider's service shows as something happens to a machine, with real times.
 //!
 //! Responsibilities: name the scenarios; each is a script in `scenarios/`, checked like anybody's. Inputs: a provider, a
-//! name. Outputs: [`Scenario`]s. It must never hold a time that is not documented or was not observed: each script's
-//! `about` says what it plays.
+//! name. Outputs: [`Scenario`]s. Warnings are those documented or observed. How long things go on afterwards, where
+//! nobody says, is a plausible choice. It must never play what no service does.
 
 use crate::cloud::Provider::{self, Alibaba, Aws, Azure, Gcp, Tencent};
 use crate::script::{Script, ScriptError};

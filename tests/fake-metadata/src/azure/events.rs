@@ -202,10 +202,10 @@ struct ShownDocument<'a> {
 #[serde(rename_all = "PascalCase")]
 struct ShownEvent<'a> {
     event_id: &'a str,
+    event_status: &'static str,
     event_type: &'a str,
     resource_type: &'static str,
     resources: Vec<String>,
-    event_status: &'static str,
     not_before: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
@@ -244,7 +244,8 @@ impl Event {
     }
 }
 
-/// What the service says of each type where the documentation shows it; nothing for what is no type of Azure's.
+/// What an event of each type says; nothing for what is no type of Azure's. The Freeze's text is that of the documentation's
+/// sequence, the others are ours: the documentation shows none.
 pub(crate) fn usual_description(event_type: &str) -> Option<&'static str> {
     Some(match event_type {
         "Freeze" => "Virtual machine is being paused because of a memory-preserving Live Migration operation.",

@@ -1,5 +1,6 @@
 //! Azure: the rules of requests, the document of scheduled events, approvals, instance data. What is claimed is what
-//! Microsoft's "Scheduled Events for Linux VMs" and "Azure Instance Metadata Service" say.
+//! Microsoft's "Scheduled Events for Linux VMs" and "Azure Instance Metadata Service" say; quotations give the sense, often
+//! in fewer words.
 
 use std::time::Duration;
 
@@ -124,16 +125,20 @@ fn requests_that_break_a_rule_are_bad() {
     assert_eq!(request(&fake, "GET", "/metadata/scheduledevents?api-version=2017-03-01", &[]).status, 200);
 }
 
+/// "api-version was not specified in the request … newest-versions".
 #[test]
 fn a_version_that_does_not_exist_is_refused_with_those_that_do() {
     let fake = start();
-    for path in ["/metadata/scheduledevents", "/metadata/scheduledevents?api-version=1999-01-01", "/metadata/instance"]
-    {
+    for (path, expected) in [
+        ("/metadata/scheduledevents", "Bad request. api-version was not specified in the request."),
+        ("/metadata/instance", "Bad request. api-version was not specified in the request."),
+        ("/metadata/scheduledevents?api-version=1999-01-01", "Bad request. api-version is invalid"),
+    ] {
         let reply = get(&fake, path);
         assert_eq!(reply.status, 400, "{path}");
         let body = parsed(&reply);
         let why = body["error"].as_str().expect("a reason");
-        assert!(why.starts_with("Bad request. api-version is invalid"), "{why}");
+        assert!(why.starts_with(expected), "{why}");
         assert_eq!(body["newest-versions"][0], "2025-04-07");
     }
 }

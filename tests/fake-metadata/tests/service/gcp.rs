@@ -1,5 +1,6 @@
 //! GCP: the rules of requests, values that clients wait for, maintenance and preemption. What is claimed is what Google's
-//! "Query VM metadata", "Get live migration notices" and "Troubleshoot the metadata server" say, or was recorded.
+//! "Query VM metadata", "Get live migration notices" and "Troubleshoot the metadata server" say, or was recorded;
+//! quotations give the sense, often in fewer words.
 
 use std::time::Duration;
 
