@@ -180,7 +180,7 @@ fn no_error_passes_for_the_absence_of_a_notice() {
         (Effect::Garbage(b"<html>".to_vec()), "not understood: expected a time"),
         (Effect::Truncated, "closed before the answer was complete"),
         (Effect::Reset, "closed before the answer was complete"),
-        (Effect::Oversized(10 << 20), "longer than 65536 bytes"),
+        (Effect::Oversized(10 << 20), "longer than 262144 bytes"),
         (Effect::Redirect("http://127.0.0.1:9/".into()), "a redirect, which is not followed"),
         (Effect::Drip(Duration::from_millis(50)), "no answer within the time limit"),
         (Effect::Hang, "no answer within the time limit"),
