@@ -22,6 +22,7 @@ use crate::host::Instance;
 use crate::host::state::Lifecycle;
 use crate::log::ring::LogRing;
 use crate::reports::courier::Courier;
+use crate::source::detect::Findings;
 use crate::source::health::State;
 use crate::sys::beat::Beat;
 use crate::sys::clock;
@@ -244,8 +245,7 @@ impl Shared {
         })
     }
 
-    fn detection(&self) -> wire::Detection {
-        let findings = self.sources.findings();
+    fn detection(findings: &Findings) -> wire::Detection {
         wire::Detection {
             state: findings.state.as_str().into(),
             provider: findings.found.as_ref().map(|found| found.provider.as_str().into()),
@@ -304,6 +304,8 @@ impl Shared {
 
 impl Daemon for Shared {
     fn status(&self) -> wire::Status {
+        // First: a cloud is known only once its source runs, so that no status contradicts itself.
+        let findings = self.sources.findings();
         let problems = self.problems();
         let counts = self.recorder.counts();
         let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
@@ -318,11 +320,11 @@ impl Daemon for Shared {
             machine: self.machine(),
             sources: self
                 .sources
-                .statuses(&self.loaded.load().config)
+                .statuses(&self.loaded.load().config, &findings)
                 .into_iter()
                 .chain([self.shutdown_status(), self.system.status()])
                 .collect(),
-            detection: Some(self.detection()),
+            detection: Some(Self::detection(&findings)),
             instances: self.instances(),
             dispatch: wire::DispatchStatus {
                 threads: self.pool.grants().len(),

@@ -94,16 +94,15 @@ impl Sources {
         self.running().iter().map(|running| running.health.report(now_boot_ns)).collect()
     }
 
-    /// The same for the wire; says so when there is none, and how often one would look.
-    pub(super) fn statuses(&self, config: &Config) -> Vec<SourceStatus> {
+    /// The same for the wire; says so when there is none, by these findings, and how often one would look.
+    pub(super) fn statuses(&self, config: &Config, findings: &Findings) -> Vec<SourceStatus> {
         let running = self.running();
         if running.is_empty() {
-            let findings = self.findings();
             let state = if findings.is_open() { "starting" } else { "off" };
             return vec![SourceStatus {
                 name: "cloud".into(),
                 state: state.into(),
-                summary: self.unwatched(config, &findings),
+                summary: unwatched(config, findings),
                 polls: 0,
                 errors: 0,
                 interval_seconds: aws::pace(config).seconds.first().copied().unwrap_or_default(),
@@ -113,20 +112,6 @@ impl Sources {
         let of =
             |running: &Arc<Running>| status(&running.health.report(now_boot_ns), running.health.interval_seconds());
         running.iter().map(of).collect()
-    }
-
-    /// Why no cloud is watched.
-    fn unwatched(&self, config: &Config, findings: &Findings) -> String {
-        let found = findings.found.as_ref().map(|found| found.provider);
-        let is_off = |offer: &Offer| Some(offer.provider) == found && (offer.wanted)(config) == Some(false);
-        match CLOUDS.iter().find(|offer| is_off(offer)) {
-            Some(offer) => format!(
-                "{}; switched off in the configuration (sources.{}.enabled)",
-                findings.summary(),
-                offer.provider.as_str()
-            ),
-            None => findings.summary(),
-        }
     }
 
     /// That no notice would be seen although there may be some to see.
@@ -218,6 +203,20 @@ impl Sources {
                 return;
             }
         }
+    }
+}
+
+/// Why no cloud is watched.
+fn unwatched(config: &Config, findings: &Findings) -> String {
+    let found = findings.found.as_ref().map(|found| found.provider);
+    let is_off = |offer: &Offer| Some(offer.provider) == found && (offer.wanted)(config) == Some(false);
+    match CLOUDS.iter().find(|offer| is_off(offer)) {
+        Some(offer) => format!(
+            "{}; switched off in the configuration (sources.{}.enabled)",
+            findings.summary(),
+            offer.provider.as_str()
+        ),
+        None => findings.summary(),
     }
 }
 

@@ -30,7 +30,7 @@ fn what_is_emitted_is_a_real_event_that_handlers_get_with_its_data_and_its_time(
     assert!(event.get("simulated").is_none() && event["data"]["emitterUid"].is_u64(), "{event:#}");
     let left = event["data"]["timeRemaining"].as_f64().expect("a deadline");
     assert!(left > 0.0 && left <= 40.0, "{event:#}");
-    assert_eq!(plugins.journal().all("it handle").len(), 1, "{:?}", plugins.journal().story());
+    assert_eq!(plugins.journal().all("it end").len(), 1, "{:?}", plugins.journal().story());
     assert_eq!(events(&daemon)[0]["simulated"], false);
 }
 
@@ -84,7 +84,7 @@ fn the_owner_may_emit_what_a_cloud_would_say_and_it_still_names_who_said_it() {
     let event = &report["event"];
     assert_eq!((&event["data"]["action"], &event["severity"]), (&json!("terminate"), &json!("urgent")), "{event:#}");
     assert_eq!((&event["source"], &event["data"]["provider"]), (&json!("local.emit"), &json!("local")), "{event:#}");
-    assert_eq!(plugins.journal().all("it handle").len(), 1);
+    assert_eq!(plugins.journal().all("it end").len(), 1);
 }
 
 #[test]
