@@ -24,7 +24,7 @@ ENDURANCE_EVENTS ?= 1000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher sqlite-flusher app-checkpointer signal-checkpointer exec \
            notify-apps slack-notifier webhook-notifier email-notifier sync-filesystems fs-freeze stop-units finish \
-           verify-state vm-save state-uploader aws-lifecycle aws-deregister container-stop slurm-requeue
+           verify-state vm-save state-uploader aws-lifecycle aws-queue aws-deregister container-stop slurm-requeue
 # With Celery where tests/setup.sh could install it; any other says what does not run.
 CELERY_PYTHON = $(or $(wildcard $(TARGET)/celery/bin/python3),python3)
 # Those whose effect is shown round after round.

@@ -7,7 +7,8 @@
 //! Must never: gain a dependency (the optional `layout` feature measures, it does not change
 //! anything), hold an enum that crosses the border (an unknown value would be undefined behaviour),
 //! or reorder, remove or retype a member. Growth is appending to a size-prefixed table, one minor
-//! version up; `abi/surface/1.N.txt` is the golden record that proves it.
+//! version up; `abi/surface/1.N.txt` is the golden record that proves it. An extension (`source`) is no part of
+//! that surface: its id is its version, and its golden record lies in `abi/extensions/`.
 //!
 //! Thread tags in the comments: `[main]` the control thread, normal priority, never two calls for one
 //! instance at once; `[dispatch]` a shared real-time thread; `[worker]` a pool thread of its own,
@@ -21,6 +22,7 @@ mod digest;
 mod event;
 mod host;
 mod plugin;
+mod source;
 mod status;
 mod text;
 mod version;
@@ -36,6 +38,7 @@ pub use digest::*;
 pub use event::*;
 pub use host::*;
 pub use plugin::*;
+pub use source::*;
 pub use status::*;
 pub use text::*;
 pub use version::*;

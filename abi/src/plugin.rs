@@ -21,6 +21,8 @@ pub const SNOOZE_CAP_PROCESS_OK: u64 = 0x8;
 pub const SNOOZE_CAP_UNDO: u64 = 0x10;
 /// Capability: knows drills (SNOOZE_EVENT_DRILL). Without it a class is left out of them.
 pub const SNOOZE_CAP_DRILL: u64 = 0x20;
+/// Capability: brings notices; instances offer the extension SNOOZE_EXTENSION_SOURCE.
+pub const SNOOZE_CAP_SOURCE: u64 = 0x40;
 
 /// How an instance is made. Borrowed for the duration of create.
 #[repr(C)]

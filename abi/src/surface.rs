@@ -55,10 +55,32 @@ pub fn tables() -> Vec<Table> {
     layouts.into_iter().map(table).collect()
 }
 
+/// Every struct of the extension `cloudsnooze.source/1`, in a fixed order.
+pub fn source_tables() -> Vec<Table> {
+    let layouts: [&'static TypeLayout; 6] = [
+        <snooze_notice as StableAbi>::LAYOUT,
+        <snooze_machine as StableAbi>::LAYOUT,
+        <snooze_source_health as StableAbi>::LAYOUT,
+        <snooze_over as StableAbi>::LAYOUT,
+        <snooze_source_host as StableAbi>::LAYOUT,
+        <snooze_source as StableAbi>::LAYOUT,
+    ];
+    layouts.into_iter().map(table).collect()
+}
+
+/// The text of that extension's surface.
+pub fn source_surface() -> String {
+    text_of("# CloudSnooze extension cloudsnooze.source/1".to_string(), source_tables())
+}
+
 /// The surface text. Stable across architectures of one pointer width: `c_char` is written `char`.
 pub fn surface() -> String {
-    let mut text = format!("# CloudSnooze ABI surface {SNOOZE_ABI_MAJOR}.{SNOOZE_ABI_MINOR}\n");
-    for table in tables() {
+    text_of(format!("# CloudSnooze ABI surface {SNOOZE_ABI_MAJOR}.{SNOOZE_ABI_MINOR}"), tables())
+}
+
+fn text_of(title: String, tables: Vec<Table>) -> String {
+    let mut text = title + "\n";
+    for table in tables {
         text += &format!("{} {}:{}\n", table.name, table.size, table.align);
         for m in &table.members {
             text += &format!("{}.{} @{} {}:{} {}\n", table.name, m.name, m.offset, m.size, m.align, m.signature);

@@ -4,6 +4,10 @@
 //! JSON path. Runs on normal threads. Must never leave an instance behind when it refuses: a bad
 //! configuration changes nothing.
 
+mod sources;
+
+pub use sources::{SourceMade, make_sources};
+
 use crate::apps;
 use crate::config::{
     Config, ConfigError, Isolation as ConfigIsolation, JsonPath, Loaded, OnCrash, OnFailure, Scrubber, SecretSources,
@@ -142,6 +146,7 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) 
         planned(entry, NOTHING_SAID, ())
     });
     let mut errors = made.errors;
+    errors.extend(sources::check(loaded, secrets, quarantine));
     errors.extend(reports(loaded, secrets).err().unwrap_or_default());
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
@@ -293,6 +298,11 @@ fn isolated(config: &Config, handler: &crate::config::Handler) -> Isolation {
 pub fn scrubber(loaded: &Loaded, secrets: &SecretSources) -> Scrubber {
     let resolve = |entry: Entry<'_>| loaded.resolve(entry.key, entry.index, secrets).ok();
     let (mut configs, mut known): (Vec<_>, Vec<_>) = entries(&loaded.config).into_iter().filter_map(resolve).unzip();
+    let sources = (0..loaded.config.sources.plugins.len()).filter_map(|n| loaded.resolve_source(n, secrets).ok());
+    for (config, secrets) in sources {
+        configs.push(config);
+        known.push(secrets);
+    }
     if let Ok(Some((post, secrets))) = loaded.resolve_post(secrets) {
         // The whole address, as that of a webhook: its path may be all the secret there is.
         configs.extend([json!({"webhook": post["url"]}), post]);

@@ -4,6 +4,8 @@
 //! Inputs: parsed notices, operators' requests. Outputs: values and JSON text. Must never do I/O,
 //! read a clock or know that plugins exist.
 
+pub mod told;
+
 use cloudsnooze_abi as abi;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -11,12 +11,14 @@ mod crash;
 mod daemon;
 mod drills;
 mod os_shutdown;
+mod plugin_sources;
 mod pulse;
 mod resume;
+mod siblings;
 mod sources;
 mod system_sources;
 
-use crate::assemble::{self, Assembly};
+use crate::assemble::{self, Assembly, SourceMade};
 use crate::config::{Config, ConfigError, Loaded, SecretSources};
 use crate::control::limits::Limits;
 use crate::control::rights::{self, Rights};
@@ -41,6 +43,7 @@ use crash::Found;
 use daemon::Shared;
 use drills::Drills;
 use os_shutdown::OsShutdown;
+use siblings::Siblings;
 use sources::Ways;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -185,6 +188,7 @@ fn start_behind(
     let made = assemble::make(&loaded, &SecretSources::system(), &ring, &quarantine);
     let Assembly { plans, scrubber, .. } =
         made.inspect_err(|_| crash::end(&config.state_directory)).map_err(Failed::Config)?;
+    let plugins = make_sources(&loaded, &ring, &quarantine, &plans).map_err(Failed::Config)?;
     let store = open_history(&config, &mut problems)?;
     let (seen, open, drills) = left(&store);
     let recorder = Recorder::new(store, scrubber, config.history).map_err(|e| Failed::System(e.to_string()))?;
@@ -205,9 +209,12 @@ fn start_behind(
         recorder: Arc::clone(&recorder),
         plans: Arc::clone(&plans),
         log: Arc::clone(&ring),
+        siblings: Arc::new(Siblings::of_before(&seen)),
         seen: seen.into(),
     };
     let sources = sources::start(&config, &ways).map_err(Failed::System)?;
+    let plugin_sources = plugin_sources::start(plugins, &ways).inspect_err(|_| sources.stop());
+    let plugin_sources = plugin_sources.map_err(Failed::System)?;
     let system = system_sources::start(&config, &ways.pool, &plans, &ways.seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
@@ -221,6 +228,7 @@ fn start_behind(
         ring,
         sources,
         system,
+        plugin_sources,
         retired: Mutex::default(),
         problems,
         locked,
@@ -255,6 +263,19 @@ fn start_pool(config: &Config, plans: &Plans, outbox: &Arc<Outbox>) -> Result<(P
         .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
     pool.order(Order::WarmUp(plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect()));
     Ok((pool, locked))
+}
+
+/// Makes the sources that are plugins. When that fails, nothing of the handlers is left either.
+fn make_sources(
+    loaded: &Loaded,
+    ring: &Arc<LogRing>,
+    quarantine: &Quarantine,
+    plans: &Plans,
+) -> Result<Vec<SourceMade>, Vec<ConfigError>> {
+    assemble::make_sources(loaded, &SecretSources::system(), ring, quarantine).inspect_err(|_| {
+        plans.handlers().iter().for_each(|handler| handler.instance.retire());
+        crash::end(&loaded.config.state_directory);
+    })
 }
 
 /// What earlier processes left: the notices that they saw, the events that were not over, the drills without an end.
@@ -471,6 +492,7 @@ async fn drain(
 fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     shared.sources.stop();
     shared.system.stop();
+    shared.plugin_sources.stop();
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();
     }

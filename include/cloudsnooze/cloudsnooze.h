@@ -8,6 +8,7 @@
 #include "cloudsnooze/layout.h"
 #include "cloudsnooze/plugin.h"
 #include "cloudsnooze/plugin_util.h"
+#include "cloudsnooze/source.h"
 #include "cloudsnooze/status.h"
 #include "cloudsnooze/text.h"
 #include "cloudsnooze/version.h"

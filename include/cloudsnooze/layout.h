@@ -5,6 +5,7 @@
 #define CLOUDSNOOZE_LAYOUT_H
 
 #include "cloudsnooze/plugin.h"
+#include "cloudsnooze/source.h"
 
 #if UINTPTR_MAX != 0xFFFFFFFFFFFFFFFFu
 #error "CloudSnooze plugins are built for 64-bit machines"
@@ -120,6 +121,53 @@ SNOOZE_LAYOUT(snooze_entry_vendor, offsetof(snooze_entry, vendor) == 80 && sizeo
 SNOOZE_LAYOUT(snooze_entry_license, offsetof(snooze_entry, license) == 88 && sizeof(((snooze_entry *)0)->license) == 8);
 SNOOZE_LAYOUT(snooze_entry_url, offsetof(snooze_entry, url) == 96 && sizeof(((snooze_entry *)0)->url) == 8);
 SNOOZE_LAYOUT(snooze_entry_sdk, offsetof(snooze_entry, sdk) == 104 && sizeof(((snooze_entry *)0)->sdk) == 8);
+SNOOZE_LAYOUT(snooze_notice, sizeof(snooze_notice) == 136);
+SNOOZE_LAYOUT(snooze_notice_struct_size, offsetof(snooze_notice, struct_size) == 0 && sizeof(((snooze_notice *)0)->struct_size) == 4);
+SNOOZE_LAYOUT(snooze_notice_severity, offsetof(snooze_notice, severity) == 4 && sizeof(((snooze_notice *)0)->severity) == 4);
+SNOOZE_LAYOUT(snooze_notice_action, offsetof(snooze_notice, action) == 8 && sizeof(((snooze_notice *)0)->action) == 4);
+SNOOZE_LAYOUT(snooze_notice_notice_kind, offsetof(snooze_notice, notice_kind) == 12 && sizeof(((snooze_notice *)0)->notice_kind) == 4);
+SNOOZE_LAYOUT(snooze_notice_when, offsetof(snooze_notice, when) == 16 && sizeof(((snooze_notice *)0)->when) == 4);
+SNOOZE_LAYOUT(snooze_notice_reserved, offsetof(snooze_notice, reserved) == 20 && sizeof(((snooze_notice *)0)->reserved) == 4);
+SNOOZE_LAYOUT(snooze_notice_when_ns, offsetof(snooze_notice, when_ns) == 24 && sizeof(((snooze_notice *)0)->when_ns) == 8);
+SNOOZE_LAYOUT(snooze_notice_stated_wall_ns, offsetof(snooze_notice, stated_wall_ns) == 32 && sizeof(((snooze_notice *)0)->stated_wall_ns) == 8);
+SNOOZE_LAYOUT(snooze_notice_provider, offsetof(snooze_notice, provider) == 40 && sizeof(((snooze_notice *)0)->provider) == 16);
+SNOOZE_LAYOUT(snooze_notice_notice_id, offsetof(snooze_notice, notice_id) == 56 && sizeof(((snooze_notice *)0)->notice_id) == 16);
+SNOOZE_LAYOUT(snooze_notice_event_type, offsetof(snooze_notice, event_type) == 72 && sizeof(((snooze_notice *)0)->event_type) == 16);
+SNOOZE_LAYOUT(snooze_notice_instance_id, offsetof(snooze_notice, instance_id) == 88 && sizeof(((snooze_notice *)0)->instance_id) == 16);
+SNOOZE_LAYOUT(snooze_notice_resources, offsetof(snooze_notice, resources) == 104 && sizeof(((snooze_notice *)0)->resources) == 8);
+SNOOZE_LAYOUT(snooze_notice_resource_count, offsetof(snooze_notice, resource_count) == 112 && sizeof(((snooze_notice *)0)->resource_count) == 8);
+SNOOZE_LAYOUT(snooze_notice_raw, offsetof(snooze_notice, raw) == 120 && sizeof(((snooze_notice *)0)->raw) == 16);
+SNOOZE_LAYOUT(snooze_machine, sizeof(snooze_machine) == 88);
+SNOOZE_LAYOUT(snooze_machine_struct_size, offsetof(snooze_machine, struct_size) == 0 && sizeof(((snooze_machine *)0)->struct_size) == 4);
+SNOOZE_LAYOUT(snooze_machine_reserved, offsetof(snooze_machine, reserved) == 4 && sizeof(((snooze_machine *)0)->reserved) == 4);
+SNOOZE_LAYOUT(snooze_machine_provider, offsetof(snooze_machine, provider) == 8 && sizeof(((snooze_machine *)0)->provider) == 16);
+SNOOZE_LAYOUT(snooze_machine_instance_id, offsetof(snooze_machine, instance_id) == 24 && sizeof(((snooze_machine *)0)->instance_id) == 16);
+SNOOZE_LAYOUT(snooze_machine_instance_type, offsetof(snooze_machine, instance_type) == 40 && sizeof(((snooze_machine *)0)->instance_type) == 16);
+SNOOZE_LAYOUT(snooze_machine_zone, offsetof(snooze_machine, zone) == 56 && sizeof(((snooze_machine *)0)->zone) == 16);
+SNOOZE_LAYOUT(snooze_machine_region, offsetof(snooze_machine, region) == 72 && sizeof(((snooze_machine *)0)->region) == 16);
+SNOOZE_LAYOUT(snooze_source_health, sizeof(snooze_source_health) == 32);
+SNOOZE_LAYOUT(snooze_source_health_struct_size, offsetof(snooze_source_health, struct_size) == 0 && sizeof(((snooze_source_health *)0)->struct_size) == 4);
+SNOOZE_LAYOUT(snooze_source_health_state, offsetof(snooze_source_health, state) == 4 && sizeof(((snooze_source_health *)0)->state) == 4);
+SNOOZE_LAYOUT(snooze_source_health_next_within_ms, offsetof(snooze_source_health, next_within_ms) == 8 && sizeof(((snooze_source_health *)0)->next_within_ms) == 8);
+SNOOZE_LAYOUT(snooze_source_health_text, offsetof(snooze_source_health, text) == 16 && sizeof(((snooze_source_health *)0)->text) == 16);
+SNOOZE_LAYOUT(snooze_over, sizeof(snooze_over) == 24);
+SNOOZE_LAYOUT(snooze_over_struct_size, offsetof(snooze_over, struct_size) == 0 && sizeof(((snooze_over *)0)->struct_size) == 4);
+SNOOZE_LAYOUT(snooze_over_outcome, offsetof(snooze_over, outcome) == 4 && sizeof(((snooze_over *)0)->outcome) == 4);
+SNOOZE_LAYOUT(snooze_over_event_id, offsetof(snooze_over, event_id) == 8 && sizeof(((snooze_over *)0)->event_id) == 16);
+SNOOZE_LAYOUT(snooze_source_host, sizeof(snooze_source_host) == 48);
+SNOOZE_LAYOUT(snooze_source_host_struct_size, offsetof(snooze_source_host, struct_size) == 0 && sizeof(((snooze_source_host *)0)->struct_size) == 4);
+SNOOZE_LAYOUT(snooze_source_host_stop_fd, offsetof(snooze_source_host, stop_fd) == 4 && sizeof(((snooze_source_host *)0)->stop_fd) == 4);
+SNOOZE_LAYOUT(snooze_source_host_ctx, offsetof(snooze_source_host, ctx) == 8 && sizeof(((snooze_source_host *)0)->ctx) == 8);
+SNOOZE_LAYOUT(snooze_source_host_notice, offsetof(snooze_source_host, notice) == 16 && sizeof(((snooze_source_host *)0)->notice) == 8);
+SNOOZE_LAYOUT(snooze_source_host_withdrawn, offsetof(snooze_source_host, withdrawn) == 24 && sizeof(((snooze_source_host *)0)->withdrawn) == 8);
+SNOOZE_LAYOUT(snooze_source_host_machine, offsetof(snooze_source_host, machine) == 32 && sizeof(((snooze_source_host *)0)->machine) == 8);
+SNOOZE_LAYOUT(snooze_source_host_health, offsetof(snooze_source_host, health) == 40 && sizeof(((snooze_source_host *)0)->health) == 8);
+SNOOZE_LAYOUT(snooze_source, sizeof(snooze_source) == 32);
+SNOOZE_LAYOUT(snooze_source_struct_size, offsetof(snooze_source, struct_size) == 0 && sizeof(((snooze_source *)0)->struct_size) == 4);
+SNOOZE_LAYOUT(snooze_source_reserved, offsetof(snooze_source, reserved) == 4 && sizeof(((snooze_source *)0)->reserved) == 4);
+SNOOZE_LAYOUT(snooze_source_run, offsetof(snooze_source, run) == 8 && sizeof(((snooze_source *)0)->run) == 8);
+SNOOZE_LAYOUT(snooze_source_stop, offsetof(snooze_source, stop) == 16 && sizeof(((snooze_source *)0)->stop) == 8);
+SNOOZE_LAYOUT(snooze_source_over, offsetof(snooze_source, over) == 24 && sizeof(((snooze_source *)0)->over) == 8);
 
 #undef SNOOZE_LAYOUT
 

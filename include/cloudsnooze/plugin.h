@@ -44,6 +44,11 @@
 #define SNOOZE_CAP_DRILL 32ULL
 
 /**
+ * Capability: brings notices; instances offer the extension SNOOZE_EXTENSION_SOURCE.
+ */
+#define SNOOZE_CAP_SOURCE 64ULL
+
+/**
  * How an instance is made. Borrowed for the duration of create.
  */
 typedef struct snooze_create_args {

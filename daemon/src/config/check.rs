@@ -74,6 +74,7 @@ pub(super) fn check(document: &Value) -> Findings {
     for cloud in ASKED {
         findings.endpoint(document, detect.key("endpoints").key(cloud));
     }
+    findings.source_plugins(document);
     findings.report(document);
     findings
 }
@@ -102,10 +103,7 @@ impl Findings {
             let name = handler.get("name").and_then(Value::as_str);
             self.handler(handler, name, &path);
             let id = handler.get("id").and_then(Value::as_str);
-            if let Some(id) = id.filter(|id| !is_plugin_name(id)) {
-                let expected = "1 to 64 letters, digits, '-', '_' or '.'";
-                self.error(path.key("id"), describe(&id.into()), expected, "");
-            }
+            self.id(id, &path);
             let called = id.or(name);
             if let Some(first) = names.iter().position(|known| called.is_some() && *known == called) {
                 let (key, found) =
@@ -117,22 +115,40 @@ impl Findings {
         }
     }
 
+    /// Sources that are plugins: each once under its name, in the daemon.
+    fn source_plugins(&mut self, document: &Value) {
+        let path = JsonPath::default().key("sources").key("plugins");
+        let mut names: Vec<Option<&str>> = Vec::new();
+        for (index, source) in path.find(document).and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let path = path.index(index);
+            let text = |key: &str| source.get(key).and_then(Value::as_str);
+            let (name, id) = (text("name"), text("id"));
+            self.file_of(source, name, &path);
+            self.id(id, &path);
+            if text("isolation") == Some("process") {
+                let hint = "A source runs in the daemon: leave \"isolation\" out.";
+                self.error(path.key("isolation"), describe(&"process".into()), "\"none\"", hint);
+            }
+            let called = id.or(name);
+            if let Some(first) = names.iter().position(|known| called.is_some() && *known == called) {
+                let (key, found) =
+                    if id.is_some() { ("id", "an id given twice") } else { ("name", "a source named twice") };
+                let hint = format!("It is plugins[{first}] already: keep one of them, or give one an \"id\".");
+                self.error(path.key(key), found, "every source once, or each with an id", hint);
+            }
+            names.push(called);
+        }
+    }
+
+    fn id(&mut self, id: Option<&str>, path: &JsonPath) {
+        if let Some(id) = id.filter(|id| !is_plugin_name(id)) {
+            let expected = "1 to 64 letters, digits, '-', '_' or '.'";
+            self.error(path.key("id"), describe(&id.into()), expected, "");
+        }
+    }
+
     fn handler(&mut self, handler: &Value, name: Option<&str>, path: &JsonPath) {
-        if let Some(name) = name.filter(|name| !is_plugin_name(name)) {
-            let plain = ["lib", ""].iter().find_map(|prefix| name.strip_prefix(prefix)?.strip_suffix(".so"));
-            let hint = match plain.filter(|plain| is_plugin_name(plain)) {
-                Some(plain) => format!("Write \"{plain}\"."),
-                None => "Where plugins are found is set by plugin_directories.".to_owned(),
-            };
-            let expected = "the name of a plugin: 1 to 64 letters, digits, '-', '_' or '.', without \".so\"";
-            self.error(path.key("name"), describe(&name.into()), expected, hint);
-        }
-        if let Some(digest) = handler.get("sha256").and_then(Value::as_str)
-            && (digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()))
-        {
-            let hint = "`sha256sum FILE` prints it.";
-            self.error(path.key("sha256"), describe(&digest.into()), "64 hexadecimal digits", hint);
-        }
+        self.file_of(handler, name, path);
         self.isolation(handler, path);
         let when = path.key("when").key("types");
         let types = handler.pointer("/when/types").and_then(Value::as_array).into_iter().flatten();
@@ -149,6 +165,25 @@ impl Findings {
             let found = format!("the number {minimum}");
             let expected = format!("at most the timeout_seconds of this handler, {timeout}");
             self.error(path.key("minimum_seconds"), found, &expected, "");
+        }
+    }
+
+    /// Which file a plugin is, and which it must be.
+    fn file_of(&mut self, handler: &Value, name: Option<&str>, path: &JsonPath) {
+        if let Some(name) = name.filter(|name| !is_plugin_name(name)) {
+            let plain = ["lib", ""].iter().find_map(|prefix| name.strip_prefix(prefix)?.strip_suffix(".so"));
+            let hint = match plain.filter(|plain| is_plugin_name(plain)) {
+                Some(plain) => format!("Write \"{plain}\"."),
+                None => "Where plugins are found is set by plugin_directories.".to_owned(),
+            };
+            let expected = "the name of a plugin: 1 to 64 letters, digits, '-', '_' or '.', without \".so\"";
+            self.error(path.key("name"), describe(&name.into()), expected, hint);
+        }
+        if let Some(digest) = handler.get("sha256").and_then(Value::as_str)
+            && (digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()))
+        {
+            let hint = "`sha256sum FILE` prints it.";
+            self.error(path.key("sha256"), describe(&digest.into()), "64 hexadecimal digits", hint);
         }
     }
 

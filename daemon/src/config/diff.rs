@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::path::JsonPath;
-use super::schema::{Config, EventHandlers, Handler};
+use super::schema::{Config, EventHandlers, Handler, SourcePlugin};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
@@ -83,6 +83,7 @@ impl Config {
             let needs_restart = AT_START.iter().any(|start| is_below(start));
             changes.push(Change { text: format!("{path}: {text}"), needs_restart });
         }
+        changes.extend(source_plugins(&old.sources.plugins, &new.sources.plugins));
         if old.report.post != new.report.post {
             let text = match (&old.report.post, &new.report.post) {
                 (None, _) => "added",
@@ -101,7 +102,25 @@ fn shown(config: &Config) -> Value {
     if let Some(report) = json.get_mut("report").and_then(Value::as_object_mut) {
         report.remove("post");
     }
+    if let Some(sources) = json.get_mut("sources").and_then(Value::as_object_mut) {
+        sources.remove("plugins");
+    }
     json
+}
+
+/// What differs of the sources that are plugins; they are made at the start only.
+fn source_plugins(old: &[SourcePlugin], new: &[SourcePlugin]) -> Vec<Change> {
+    let by_name = |sources: &[SourcePlugin]| -> BTreeMap<String, SourcePlugin> {
+        sources.iter().map(|source| (source.called().to_owned(), source.clone())).collect()
+    };
+    let (old, new) = (by_name(old), by_name(new));
+    let different = paired(&old, &new).filter(|(_, before, after)| before != after);
+    let told = different.map(|(name, before, after)| match (before, after) {
+        (None, _) => format!("source {name}: added"),
+        (_, None) => format!("source {name}: removed"),
+        _ => format!("source {name}: changed"),
+    });
+    told.map(|text| Change { text, needs_restart: true }).collect()
 }
 
 fn event_handlers(key: &str, before: Option<&EventHandlers>, after: Option<&EventHandlers>, texts: &mut Vec<String>) {
@@ -242,6 +261,20 @@ mod tests {
         assert_eq!(told(&one, &Config::default()), "report.file: \"/r\" -> not set; report.post: removed");
         assert_eq!(told(&Config::default(), &one), "report.file: not set -> \"/r\"; report.post: added");
         assert!(!format!("{one:?}").contains("hunter2") && !format!("{two:?}").contains("swordfish"));
+    }
+
+    #[test]
+    fn a_source_that_is_a_plugin_changes_at_a_restart_and_without_being_shown() {
+        let of =
+            |secret: &str| config(json!({"sources": {"plugins": [{"name": "nimbus", "config": {"url": secret}}]}}));
+        let told = |old: &Config, new: &Config| {
+            Config::diff(old, new).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        let (one, two) = (of("hunter2"), of("swordfish"));
+        assert_eq!(told(&one, &two), "source nimbus: changed (takes effect after a restart)");
+        assert_eq!(told(&one, &Config::default()), "source nimbus: removed (takes effect after a restart)");
+        assert_eq!(told(&Config::default(), &one), "source nimbus: added (takes effect after a restart)");
+        assert_eq!(told(&one, &one), "");
     }
 
     #[test]

@@ -63,6 +63,21 @@ impl Loaded {
         self.resolved(config, &JsonPath::handler(key, index).key("config"), sources)
     }
 
+    /// The `config` of the source at `index` (from 0) of `sources.plugins` with its secrets put in, and those secrets. One
+    /// that does not exist has an empty one. Blocks on the file system.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub fn resolve_source(
+        &self,
+        index: usize,
+        sources: &SecretSources,
+    ) -> Result<(Value, Vec<Secret>), Vec<ConfigError>> {
+        let empty = Value::Object(serde_json::Map::new());
+        let config = self.config.sources.plugins.get(index).map_or(&empty, |source| &source.config);
+        self.resolved(config, &JsonPath::source(index).key("config"), sources)
+    }
+
     /// Address and headers of `report.post` with their secrets put in, as an object of `url` and `headers`, and those
     /// secrets; None when reports are sent nowhere. Blocks on the file system.
     ///

@@ -25,6 +25,11 @@ impl JsonPath {
         Self::default().key("event_handlers").key(key).key("plugins").index(index)
     }
 
+    /// The path of the source at `index` (from 0) of `sources.plugins`.
+    pub fn source(index: usize) -> Self {
+        Self::default().key("sources").key("plugins").index(index)
+    }
+
     /// This path and the member `key`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {

@@ -15,12 +15,14 @@ mod azure;
 mod clouds;
 mod gcp;
 mod report;
+mod source_plugin;
 mod system;
 
 pub use azure::AzureSource;
 pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
 pub use gcp::GcpSource;
 pub use report::{Report, ReportPost};
+pub use source_plugin::SourcePlugin;
 pub use system::{
     ClockWatch, DiskWatch, HardwareWatch, MemoryWatch, NameCheck, NetworkWatch, OnTerminate, SystemSource, UnitWatch,
 };

@@ -4,6 +4,7 @@
 //! hold a secret: whoever keeps or shows it scrubs it first.
 
 use super::plan::{Handler, Start};
+use crate::event::told::Over;
 use crate::event::{Event, Moment};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -228,6 +229,15 @@ impl<I> Closed<I> {
 }
 
 impl EventReport {
+    /// How the event ended, for whoever told it.
+    pub fn outcome(&self) -> Over {
+        match () {
+            () if self.state == "withdrawn" => Over::Withdrawn,
+            () if self.handlers.iter().all(|handler| is_well(handler.status, handler.verified)) => Over::Handled,
+            () => Over::Failed,
+        }
+    }
+
     /// The report of an event at `now`, with what has ended so far. `first_start` and `due` are
     /// CLOCK_BOOTTIME nanoseconds.
     pub fn new(

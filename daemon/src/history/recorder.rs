@@ -12,6 +12,7 @@ use crate::config::{History, Scrubber};
 use crate::dispatch::engine::Job;
 use crate::dispatch::outbox::{Note, Outbox};
 use crate::dispatch::report::{Ended, EventReport, HandlerReport, millis, seconds};
+use crate::event::told::Over;
 use crate::event::{Event, EventId, Moment};
 use crate::host::Instance;
 use crate::log::ring::{Line, LogRing};
@@ -70,6 +71,8 @@ pub trait Follower: Send + Sync {
     fn moved(&self, id: EventId, effective: Moment);
     /// The handlers of an event have ended.
     fn done(&self, id: EventId);
+    /// How an event ended that is over, or was not taken in; after `done`.
+    fn over(&self, _id: EventId, _over: Over) {}
 }
 
 /// Who gets the report of each event that is over, on the recorder's thread. Must not wait.
@@ -313,6 +316,7 @@ impl Recorder {
                 tracing::error!(event = %event.id, r#type = %event.event_type, "event refused: the queue is full");
                 let json = self.scrub(&event.to_json(event.detected).to_string());
                 self.journal.note(Row::Published { event: Arc::clone(&event), state: "refused", json });
+                self.follow(|follower| follower.over(event.id, Over::Refused));
                 // Whoever waits for its end learns that there is none to wait for.
                 self.tell(&json!({
                     "kind": "completed", "event_id": event.id.to_string(), "state": "refused", "duration_ms": 0.0,
@@ -479,6 +483,7 @@ impl Recorder {
         }
         drop(live);
         self.over(&report);
+        self.follow(|follower| follower.over(id, report.outcome()));
         let failed = report.handlers.iter().filter(|h| !matches!(h.status, Ended::Handled | Ended::Declined)).count();
         tracing::info!(
             event = report.event_id,

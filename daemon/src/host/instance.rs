@@ -184,6 +184,20 @@ pub fn check(found: &Found, spec: &InstanceSpec) -> Result<(), Refusal> {
     }
 }
 
+/// Checks a plugin file and a configuration for a source, without making an instance.
+///
+/// # Errors
+/// The first refusal.
+pub fn check_source(found: &Found, spec: &InstanceSpec) -> Result<(), Refusal> {
+    match check_file(found, spec.sha256.as_deref(), None)? {
+        Checked::Native(_, class) if class.caps & abi::SNOOZE_CAP_SOURCE == 0 => {
+            Err(Refusal::Source("its class does not claim to be one (SNOOZE_CAP_SOURCE)".into()))
+        }
+        checked @ Checked::Native(..) => checked.check_config(&spec.config),
+        _ => Err(Refusal::Source("only a plugin of the C ABI (.so) can be one".into())),
+    }
+}
+
 /// Makes a native instance without opening it, asks what it subscribes to, and frees it: a plan can then
 /// show what would run. An external plugin is only checked: its process would have to be started.
 ///
@@ -323,6 +337,14 @@ impl Instance {
     pub fn why_barred(&self) -> Option<&str> {
         match &self.body {
             Body::Barred(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// The plugin in this process, where it is one.
+    pub(super) fn native(&self) -> Option<&Native> {
+        match &self.body {
+            Body::Native(native) => Some(native),
             _ => None,
         }
     }

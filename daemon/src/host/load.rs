@@ -213,6 +213,7 @@ impl Loaded {
             (abi::SNOOZE_CAP_PROCESS_OK, "process-ok"),
             (abi::SNOOZE_CAP_UNDO, "undo"),
             (abi::SNOOZE_CAP_DRILL, "drill"),
+            (abi::SNOOZE_CAP_SOURCE, "source"),
         ];
         ClassInfo {
             id: c_text(class.id),

@@ -3,7 +3,7 @@
 //! Flow: `discover` finds the file a name means, `trust` checks who could have written it, `peek` reads
 //! its entry record from the bytes, `load` maps it, `schema` checks the configuration, `instance`
 //! creates and activates, `native`, `isolate` and `external` are the ways to call. `services` is the table
-//! that plugins call back; `probe` is the self-test's own plugin;
+//! that plugins call back, `source` the border of plugins that bring notices; `probe` is the self-test's own plugin;
 //! `quarantine` remembers who ended the daemon. Must never know events' sources, plans or budgets.
 
 mod backoff;
@@ -22,6 +22,7 @@ pub mod quarantine;
 pub mod refusal;
 pub mod schema;
 pub mod services;
+pub mod source;
 pub mod state;
 pub mod trust;
 

@@ -11,6 +11,7 @@ use super::refusal::Refusal;
 use super::services::{self, Context, Subscribed};
 use crate::sys::{fault, prefetch};
 use cloudsnooze_abi as abi;
+use std::ffi::{CStr, c_void};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -198,6 +199,25 @@ impl Native {
             unsafe { on_cancel(self.table, call.as_raw(), reason) };
             self.context.log_error_of("on_cancel");
         }
+    }
+
+    /// The table of an optional power of the plugin, or NULL.
+    pub fn extension(&self, id: &CStr) -> *const c_void {
+        let Some(get) = member!(self.table, get_extension) else { return std::ptr::null() };
+        services::take_error();
+        let _doing = fault::doing(self.context.doing("get_extension", [0; 16]));
+        // SAFETY: live table; the id is NUL-terminated and lives until it returns.
+        unsafe { get(self.table, id.as_ptr()) }
+    }
+
+    /// The host as this instance sees it.
+    pub(super) fn context(&self) -> &'static Context {
+        self.context
+    }
+
+    /// The instance's table.
+    pub(super) fn table(&self) -> *const abi::snooze_plugin {
+        self.table
     }
 
     /// Stops everything the instance started.

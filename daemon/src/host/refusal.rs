@@ -76,6 +76,8 @@ pub enum Refusal {
     User { name: String, problem: String },
     #[error("does not handle {event_type}: it subscribes to {subscribed}")]
     NotSubscribed { event_type: String, subscribed: String },
+    #[error("is no source of notices: {0}")]
+    Source(String),
 }
 
 impl Refusal {
@@ -112,6 +114,7 @@ impl Refusal {
             Self::Isolation(_) => "ISOLATION",
             Self::User { .. } => "USER",
             Self::NotSubscribed { .. } => "NOT_SUBSCRIBED",
+            Self::Source(_) => "SOURCE",
         }
     }
 }

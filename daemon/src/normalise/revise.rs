@@ -163,6 +163,11 @@ impl Reviser {
         self.entries.iter().filter(|entry| entry.state == State::Standing).map(|entry| (&entry.key, entry.told))
     }
 
+    /// The event that a notice became.
+    pub fn known(&self, key: &NoticeKey) -> Option<EventId> {
+        self.entries.iter().find(|e| e.key.matches(key)).map(|entry| entry.id)
+    }
+
     fn withdraw(
         &mut self,
         index: usize,

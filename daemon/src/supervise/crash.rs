@@ -55,8 +55,7 @@ pub(super) fn look(config: &Config, directories: &[PathBuf]) -> Found {
         tracing::error!(instance, event, library, "the last process did not end well: {sentence}");
         culprits.push(Culprit { instance: instance.clone(), what: sentence.clone() });
         if config.dispatch.on_crash != OnCrash::Allow
-            && let Some(plugin) =
-                config.handler_of(&words.instance).map(|handler| &*handler.name).or_else(|| words.plugin())
+            && let Some(plugin) = config.plugin_of(&words.instance).or_else(|| words.plugin())
         {
             let file = discover::find(plugin, directories).and_then(|found| trust::open(&found.path, None));
             if let Ok(Err(error)) = file.map(|file| quarantine.add(plugin, &file.sha256, &sentence)) {

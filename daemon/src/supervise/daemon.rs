@@ -5,6 +5,7 @@
 
 use super::apps::Apps;
 use super::os_shutdown::{self, OsShutdown};
+use super::plugin_sources::PluginSources;
 use super::pulse::{Kind, Sign};
 use super::sources::Sources;
 use super::system_sources::SystemSources;
@@ -49,6 +50,7 @@ pub(super) struct Shared {
     pub(super) sources: Arc<Sources>,
     /// What watches the machine itself.
     pub(super) system: SystemSources,
+    pub(super) plugin_sources: PluginSources,
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
     pub(super) problems: Vec<String>,
@@ -205,6 +207,7 @@ impl Shared {
         problems.extend(blind.map(ToString::to_string));
         problems.extend(self.sources.problem());
         problems.extend(self.system.problem());
+        problems.extend(self.plugin_sources.problems());
         for handler in self.plans.load().handlers() {
             if let Some(why) = handler.instance.why_barred() {
                 problems.push(format!(
@@ -236,8 +239,10 @@ impl Shared {
     }
 
     fn machine(&self) -> wire::MachineInfo {
-        self.sources.machine().map_or_else(wire::MachineInfo::default, |(provider, machine)| wire::MachineInfo {
-            provider: provider.into(),
+        let here = || self.plugin_sources.here().map(|here| (here.provider.to_string(), here.machine.clone().into()));
+        let known = self.sources.machine().map(|(provider, machine)| (provider.to_owned(), machine)).or_else(here);
+        known.map_or_else(wire::MachineInfo::default, |(provider, machine)| wire::MachineInfo {
+            provider,
             instance_id: machine.instance_id.clone(),
             instance_type: machine.instance_type.clone(),
             zone: machine.zone.clone(),
@@ -323,6 +328,7 @@ impl Daemon for Shared {
                 .statuses(&self.loaded.load().config, &findings)
                 .into_iter()
                 .chain([self.shutdown_status(), self.system.status()])
+                .chain(self.plugin_sources.status())
                 .collect(),
             detection: Some(Self::detection(&findings)),
             instances: self.instances(),

@@ -4,6 +4,7 @@
 //! the cloud. Must never run a source on a thread that anything else needs, nor have the start wait for an answer.
 
 use super::clouds::{CLOUDS, Offer};
+use super::siblings::{self, Aliases, Siblings};
 use crate::config::{Config, DetectSource};
 use crate::control::wire::SourceStatus;
 use crate::dispatch::plan::{Plan, Plans};
@@ -232,20 +233,40 @@ fn status(report: &Report, interval_seconds: f64) -> SourceStatus {
 }
 
 /// Publishes what a source finds: the plan is ready, the pool takes it at once.
-struct ToPool {
+pub(super) struct ToPool {
     pool: Pool,
     recorder: Arc<Recorder>,
     plans: Cache<Arc<ArcSwap<Plans>>, Arc<Plans>>,
     self_tests: [Arc<Plan>; 2],
+    siblings: Arc<Siblings>,
+    aliases: Aliases,
+}
+
+impl ToPool {
+    /// Makes the calling thread one that may publish.
+    pub(super) fn join(&self) {
+        self.pool.join_publishers();
+    }
+
+    /// What an event of this source is known under: another source may have told the same notice before.
+    pub(super) fn known_as(&self, id: EventId) -> EventId {
+        self.aliases.of(id)
+    }
 }
 
 impl Sink for ToPool {
-    fn publish(&mut self, event: Arc<Event>) {
+    fn publish(&mut self, mut event: Arc<Event>) {
+        if !siblings::admit(&self.siblings, &mut self.aliases, &mut event) {
+            return;
+        }
         if let Some(withdrawn) = event.cancels {
             self.pool.withdrawn(withdrawn);
         }
         let plan = self.plans.load().of(&event.event_type);
-        self.pool.publish(event, plan);
+        self.pool.publish(Arc::clone(&event), plan);
+        if event.cancels.is_none() {
+            self.siblings.add(&event);
+        }
     }
 
     fn approach(&mut self, event_type: &EventType) {
@@ -255,8 +276,10 @@ impl Sink for ToPool {
     }
 
     fn moved(&mut self, id: EventId, effective: Moment) {
+        let id = self.aliases.of(id);
         self.pool.moved(id, effective);
         self.recorder.moved(id, effective);
+        self.siblings.moved(id, effective);
     }
 
     fn round_begins(&mut self) {
@@ -282,18 +305,26 @@ pub(super) struct Ways {
     pub(super) recorder: Arc<Recorder>,
     pub(super) plans: Arc<ArcSwap<Plans>>,
     pub(super) log: Arc<LogRing>,
+    /// What the other sources have told.
+    pub(super) siblings: Arc<Siblings>,
     /// Events of before a restart, as JSON, and whether they were withdrawn.
     pub(super) seen: Arc<[(String, bool)]>,
 }
 
 impl Ways {
-    fn sink(&self) -> Result<ToPool, String> {
+    /// The way to the pool for one source.
+    ///
+    /// # Errors
+    /// Text: the self-test cannot be made.
+    pub(super) fn sink(&self) -> Result<ToPool, String> {
         let probe = host::probe::instance(&self.log).map_err(|e| format!("cannot make the self-test: {e}"))?;
         Ok(ToPool {
             pool: self.pool.clone(),
             recorder: Arc::clone(&self.recorder),
             plans: Cache::new(Arc::clone(&self.plans)),
             self_tests: Plan::self_tests(&probe),
+            siblings: Arc::clone(&self.siblings),
+            aliases: Aliases::default(),
         })
     }
 }
@@ -359,10 +390,10 @@ pub(super) fn start_thread<C: Cloud + 'static>(
         Poller::new(cloud, remembering(C::SOURCE, &ways.seen), Arc::clone(&control), config.dispatch.self_test);
     let health = Poller::<C>::health();
     let mut sink = ways.sink()?;
-    let (publisher, seen_by, log) = (ways.pool.clone(), Arc::clone(&health), Arc::clone(&ways.log));
+    let (seen_by, log) = (Arc::clone(&health), Arc::clone(&ways.log));
     health.lives_until(clock::boot_ns());
     let body = move || {
-        publisher.join_publishers();
+        sink.join();
         poller.run(&mut sink, Told { health: &seen_by, log: &log });
     };
     let thread = thread::Builder::new().name(thread_name.into()).spawn(body);

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -68,6 +68,11 @@ impl Bell {
     /// Whether somebody said stop.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// What turns readable when somebody rings, for a `poll` of others. Never to be read.
+    pub fn descriptor(&self) -> RawFd {
+        self.fd.as_fd().as_raw_fd()
     }
 
     /// Waits until `until_boot_ns`.

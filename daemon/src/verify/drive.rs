@@ -241,6 +241,18 @@ impl Driven {
         member!(self, get_extension).is_some_and(|get| !unsafe { get(self.table, id.as_ptr()) }.is_null())
     }
 
+    /// What it answers for an extension.
+    pub fn extension(&self, id: &std::ffi::CStr) -> *const std::ffi::c_void {
+        note("get_extension");
+        // SAFETY: as in `offers`.
+        member!(self, get_extension).map_or(std::ptr::null(), |get| unsafe { get(self.table, id.as_ptr()) })
+    }
+
+    /// Its table, for the functions of an extension.
+    pub fn raw_table(&self) -> *const abi::snooze_plugin {
+        self.table
+    }
+
     /// Stops everything the instance started.
     pub fn deactivate(&self) {
         if let Some(deactivate) = member!(self, deactivate) {

@@ -21,6 +21,7 @@ pub mod report;
 pub mod robust;
 pub mod run;
 pub mod scene;
+pub mod source;
 pub mod stage;
 
 use case::Case;
@@ -45,6 +46,8 @@ pub enum Group {
     Realtime,
     /// What is not supposed to happen.
     Robustness,
+    /// Bringing notices.
+    Source,
 }
 
 impl Group {
@@ -58,6 +61,7 @@ impl Group {
             Self::Cancel => "cancel",
             Self::Realtime => "realtime",
             Self::Robustness => "robustness",
+            Self::Source => "source: plugins that bring notices",
         }
     }
 }
@@ -125,6 +129,7 @@ pub fn all() -> Vec<Test> {
         cancel::TESTS,
         realtime::TESTS,
         robust::TESTS,
+        source::TESTS,
     ]
     .concat()
 }

@@ -133,6 +133,14 @@ impl Aws {
         })?
     }
 
+    /// The configuration, for who makes requests without a call, in a runtime of its own.
+    ///
+    /// # Errors
+    /// The region is not known.
+    pub async fn config(&self) -> Result<SdkConfig, Error> {
+        self.shared.config(None).await
+    }
+
     /// Ends the thread and joins it. For `deactivate`.
     pub fn stop(&self) {
         self.engine.stop();

@@ -6,10 +6,11 @@
 use crate::host::{Host, service};
 use crate::plugin::{Instance, Outcome, Plugin, Verification};
 use crate::raw::text;
+use crate::source::{EventId, Over, Source, Watching};
 use crate::{Call, Cancel, Code, Error, Event};
 use cloudsnooze_abi as abi;
 use std::cell::{Cell, RefCell};
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ impl<P: Plugin> ClassOf<P> {
     pub const CLASS: &'static abi::snooze_class = &abi::snooze_class {
         struct_size: size_of::<abi::snooze_class>() as u32,
         reserved: 0,
-        caps: P::CAPS,
+        caps: P::CAPS | if P::SOURCE.is_some() { abi::SNOOZE_CAP_SOURCE } else { 0 },
         id: P::ID.as_ptr(),
         name: P::NAME.as_ptr(),
         version: P::VERSION.as_ptr(),
@@ -179,9 +180,63 @@ fn table<P: Plugin>() -> abi::snooze_plugin {
         reconfigure: None,
         deactivate: Some(deactivate::<P>),
         destroy: Some(destroy::<P>),
-        get_extension: None,
+        get_extension: if P::SOURCE.is_some() { Some(get_extension::<P>) } else { None },
         verify: Some(verify::<P>),
     }
+}
+
+unsafe extern "C" fn get_extension<P: Plugin>(_plugin: *const abi::snooze_plugin, id: *const c_char) -> *const c_void {
+    // SAFETY: the host passes NUL-terminated text, or NULL.
+    let is_source = !id.is_null() && unsafe { CStr::from_ptr(id) } == abi::SNOOZE_EXTENSION_SOURCE;
+    match P::SOURCE {
+        Some(source) if is_source => (&raw const *source.0).cast(),
+        _ => std::ptr::null(),
+    }
+}
+
+/// The table of a plugin that is a source.
+pub(crate) struct SourceOf<P>(PhantomData<P>);
+
+impl<P: Source> SourceOf<P> {
+    pub(crate) const TABLE: &'static abi::snooze_source = &abi::snooze_source {
+        struct_size: size_of::<abi::snooze_source>() as u32,
+        reserved: 0,
+        run: Some(run::<P>),
+        stop: Some(stop::<P>),
+        over: Some(over::<P>),
+    };
+}
+
+unsafe extern "C" fn run<P: Source>(
+    plugin: *const abi::snooze_plugin,
+    source: *const abi::snooze_source_host,
+) -> abi::snooze_status {
+    // SAFETY: as in `activate`.
+    let body = unsafe { body::<P>(plugin) };
+    on_body(body, || {
+        // SAFETY: the host's table, on the thread that it belongs to, until this returns.
+        let watching = unsafe { Watching::new(source) };
+        body.plugin.run(&watching).map_or_else(|e| fail(body.host, &e), |()| abi::SNOOZE_OK)
+    })
+}
+
+unsafe extern "C" fn stop<P: Source>(plugin: *const abi::snooze_plugin) {
+    // SAFETY: as in `activate`.
+    let body = unsafe { body::<P>(plugin) };
+    // One that panicked is stopped all the same: its run may still be waiting.
+    guard(body.host, || {
+        body.plugin.stop();
+        abi::SNOOZE_OK
+    });
+}
+
+unsafe extern "C" fn over<P: Source>(plugin: *const abi::snooze_plugin, over: *const abi::snooze_over) {
+    // SAFETY: as in `activate`; the record lives until this returns.
+    let (body, over) = unsafe { (body::<P>(plugin), &*over) };
+    on_body(body, || {
+        body.plugin.over(EventId(over.event_id), Over::from_raw(over.outcome));
+        abi::SNOOZE_OK
+    });
 }
 
 /// # Safety

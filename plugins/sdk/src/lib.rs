@@ -53,6 +53,7 @@ mod plugin;
 pub mod process;
 mod purpose;
 mod raw;
+pub mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
 

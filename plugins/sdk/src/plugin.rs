@@ -1,6 +1,7 @@
 //! The trait an author implements, and the values it speaks in.
 //! Inputs: a configuration, events. Outputs: outcomes with evidence. Must never know the C tables.
 
+use crate::source::SourceTable;
 use crate::{Call, Cancel, Error, Event, Host};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -93,6 +94,9 @@ pub trait Plugin: Send + Sync + Sized + 'static {
     const DESCRIPTION: &'static CStr;
     /// Capabilities, `abi::SNOOZE_CAP_*`.
     const CAPS: u64 = 0;
+    /// Set by a plugin that brings notices: `Some(SourceTable::of::<Self>())`, beside an implementation of
+    /// [`crate::source::Source`].
+    const SOURCE: Option<SourceTable> = None;
     /// The configuration. Its JSON Schema is derived, and the host checks against it before `new`.
     type Config: DeserializeOwned + JsonSchema;
 

@@ -112,6 +112,11 @@ pub const ANIMALS: &[Animal] = &[
     animal("realtime-calls", "realtime-system-calls", FAILED),
     animal("counts-events", "robust-order", CRASHED),
     animal("trusts-services", "robust-host-errors", CRASHED),
+    animal("source-false", "source-offer", FAILED),
+    animal("source-deaf", "source-run", TIMED_OUT),
+    animal("source-leaks", "source-again", FAILED),
+    animal("source-forgets", "source-stopped", TIMED_OUT),
+    animal("source-trusts", "source-over", CRASHED),
     also(animal("eats-signals", "robust-sigterm", FAILED), &["static-imports", "life-surroundings"]),
 ];
 

@@ -48,6 +48,10 @@ pub fn plugins() -> Vec<(&'static str, Value)> {
             json!({ "to": "s3://bucket/p", "sources": [{ "path": "/etc/hostname" }], "options": options })
         }),
         ("aws-lifecycle", json!({ "mode": "complete", "aws": nobody_is_aws() })),
+        // A source; as a handler it declines everything.
+        ("aws-queue", {
+            json!({ "queue_url": "http://127.0.0.1:1/1/q", "instance_id": "i-0123456789abcdef0", "aws": nobody_is_aws() })
+        }),
         ("aws-deregister", json!({ "ecs": { "cluster": "web" }, "aws": nobody_is_aws() })),
         // Writes back all that it is given.
         ("exec", json!({ "argv": ["cat"] })),

@@ -124,6 +124,11 @@ fn handlers_that_do_not_stop_and_lies_about_realtime_are_caught() {
 }
 
 #[test]
+fn sources_that_do_not_stop_leak_or_trust_are_caught() {
+    caught_by(&["source-"], "tests of sources");
+}
+
+#[test]
 fn every_source_of_the_zoo_has_an_animal_and_every_animal_was_meant_for_a_test_that_exists() {
     let known: BTreeSet<&str> = ANIMALS.iter().map(|animal| animal.name).collect();
     for entry in std::fs::read_dir(sources()).expect("the zoo").flatten() {
@@ -173,9 +178,13 @@ fn the_official_plugins_are_fit() {
 fn the_examples_are_fit() {
     let Some(zoo) = Zoo::open("the_examples_are_fit", &["make", "cc", "c++"]) else { return };
     let file = zoo.join("written.jsonl");
-    for (name, config) in
-        [("template", json!({})), ("minimal", json!({ "file": file })), ("cpp", json!({ "file": file }))]
-    {
+    let nimbus = json!({ "socket": zoo.join("nimbus.sock"), "acknowledgements": zoo.join("done") });
+    for (name, config) in [
+        ("template", json!({})),
+        ("minimal", json!({ "file": file })),
+        ("cpp", json!({ "file": file })),
+        ("source", nimbus),
+    ] {
         is_fit(&zoo, &zoo.example(name), &config);
     }
 }

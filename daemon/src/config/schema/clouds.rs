@@ -2,7 +2,7 @@
 //!
 //! Inputs: none. Outputs: the types. Must never name a setting that no source reads.
 
-use super::{AzureSource, GcpSource, SystemSource};
+use super::{AzureSource, GcpSource, SourcePlugin, SystemSource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -26,6 +26,8 @@ pub struct Sources {
     pub detect: DetectSource,
     /// The machine itself: its shutdown, its disks, memory, network, clock, units and hardware.
     pub system: SystemSource,
+    /// Plugins that bring notices. Read at the start.
+    pub plugins: Vec<SourcePlugin>,
 }
 
 /// The metadata service of Amazon EC2.

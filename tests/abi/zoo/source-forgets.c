@@ -1,0 +1,40 @@
+/* Forgets at the beginning of a run that it was told to stop. */
+
+#define CAPS SNOOZE_CAP_SOURCE
+#define ZOO_GET_EXTENSION get_source
+#include "zoo.h"
+
+#include <poll.h>
+
+static snooze_status defect(struct zoo *self, const snooze_event *event, const snooze_call *call)
+{
+  (void)self, (void)event, (void)call;
+  return SNOOZE_OK;
+}
+
+static volatile int told_to_stop;
+
+static void stop(const snooze_plugin *plugin)
+{
+  (void)plugin;
+  told_to_stop = 1;
+}
+
+static snooze_status run(const snooze_plugin *plugin, const snooze_source_host *source)
+{
+  snooze_source_health health = {sizeof health, SNOOZE_SOURCE_SEEING, 60000, {NULL, 0}};
+  (void)plugin;
+  told_to_stop = 0;
+  source->health(source, &health);
+  for (int i = 0; i < 6000 && !told_to_stop; i++) {
+    poll(NULL, 0, 10);
+  }
+  return SNOOZE_OK;
+}
+
+static const void *get_source(const snooze_plugin *plugin, const char *id)
+{
+  static const snooze_source SOURCE = {sizeof(snooze_source), 0, run, stop, NULL};
+  (void)plugin;
+  return strcmp(id, SNOOZE_EXTENSION_SOURCE) == 0 ? &SOURCE : NULL;
+}
