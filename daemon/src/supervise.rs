@@ -178,9 +178,7 @@ fn start_behind(
 ) -> Result<Started, Failed> {
     let config = loaded.config.clone();
     let delivery = assemble::reports(&loaded, &SecretSources::system()).map_err(Failed::Config)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
     let Found { quarantine, culprits, mut problems } = found;
     crash::listen(&config.state_directory);
@@ -213,8 +211,7 @@ fn start_behind(
         seen: seen.into(),
     };
     let sources = sources::start(&config, &ways).map_err(Failed::System)?;
-    let plugin_sources = plugin_sources::start(plugins, &ways).inspect_err(|_| sources.stop());
-    let plugin_sources = plugin_sources.map_err(Failed::System)?;
+    let from_plugins = plugin_sources::start(plugins, &ways).inspect_err(|_| sources.stop()).map_err(Failed::System)?;
     let system = system_sources::start(&config, &ways.pool, &plans, &ways.seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
@@ -228,7 +225,7 @@ fn start_behind(
         ring,
         sources,
         system,
-        plugin_sources,
+        plugin_sources: from_plugins,
         retired: Mutex::default(),
         problems,
         locked,
