@@ -85,7 +85,7 @@ impl Listing {
         }
         if document.malformed > 0 {
             // What cannot be read may be what is missing.
-            listed.extend(self.seen.drain(..));
+            listed.append(&mut self.seen);
         }
         step.gone = self.seen.drain(..).map(Seen::gone).collect();
         self.seen = listed;
