@@ -1,4 +1,5 @@
-//! Recorded and documented documents, and the events that they become.
+//! Recorded and documented documents, and the events that they become. Inputs: the files of `tests/fixtures/azure`. Must
+//! never need a service.
 
 use super::*;
 use crate::event::{Machine, Moment};
