@@ -1,5 +1,5 @@
-//! Recorded and documented documents, and the events that they become. Inputs: bodies. Outputs: none. Must never ask a service.
-//! What goes wrong on the wire is in `tests/e2e/tests/azure_source.rs`.
+//! Recorded and documented documents, and the events that they become. Inputs: the files of `tests/fixtures/azure`. Must
+//! never need a service.
 
 use super::*;
 use crate::event::{Machine, Moment};
