@@ -1,8 +1,9 @@
 //! When what is free will be used up: pure.
 //!
 //! Inputs: what was free and when. Outputs: seconds until nothing is. Must never foretell from a moment's burst (it must get
-//! less in most steps), nor be led astray by single values that stand out: the slope is the median of the slopes between all pairs (Theil-Sen; Sen, "Estimates
-//! of the Regression Coefficient Based on Kendall's Tau", 1968), which holds while less than 29 % of the values are off.
+//! less in most steps), nor be led astray by single values that stand out: the slope is the median of the slopes between all
+//! pairs (Theil-Sen; Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", 1968), which holds while less than
+//! 29 % of the values are off.
 
 use std::collections::VecDeque;
 
@@ -50,7 +51,7 @@ impl Projection {
         // One large file is a step: most pairs lie across it, but only one step goes down.
         let steps = self.samples.iter().zip(self.samples.iter().skip(1));
         let falling = steps.filter(|(one, two)| two.1 < one.1).count();
-        if !is_enough || falling * 2 <= self.samples.len() - 1 {
+        if !is_enough || falling * 2 < self.samples.len() {
             return None;
         }
         let pairs = self.samples.iter().enumerate().flat_map(|(index, one)| {

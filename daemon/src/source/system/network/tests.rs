@@ -1,4 +1,5 @@
 //! Tests of the network's judgement.
+//! Inputs: changes as the kernel would tell them. Outputs: what is told of them. No socket is opened.
 
 use super::super::alarms::{Alarms, Limit};
 use super::*;
