@@ -75,6 +75,8 @@ if [ "$mode" = test ]; then
     # File systems of tests' own, on loop devices.
     need fsfreeze util-linux
     need mount mount
+    # A network of a test's own.
+    need ip iproute2
     need mkfs.ext4 e2fsprogs
     need dumpe2fs e2fsprogs
     need mkfs.xfs xfsprogs

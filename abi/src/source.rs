@@ -198,7 +198,7 @@ pub struct snooze_source {
     pub struct_size: u32,
     /// Zero.
     pub reserved: u32,
-    /// Watches until `stop_fd` turns readable or `stop` is called, between activate and deactivate, on a real-time thread
+    /// [run] Watches until `stop_fd` turns readable or `stop` is called, between activate and deactivate, on a real-time thread
     /// of the host's that nothing else needs. It may block; it must not compute for long. SNOOZE_OK: it was told to
     /// stop. An error, with report_error: the host waits and calls it again, SNOOZE_E_PANIC excepted.
     pub run:
@@ -206,7 +206,7 @@ pub struct snooze_source {
     /// [any] `run` is to return, within two seconds; may be called before `run` and more than once. NULL: the plugin
     /// watches `stop_fd`. Must not block.
     pub stop: Option<unsafe extern "C" fn(plugin: *const snooze_plugin)>,
-    /// [any, never beside itself] An event that this instance told is over: now is the time to acknowledge the
+    /// [any] Never beside itself: an event that this instance told is over: now is the time to acknowledge the
     /// notice. On a normal thread, possibly beside `run`, before `notice` has returned, and more than once. For a notice
     /// that was told again and whose event was over before, it follows at once. NULL: the plugin does not want to know.
     pub over: Option<unsafe extern "C" fn(plugin: *const snooze_plugin, over: *const snooze_over)>,

@@ -14,6 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod system;
+
 /// Longest event type accepted, bytes.
 pub const EVENT_TYPE_BYTES_MAX: usize = 128;
 
@@ -120,7 +122,7 @@ impl EventType {
     /// The self-test's own: no configuration can name it, because it is not of the form of a type.
     pub const SELF_TEST: Self = Self::known("(self-test)", abi::SNOOZE_KIND_OTHER);
 
-    /// Every type that a source of this version can make, withdrawals aside.
+    /// Every type that a source of this version can make, withdrawals and [`Self::OF_THE_MACHINE`] aside.
     pub const KNOWN: [Self; 10] = [
         Self::SPOT_INTERRUPT,
         Self::SPOT_REBALANCE,

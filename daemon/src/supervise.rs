@@ -6,6 +6,7 @@
 //! import everything; nobody imports it. Must never start with a configuration that is partly wrong.
 
 mod apps;
+mod clouds;
 mod crash;
 mod daemon;
 mod drills;
@@ -15,6 +16,7 @@ mod pulse;
 mod resume;
 mod siblings;
 mod sources;
+mod system_sources;
 
 use crate::assemble::{self, Assembly, SourceMade};
 use crate::config::{Config, ConfigError, Loaded, SecretSources};
@@ -64,6 +66,8 @@ const STOP_MAX_NS: i64 = 2 * 1_000_000_000;
 
 /// Pause between two looks at what lives; shorter where the service manager wants to hear more often.
 const PULSE: Duration = Duration::from_secs(2);
+/// After so many looks what the start alone needed is let go of.
+const LOOKS_OF_START: u32 = 5;
 /// Between so many looks every part is asked for a sign of life.
 const LOOKS_PER_QUESTION: u32 = 2;
 
@@ -174,9 +178,7 @@ fn start_behind(
 ) -> Result<Started, Failed> {
     let config = loaded.config.clone();
     let delivery = assemble::reports(&loaded, &SecretSources::system()).map_err(Failed::Config)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let ring = Arc::new(LogRing::new(plugin_log_level(&config)));
     let Found { quarantine, culprits, mut problems } = found;
     crash::listen(&config.state_directory);
@@ -193,29 +195,24 @@ fn start_behind(
     reports.follow(delivery);
     recorder.deliver_to(Arc::clone(&reports) as _);
     let outbox = Arc::new(Outbox::default());
-    let recorder_thread = {
-        let (recorder, outbox, ring) = (Arc::clone(&recorder), Arc::clone(&outbox), Arc::clone(&ring));
-        let thread = thread::Builder::new().name("snooze-record".into());
-        thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))?
-    };
-    // Checking the configuration left much behind that nobody needs again, and what is locked cannot be given back.
-    memory::give_back();
-    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
-    let threads = workers(&config, &plans);
-    let pool = Pool::start(pool_config(&config, threads), Arc::clone(&outbox))
-        .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
+    let recorder_thread = record(&recorder, &outbox, &ring)?;
+    let (pool, locked) = start_pool(&config, &plans, &outbox)?;
     crash::settle_before_the_end(pool.clone(), outbox, Arc::clone(&recorder));
-    let instances = plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect();
-    pool.order(Order::WarmUp(instances));
     let plans = Arc::new(ArcSwap::from_pointee(plans));
     apps.know(&plans);
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
     resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
-    let siblings = Arc::new(Siblings::of_before(&seen));
-    let ways = Ways { pool: &pool, recorder: &recorder, plans: &plans, log: &ring, siblings: &siblings, seen: &seen };
+    let ways = Ways {
+        pool: pool.clone(),
+        recorder: Arc::clone(&recorder),
+        plans: Arc::clone(&plans),
+        log: Arc::clone(&ring),
+        siblings: Arc::new(Siblings::of_before(&seen)),
+        seen: seen.into(),
+    };
     let sources = sources::start(&config, &ways).map_err(Failed::System)?;
-    let plugin_sources = plugin_sources::start(plugins, &ways).inspect_err(|_| sources.stop());
-    let plugin_sources = plugin_sources.map_err(Failed::System)?;
+    let from_plugins = plugin_sources::start(plugins, &ways).inspect_err(|_| sources.stop()).map_err(Failed::System)?;
+    let system = system_sources::start(&config, &ways.pool, &plans, &ways.seen).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -227,7 +224,8 @@ fn start_behind(
         reports,
         ring,
         sources,
-        plugin_sources,
+        system,
+        plugin_sources: from_plugins,
         retired: Mutex::default(),
         problems,
         locked,
@@ -239,6 +237,29 @@ fn start_behind(
         stuck: Mutex::default(),
     });
     Ok(Started { shared, listening, reloads, recorder_thread })
+}
+
+/// Starts the thread that writes down what happens.
+fn record(
+    recorder: &Arc<Recorder>,
+    outbox: &Arc<Outbox>,
+    ring: &Arc<LogRing>,
+) -> Result<thread::JoinHandle<()>, Failed> {
+    let (recorder, outbox, ring) = (Arc::clone(recorder), Arc::clone(outbox), Arc::clone(ring));
+    let thread = thread::Builder::new().name("snooze-record".into());
+    thread.spawn(move || recorder.run(&outbox, &ring)).map_err(|e| Failed::System(e.to_string()))
+}
+
+/// Locks the memory and starts the pool, which warms the handlers up.
+fn start_pool(config: &Config, plans: &Plans, outbox: &Arc<Outbox>) -> Result<(Pool, memory::Locked), Failed> {
+    // Checking the configuration left much behind that nobody needs again, and what is locked cannot be given back.
+    memory::give_back();
+    let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
+    let threads = workers(config, plans);
+    let pool = Pool::start(pool_config(config, threads), Arc::clone(outbox))
+        .map_err(|e| Failed::System(format!("cannot start the pool of {threads} threads: {e}")))?;
+    pool.order(Order::WarmUp(plans.handlers().iter().map(|h| Arc::clone(&h.instance)).collect()));
+    Ok((pool, locked))
 }
 
 /// Makes the sources that are plugins. When that fails, nothing of the handlers is left either.
@@ -378,6 +399,7 @@ async fn tend_and_answer(
     let pulse = tokio::spawn(watch_over(Arc::clone(shared)));
     let shutdown = shared.loaded.load().config.sources.system.enabled.then(|| os_shutdown::watch(Arc::clone(shared)));
     let shutdown = shutdown.map(tokio::spawn);
+    let units = tokio::spawn(system_sources::watch_units(Arc::clone(shared)));
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -401,6 +423,7 @@ async fn tend_and_answer(
     notify(&[sd_notify::NotifyState::Stopping]);
     drain(shared, &mut terminate, &mut interrupt).await;
     pulse.abort();
+    units.abort();
     // Lets go of a shutdown that it still holds up.
     if let Some(watch) = shutdown {
         watch.abort();
@@ -434,6 +457,9 @@ async fn watch_over(shared: Arc<Shared>) {
         if look % LOOKS_PER_QUESTION == 0 {
             shared.pool.ask_for_signs();
         }
+        if look == LOOKS_OF_START {
+            memory::let_go_of_code(&shared.locked);
+        }
     }
 }
 
@@ -462,6 +488,7 @@ async fn drain(
 
 fn leave(shared: &Shared, recorder_thread: thread::JoinHandle<()>) {
     shared.sources.stop();
+    shared.system.stop();
     shared.plugin_sources.stop();
     for handler in shared.plans.load().handlers() {
         handler.instance.retire();

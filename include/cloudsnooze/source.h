@@ -312,7 +312,7 @@ typedef struct snooze_source {
    */
   uint32_t reserved;
   /**
-   * Watches until `stop_fd` turns readable or `stop` is called, between activate and deactivate, on a real-time thread
+   * [run] Watches until `stop_fd` turns readable or `stop` is called, between activate and deactivate, on a real-time thread
    * of the host's that nothing else needs. It may block; it must not compute for long. SNOOZE_OK: it was told to
    * stop. An error, with report_error: the host waits and calls it again, SNOOZE_E_PANIC excepted.
    */
@@ -323,7 +323,7 @@ typedef struct snooze_source {
    */
   void (*stop)(const snooze_plugin *plugin);
   /**
-   * [any, never beside itself] An event that this instance told is over: now is the time to acknowledge the
+   * [any] Never beside itself: an event that this instance told is over: now is the time to acknowledge the
    * notice. On a normal thread, possibly beside `run`, before `notice` has returned, and more than once. For a notice
    * that was told again and whose event was over before, it follows at once. NULL: the plugin does not want to know.
    */

@@ -37,6 +37,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "status" -d 'Show what
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plan" -d 'Show what would run for an event: order, priorities, and the time each handler gets'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "simulate" -d 'Make an event up and have the daemon handle it, as a rehearsal'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "drill" -d 'Rehearse for real what can be undone, check the rest, and put everything back'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "emit" -d 'Have the daemon handle a real event of your own: of a monitoring script, or of a notice from elsewhere'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "watch" -d 'Follow events, handlers and plugins\' messages as they happen'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an event, print it or run a command with it'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
@@ -101,6 +102,29 @@ complete -c snooze -n "__fish_snooze_using_subcommand drill" -l dry-run -d 'Show
 complete -c snooze -n "__fish_snooze_using_subcommand drill" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand drill" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand drill" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l data -d 'A member of the event\'s data; VALUE is JSON, or else text' -r
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l data-json -d 'A JSON object whose members go into the event\'s data; - is standard input' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l severity -d 'How bad it is [default: what the type usually has; info for custom.*]' -r -f -a "info\t''
+warning\t''
+urgent\t''
+critical\t''"
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l deadline -d 'Time until it happens (30s, 2m), which handlers share; without it, the time configured for the type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l action -d 'What happens then [default: what the type usually has; none for custom.*]' -r -f -a "terminate\t''
+stop\t''
+hibernate\t''
+reboot\t''
+redeploy\t''
+freeze\t''
+none\t''"
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l wait -d 'Follow the event to its end and show its report; exit code 1 unless all is handled'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand emit" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -276,23 +300,32 @@ complete -c snooze -n "__fish_snooze_using_subcommand man" -l json -d 'Print JSO
 complete -c snooze -n "__fish_snooze_using_subcommand man" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l listen -d 'Address and port to listen on; port 0 takes a free one' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l script -d 'JSON file that says which instance to play and what happens when' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l provider -d 'Whose service to play [default: the script\'s, or aws]' -r -f -a "aws\t'Amazon EC2, at 169.254.169.254 in reality'
+azure\t'Microsoft Azure, at 169.254.169.254 in reality'
+gcp\t'Google Compute Engine, at metadata.google.internal in reality'
+alibaba\t'Alibaba Cloud ECS, at 100.100.100.200 in reality'
+tencent\t'Tencent Cloud CVM, at metadata.tencentyun.com in reality'"
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l scenario -d 'Play one of the built-in stories; --list shows them' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l speed -d 'Tell the story of the scenario or script so many times as fast: steps come sooner, deadlines lie nearer' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l script -d 'JSON file that says whose service and which instance to play and what happens when' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l instance-id -d 'Instance id to serve, instead of the script\'s' -r
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l instance-type -d 'Instance type to serve, instead of the script\'s' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l zone -d 'Availability zone to serve, instead of the script\'s; the region follows from it' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l name -d 'Name of the machine to serve, instead of the script\'s (Azure, GCP)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l zone -d 'Availability zone to serve, instead of the script\'s; the region follows from it, except on Azure' -r
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l notice-in -d 'Have a spot notice appear this long after the start' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l action -d 'What the notice says will happen' -r -f -a "terminate\t'Terminated two minutes after the notice'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l action -d 'What the notice says will happen; only AWS says it' -r -f -a "terminate\t'Terminated two minutes after the notice'
 stop\t'Stopped two minutes after the notice'
 hibernate\t'Hibernated at once'"
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l warning -d 'How long before the action the notice appears; left out, as the cloud does it (2m; none for hibernate)' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l rebalance-in -d 'Have a rebalance recommendation appear this long after the start' -r
-complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l tokens -d 'Whether requests without a token are refused' -r -f -a "required\t'Requests without a token are 401'
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l warning -d 'How long before the action the notice appears; left out, as the cloud does it (AWS 2m, none for hibernate; Azure 30s; Alibaba 5m; Tencent 2m; GCP tells no time)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l rebalance-in -d 'Have a rebalance recommendation appear this long after the start (AWS, Azure)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l tokens -d 'Whether requests without a token are refused (AWS, Alibaba) [default: required on AWS, optional elsewhere]' -r -f -a "required\t'Requests without a token are 401'
 optional\t'Requests without a token are served'"
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l list -d 'Print the built-in stories and end; with --provider only its own'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l no-control -d 'Do not serve /_control/: only the script and these arguments decide what happens'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -l json -d 'Print one JSON object a line instead of text'
 complete -c snooze -n "__fish_snooze_using_subcommand mock-metadata" -s q -l quiet -d 'Print nothing but results and errors'

@@ -14,6 +14,7 @@ mod config;
 mod doctor;
 mod drill;
 mod duration;
+mod emit;
 mod events;
 mod fault;
 mod man;
@@ -74,6 +75,7 @@ enum Command {
     Plan(plan::Args),
     Simulate(simulate::Args),
     Drill(drill::Args),
+    Emit(emit::Args),
     Watch(watch::Args),
     Wait(wait::Args),
     Apps(apps::Args),
@@ -125,6 +127,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Plan(args) => plan::run(&args, session),
         Command::Simulate(args) => simulate::run(&args, session),
         Command::Drill(args) => drill::run(&args, session),
+        Command::Emit(args) => emit::run(&args, session),
         Command::Watch(args) => watch::run(&args, session),
         Command::Wait(args) => wait::run(&args, session),
         Command::Apps(args) => apps::run(&args, session),

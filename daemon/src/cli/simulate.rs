@@ -9,6 +9,7 @@ use super::session::Session;
 use super::{duration, plan, report, watch};
 use crate::control::wire::{Simulate, Simulated, Watched};
 use crate::event::EventType;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 const EXAMPLES: &str = "\
@@ -71,7 +72,7 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     }
     let daemon = session.daemon()?;
     if args.wait {
-        return follow(&asked, &daemon, session);
+        return follow("/v1/simulate", &asked, &daemon, session);
     }
     let reply = daemon.post("/v1/simulate", &asked)?;
     session.show(&reply, |simulated: &Simulated, _, _| format!("{}\n", simulated.event_id))?;
@@ -97,10 +98,14 @@ fn asked(args: &Args) -> Result<Simulate, Fault> {
     })
 }
 
-/// The stream is opened before the event is made, so that nothing of it is missed.
-fn follow(asked: &Simulate, daemon: &Daemon, session: &mut Session<'_>) -> Outcome {
+/// Has an event made at `path`, follows it and shows its report. The stream is opened before the event is made, so that
+/// nothing of it is missed.
+///
+/// # Errors
+/// The daemon cannot be asked, or refuses the event.
+pub fn follow(path: &str, asked: &impl Serialize, daemon: &Daemon, session: &mut Session<'_>) -> Outcome {
     let mut stream = daemon.stream("/v1/watch")?;
-    let simulated: Simulated = client::read(&daemon.post("/v1/simulate", asked)?)?;
+    let simulated: Simulated = client::read(&daemon.post(path, asked)?)?;
     let id = simulated.event_id;
     watch_to_the_end(&mut stream, session, |watched| id_of(watched) == Some(&id))?;
     report::show(&daemon.get(&format!("/v1/reports/{id}"))?, session)
@@ -141,7 +146,11 @@ pub fn id_of(watched: &Watched) -> Option<&str> {
     }
 }
 
-fn member(text: &str) -> Result<(String, Value), String> {
+/// Reads `NAME=VALUE`.
+///
+/// # Errors
+/// A sentence with what is expected.
+pub fn member(text: &str) -> Result<(String, Value), String> {
     let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
         return Err(format!("'{text}' has no name: expected NAME=VALUE, such as why=release or count=3"));
     };

@@ -69,6 +69,7 @@ fn summary(status: &Status) -> Vec<(&'static str, String)> {
     }
     vec![
         ("machine", machine(status)),
+        ("cloud", cloud(status)),
         ("config", status.config_files.join(", ")),
         ("threads", threads(dispatch, &locked)),
         ("events", counts.join(", ")),
@@ -95,6 +96,12 @@ fn machine(status: &Status) -> String {
     let parts = [known(&machine.instance_id), known(&machine.instance_type), place, provider];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { "not known".into() } else { parts.join(" ") }
+}
+
+/// How the cloud is known; nothing where nobody looked.
+fn cloud(status: &Status) -> String {
+    let looked = status.detection.as_ref().filter(|detection| detection.state != "off");
+    looked.map_or_else(String::new, |detection| plain(&detection.summary))
 }
 
 fn latency(first: &Percentiles) -> String {

@@ -16,6 +16,12 @@ use crate::event::{EventType, Pattern};
 /// Longest path of a unix socket, bytes: `sun_path` of unix(7) less the final zero byte.
 const SOCKET_BYTES_MAX: usize = 107;
 
+/// The clouds that have an endpoint, as in `sources`.
+const CLOUDS: [&str; 5] = ["aws", "azure", "gcp", "alibaba", "tencent"];
+
+/// The clouds that can be asked whether this machine is theirs, as in `sources.detect.endpoints`.
+const ASKED: [&str; 6] = ["aws", "azure", "gcp", "alibaba", "tencent", "oracle"];
+
 /// Longest name of a plugin, bytes.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -52,9 +58,22 @@ pub(super) fn check(document: &Value) -> Findings {
     for index in 0..directories {
         findings.absolute(document, &top.key("plugin_directories").index(index));
     }
+    let system = top.key("sources").key("system");
+    for list in [system.key("disk").key("mount_points"), system.key("memory").key("control_groups")] {
+        let given = list.find(document).and_then(Value::as_array).map_or(0, Vec::len);
+        (0..given).for_each(|index| findings.absolute(document, &list.index(index)));
+    }
     findings.socket(document, &top.key("control").key("socket"));
     findings.socket(document, &top.key("apps").key("socket"));
-    findings.endpoint(document);
+    let sources = top.key("sources");
+    for cloud in CLOUDS {
+        findings.endpoint(document, sources.key(cloud).key("endpoint"));
+    }
+    let detect = sources.key("detect");
+    findings.absolute(document, &detect.key("sys_directory"));
+    for cloud in ASKED {
+        findings.endpoint(document, detect.key("endpoints").key(cloud));
+    }
     findings.source_plugins(document);
     findings.report(document);
     findings
@@ -242,8 +261,7 @@ impl Findings {
         }
     }
 
-    fn endpoint(&mut self, document: &Value) {
-        let path = JsonPath::default().key("sources").key("aws").key("endpoint");
+    fn endpoint(&mut self, document: &Value, path: JsonPath) {
         if let Some(given) = path.find(document).and_then(Value::as_str)
             && !given.strip_prefix("http://").is_some_and(is_host_and_port)
         {
@@ -256,7 +274,7 @@ impl Findings {
 /// Every known type, the prefixes they have, and `*`.
 fn known_patterns() -> Vec<String> {
     let mut patterns = vec!["*".to_owned()];
-    for known in EventType::KNOWN {
+    for known in EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE) {
         let dots = known.as_str().match_indices('.').map(|(at, _)| format!("{}.*", &known.as_str()[..at]));
         patterns.extend(dots.chain([known.as_str().to_owned()]));
     }

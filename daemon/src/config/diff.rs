@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler, SourcePlugin};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 16] = [
+const AT_START: [&str; 39] = [
     "state_directory",
     "control",
     "apps",
@@ -28,7 +28,30 @@ const AT_START: [&str; 16] = [
     "sources.aws.endpoint",
     "sources.aws.allow_imds_v1",
     "sources.aws.request_timeout_ms",
+    "sources.alibaba.enabled",
+    "sources.alibaba.endpoint",
+    "sources.alibaba.request_timeout_ms",
+    "sources.tencent.enabled",
+    "sources.tencent.endpoint",
+    "sources.tencent.request_timeout_ms",
+    "sources.detect",
+    "sources.gcp.enabled",
+    "sources.gcp.endpoint",
+    "sources.gcp.preemption_notice_seconds",
+    "sources.gcp.hold_seconds",
+    "sources.gcp.request_timeout_ms",
+    "sources.azure.enabled",
+    "sources.azure.endpoint",
+    "sources.azure.request_timeout_ms",
     "sources.system.enabled",
+    "sources.system.events_max",
+    "sources.system.events_window_seconds",
+    "sources.system.disk",
+    "sources.system.memory",
+    "sources.system.network",
+    "sources.system.clock",
+    "sources.system.units",
+    "sources.system.hardware",
 ];
 
 /// One thing that differs between two configurations.

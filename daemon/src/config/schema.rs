@@ -11,11 +11,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+mod azure;
+mod clouds;
+mod gcp;
 mod report;
 mod source_plugin;
+mod system;
 
+pub use azure::AzureSource;
+pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
+pub use gcp::GcpSource;
 pub use report::{Report, ReportPost};
 pub use source_plugin::SourcePlugin;
+pub use system::{
+    ClockWatch, DiskWatch, HardwareWatch, MemoryWatch, NameCheck, NetworkWatch, OnTerminate, SystemSource, UnitWatch,
+};
 
 use super::scrub::redacted_config;
 use crate::event::{Action, EventType, Pattern};
@@ -263,39 +273,6 @@ impl Handler {
     }
 }
 
-/// The system's own shutdown, which is the event `system.shutdown`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SystemSource {
-    /// Whether logind is asked to hold a shutdown up while the handlers run, for `InhibitDelayMaxSec=` of logind.conf(5) at
-    /// most (5 s unless it says otherwise).
-    pub enabled: bool,
-    /// Whether SIGTERM is the system's shutdown, when logind has not announced one.
-    pub on_terminate: OnTerminate,
-    /// Seconds that the event then has; the unit's TimeoutStopSec= must leave room for it.
-    #[schemars(range(min = 1, max = 600))]
-    pub terminate_seconds: f64,
-}
-
-impl Default for SystemSource {
-    fn default() -> Self {
-        Self { enabled: true, on_terminate: OnTerminate::default(), terminate_seconds: 25.0 }
-    }
-}
-
-/// When SIGTERM is the system's shutdown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnTerminate {
-    /// While the service manager stops everything; not when only this service is stopped.
-    #[default]
-    WhenSystemStops,
-    /// Always: for a container, whose end looks the same.
-    Always,
-    /// Never.
-    Never,
-}
-
 /// Which events a handler is called for, of those that it stands under. A withdrawal goes to whoever had what it withdraws.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -352,59 +329,6 @@ pub enum Isolation {
     Process,
 }
 
-/// Where notices come from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Sources {
-    /// The metadata service of Amazon EC2.
-    pub aws: AwsSource,
-    /// The system's own shutdown.
-    pub system: SystemSource,
-    /// Plugins that bring notices. Read at the start.
-    pub plugins: Vec<SourcePlugin>,
-}
-
-/// The metadata service of Amazon EC2.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct AwsSource {
-    /// Whether it is asked; absent: when the machine is found to be one of EC2.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub enabled: Option<bool>,
-    /// Address of the service: `http://`, host, and port where it is not 80; `http://[fd00:ec2::254]` for IPv6.
-    pub endpoint: String,
-    /// Whether version 1 of the service (no token) is used where version 2 is not offered.
-    pub allow_imds_v1: bool,
-    /// Most milliseconds one request may take.
-    #[schemars(range(min = 50, max = 60_000))]
-    pub request_timeout_ms: u32,
-    /// Seconds between two polls, for all notices that `event_handlers` gives no interval.
-    #[schemars(range(min = 0.05, max = 3600.0))]
-    pub polling_interval_seconds: f64,
-    /// Seconds between two polls for scheduled maintenance, which is announced long before.
-    #[schemars(range(min = 0.05, max = 3600.0))]
-    pub maintenance_interval_seconds: f64,
-    /// Seconds between polls while a notice is more likely than usual: for half an hour after a recommendation to
-    /// leave. Counts where it is shorter than the usual interval.
-    #[schemars(range(min = 0.05, max = 3600.0))]
-    pub hurried_interval_seconds: f64,
-}
-
-impl Default for AwsSource {
-    /// Address: EC2 user guide, "Access instance metadata"; five seconds: what its page on interruption notices recommends.
-    fn default() -> Self {
-        Self {
-            enabled: None,
-            endpoint: "http://169.254.169.254".to_owned(),
-            allow_imds_v1: false,
-            request_timeout_ms: 2_000,
-            polling_interval_seconds: 5.0,
-            maintenance_interval_seconds: 30.0,
-            hurried_interval_seconds: 1.0,
-        }
-    }
-}
-
 /// The socket that `snooze` talks to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -418,11 +342,15 @@ pub struct Control {
     /// Group that may look: status, plan, events, reports, watch, metrics. Absent: as `group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_group: Option<String>,
-    /// Group that may simulate events, which calls their handlers, and may look. Absent: as `group`.
+    /// Group that may emit events of types custom.*, which calls the handlers of those, and may look: for scripts of a
+    /// monitoring user. Absent: as `group`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emit_group: Option<String>,
+    /// Group that may simulate events, which calls their handlers, and may emit and look. Absent: as `group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulate_group: Option<String>,
-    /// Group that may do everything, `reload` too. Absent: as `group`. Where not all three rights are one group's, every
-    /// local user can connect to the socket, and the daemon refuses whoever has no right.
+    /// Group that may do everything: `reload`, and emitting events of any type, too. Absent: as `group`. Where not all rights
+    /// are one group's, every local user can connect to the socket, and the daemon refuses whoever has no right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub administer_group: Option<String>,
 }
@@ -433,6 +361,7 @@ impl Default for Control {
             socket: PathBuf::from("/run/cloudsnooze/control.sock"),
             group: None,
             read_group: None,
+            emit_group: None,
             simulate_group: None,
             administer_group: None,
         }

@@ -9,6 +9,9 @@ const SIMILAR: f64 = 0.6;
 /// Shortest word that counts as part of another one, bytes; shorter ones are parts of too many.
 const PART_BYTES_MIN: usize = 4;
 
+/// What beginning alike is worth besides: words go wrong towards their end.
+const BEGUN_ALIKE: f64 = 0.1;
+
 /// The candidate most like `word`, if one is like it: a few letters off, or one being a part of the other.
 pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let word = word.to_lowercase();
@@ -18,7 +21,9 @@ pub fn closest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
 }
 
 fn score(word: &str, candidate: &str) -> f64 {
-    let by_letters = strsim::normalized_damerau_levenshtein(word, candidate);
+    let shared = word.bytes().zip(candidate.bytes()).take_while(|(a, b)| a == b).count();
+    let begun_alike = if shared >= PART_BYTES_MIN { BEGUN_ALIKE } else { 0.0 };
+    let by_letters = strsim::normalized_damerau_levenshtein(word, candidate) + begun_alike;
     let (short, long) = if word.len() < candidate.len() { (word, candidate) } else { (candidate, word) };
     let is_part = short.len() >= PART_BYTES_MIN && (long.starts_with(short) || long.ends_with(short));
     if is_part { by_letters.max(SIMILAR) } else { by_letters }
@@ -40,6 +45,11 @@ mod tests {
         ] {
             assert_eq!(closest(word, keys), Some(meant), "{word}");
         }
+    }
+
+    #[test]
+    fn what_begins_alike_is_meant_rather_than_what_is_as_long() {
+        assert_eq!(closest("admin_group", ["emit_group", "administer_group"]), Some("administer_group"));
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub const WATCHERS_OF_ONE_MAX: usize = 8;
 pub const REQUESTS_BURST: f64 = 200.0;
 /// Requests that one user may make in a second, in the long run.
 pub const REQUESTS_PER_SECOND: f64 = 100.0;
+/// Events that one user may emit in one go: a script that tells of everything at once, after a pause.
+pub const EVENTS_BURST: f64 = 20.0;
+/// Events that one user may emit in a second, in the long run: a custom event is rare, and each calls handlers and is kept.
+pub const EVENTS_PER_SECOND: f64 = 1.0;
 
 /// What is over its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,8 @@ struct Account {
     watchers: usize,
     /// Requests it may make now.
     tokens: f64,
+    /// Events it may emit now.
+    events: f64,
     filled_ns: i64,
 }
 
@@ -59,6 +65,7 @@ impl Account {
     fn fill(&mut self, now_ns: i64) {
         let seconds = seconds(now_ns.saturating_sub(self.filled_ns).max(0));
         self.tokens = (self.tokens + seconds * REQUESTS_PER_SECOND).min(REQUESTS_BURST);
+        self.events = (self.events + seconds * EVENTS_PER_SECOND).min(EVENTS_BURST);
         self.filled_ns = now_ns;
     }
 }
@@ -103,7 +110,8 @@ impl Limits {
         // Whom nothing holds any more is forgotten, so that there are never more accounts than connections and a few seconds' worth.
         self.lock().accounts.retain(|_, account| {
             account.fill(now_ns);
-            account.connections + account.watchers > 0 || account.tokens < REQUESTS_BURST
+            let is_resting = account.tokens < REQUESTS_BURST || account.events < EVENTS_BURST;
+            account.connections + account.watchers > 0 || is_resting
         });
         self.take(caller, Kind::Connection, now_ns)
     }
@@ -131,6 +139,24 @@ impl Limits {
             return Err(Over::Own("requests"));
         }
         account.tokens -= 1.0;
+        Ok(())
+    }
+
+    /// Counts an event that the caller emits. Root and the daemon's own user are not paced, as above.
+    ///
+    /// # Errors
+    /// The caller emits too many; there will be room for one again after a second at the latest.
+    pub fn event(&self, caller: &Caller, now_ns: i64) -> Result<(), Over> {
+        if caller.is_owner {
+            return Ok(());
+        }
+        let mut state = self.lock();
+        let account = state.account(account_of(caller), now_ns);
+        account.fill(now_ns);
+        if account.events < 1.0 {
+            return Err(Over::Own("events"));
+        }
+        account.events -= 1.0;
         Ok(())
     }
 
@@ -168,7 +194,8 @@ impl Limits {
 
 impl State {
     fn account(&mut self, account: Option<u32>, now_ns: i64) -> &mut Account {
-        let fresh = || Account { connections: 0, watchers: 0, tokens: REQUESTS_BURST, filled_ns: now_ns };
+        let fresh =
+            || Account { connections: 0, watchers: 0, tokens: REQUESTS_BURST, events: EVENTS_BURST, filled_ns: now_ns };
         self.accounts.entry(account).or_insert_with(fresh)
     }
 }
@@ -186,7 +213,7 @@ mod tests {
     const SECOND_NS: i64 = 1_000_000_000;
 
     fn caller(uid: u32, gid: u32) -> Caller {
-        Rights::new(900, [10; 3].map(|gid| Holder { gid, name: None })).of(&Peer { uid, gids: vec![gid] })
+        Rights::new(900, [10; 4].map(|gid| Holder { gid, name: None })).of(&Peer { uid, gids: vec![gid] })
     }
 
     fn taken(limits: &Arc<Limits>, who: &Caller, now: i64) -> Vec<Place> {
@@ -233,6 +260,21 @@ mod tests {
         assert_eq!(made(&limits, now + SECOND_NS / 2), 50);
         assert_eq!(made(&limits, now + 3600 * SECOND_NS), 200, "no more than one burst is saved up");
         assert!((0..1000).all(|_| limits.request(&caller(0, 0), now).is_ok()), "root is not paced");
+    }
+
+    #[test]
+    fn events_are_paced_for_each_user_and_leaving_does_not_fill_the_bucket() {
+        let (limits, now) = (Arc::new(Limits::default()), 1_000_000_000_000);
+        let one = caller(1000, 10);
+        let emitted = |now: i64| (0..1000).take_while(|_| limits.event(&one, now).is_ok()).count();
+        assert_eq!(emitted(now), 20);
+        assert_eq!(limits.event(&one, now), Err(Over::Own("events")));
+        drop(limits.connect(&one, now + 3 * SECOND_NS).expect("a place"));
+        drop(limits.connect(&caller(1001, 10), now + 3 * SECOND_NS).expect("a place"));
+        assert_eq!(emitted(now + 3 * SECOND_NS), 3);
+        assert_eq!(emitted(now + 3600 * SECOND_NS), 20, "no more than one burst is saved up");
+        assert!(limits.event(&caller(1001, 10), now).is_ok(), "another user is not slowed down");
+        assert!((0..1000).all(|_| limits.event(&caller(0, 0), now).is_ok()), "root is not paced");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! Inputs: the settings, the peer of a connection. Outputs: a caller with the rights it has, or a refusal that names right and
 //! group. Must never trust what the request says of its sender. Groups are looked up by name once, at the start.
 //!
-//! The rights are a ladder: who may simulate may look, who may administer may do both. Root and the daemon's own user have all.
+//! The rights are a ladder: who may emit may look, who may simulate may do both, who may administer may do all. Root and the
+//! daemon's own user have all.
 
 use super::wire::{Failure, Needs};
 use crate::config::Control;
@@ -18,20 +19,24 @@ use std::sync::Arc;
 pub enum Right {
     /// To look: nothing changes.
     Read,
-    /// To publish an operator's event: handlers do their real work.
+    /// To publish a real event of a type that stands for no cloud and no system: custom.*. Less than the next: it calls only
+    /// the handlers that were meant for such events.
+    Emit,
+    /// To publish an operator's event of any type, marked as simulated: handlers do their real work.
     Simulate,
-    /// To change how the daemon works.
+    /// To change how the daemon works, and to publish real events of any type.
     Administer,
 }
 
 impl Right {
     /// All, least first.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Simulate, Self::Administer];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Emit, Self::Simulate, Self::Administer];
 
     /// Its name, as in the settings.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
+            Self::Emit => "emit",
             Self::Simulate => "simulate",
             Self::Administer => "administer",
         }
@@ -51,7 +56,7 @@ pub struct Holder {
 #[derive(Clone, Debug)]
 pub struct Rights {
     own_uid: u32,
-    holders: Arc<[Holder; 3]>,
+    holders: Arc<[Holder; 4]>,
 }
 
 /// Whoever is at the other end of a connection.
@@ -63,7 +68,7 @@ pub struct Caller {
     pub is_owner: bool,
     /// The greatest right it has; None for a stranger.
     pub right: Option<Right>,
-    holders: Arc<[Holder; 3]>,
+    holders: Arc<[Holder; 4]>,
 }
 
 /// Listens as the settings say. While one group has all rights, the kernel keeps everybody else from connecting; else
@@ -73,11 +78,11 @@ pub struct Caller {
 /// Text that says which step failed.
 pub fn listen(control: &Control) -> Result<(UnixListener, Rights), String> {
     let group = control.group.as_deref();
-    let named = [&control.read_group, &control.simulate_group, &control.administer_group];
+    let named = [&control.read_group, &control.emit_group, &control.simulate_group, &control.administer_group];
     let named = named.map(|own| own.as_deref().or(group));
     let is_one = named.iter().all(|name| *name == named[0]);
     // Before anything is there to connect to: a name that does not exist must not leave a socket behind.
-    let mut gids = [None; 3];
+    let mut gids = [None; 4];
     for (gid, name) in gids.iter_mut().zip(named) {
         *gid = name.map(socket::gid_of).transpose()?;
     }
@@ -99,7 +104,7 @@ fn holder(gid: u32) -> Holder {
 
 impl Rights {
     /// Rights of these groups in a daemon of this user.
-    pub fn new(own_uid: u32, holders: [Holder; 3]) -> Self {
+    pub fn new(own_uid: u32, holders: [Holder; 4]) -> Self {
         Self { own_uid, holders: Arc::new(holders) }
     }
 
@@ -137,7 +142,7 @@ mod tests {
     use super::*;
 
     fn caller(uid: u32, gids: &[u32]) -> Caller {
-        let holders = [10, 20, 30].map(|gid| Holder { gid, name: Some(format!("group-{gid}")) });
+        let holders = [10, 15, 20, 30].map(|gid| Holder { gid, name: Some(format!("group-{gid}")) });
         Rights::new(900, holders).of(&Peer { uid, gids: gids.to_vec() })
     }
 
@@ -155,10 +160,15 @@ mod tests {
     #[test]
     fn a_group_has_its_right_and_those_below() {
         assert_eq!(right_of(1000, &[10]), Some(Right::Read));
+        assert_eq!(right_of(1000, &[15]), Some(Right::Emit));
         assert_eq!(right_of(1000, &[5, 20]), Some(Right::Simulate));
         assert_eq!(right_of(1000, &[10, 30]), Some(Right::Administer), "the greatest counts");
+        let emitter = caller(1000, &[15]);
+        assert!(emitter.may(Right::Read).is_ok() && emitter.may(Right::Simulate).is_err());
         let caller = caller(1000, &[20]);
-        assert!(caller.may(Right::Read).is_ok() && caller.may(Right::Simulate).is_ok());
+        assert!(
+            caller.may(Right::Read).is_ok() && caller.may(Right::Emit).is_ok() && caller.may(Right::Simulate).is_ok()
+        );
         let refused = caller.may(Right::Administer).expect_err("refused");
         assert_eq!(refused.needs, Some(Needs { right: "administer".into(), group: Some("group-30".into()) }));
         assert_eq!(refused.error, "user 1000 lacks the right 'administer': it is for root and the group 'group-30'");
@@ -175,12 +185,12 @@ mod tests {
         };
         let gid = own.gid.as_raw();
         let mut control = Control { socket: directory.path().join("s"), ..Control::default() };
-        assert_eq!(mode_of(&control), (0o660, [gid; 3]), "as the mode of the socket has always had it");
+        assert_eq!(mode_of(&control), (0o660, [gid; 4]), "as the mode of the socket has always had it");
         control.group = Some(own.name.clone());
-        assert_eq!(mode_of(&control), (0o660, [gid; 3]));
+        assert_eq!(mode_of(&control), (0o660, [gid; 4]));
         let other = Group::from_name("daemon").expect("readable").expect("every system has it");
         control.administer_group = Some(other.name);
-        assert_eq!(mode_of(&control), (0o666, [gid, gid, other.gid.as_raw()]));
+        assert_eq!(mode_of(&control), (0o666, [gid, gid, gid, other.gid.as_raw()]));
         control.read_group = Some("no-such-group".into());
         std::fs::remove_file(&control.socket).expect("removed");
         assert_eq!(listen(&control).expect_err("refused"), "there is no group 'no-such-group'");

@@ -6,9 +6,11 @@
 
 use super::gate::over_limit;
 use super::limits::{Limits, Over};
+use super::operator::right_to_emit;
 use super::rights::{Caller, Right};
 use super::stream;
-use super::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
+use super::wire::{Apps, Emit, Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
+use crate::event::EventType;
 use crate::history::watchers::Happening;
 use crate::sys::clock;
 use axum::Router;
@@ -46,6 +48,11 @@ pub trait Daemon: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the request.
     fn simulate(&self, request: Simulate) -> Result<String, String>;
+    /// Publishes a real event of the user `uid`, who may; gives its id.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    fn emit(&self, request: Emit, uid: u32) -> Result<String, String>;
     /// The newest events.
     ///
     /// # Errors
@@ -80,6 +87,7 @@ pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
         .route("/v1/apps", get(apps::<D>))
         .route("/metrics", get(metrics::<D>));
     under(Right::Read, read)
+        .merge(under(Right::Emit, Router::new().route("/v1/emit", post(emit::<D>))))
         .merge(under(Right::Simulate, Router::new().route("/v1/simulate", post(simulate::<D>))))
         .merge(under(Right::Administer, Router::new().route("/v1/reload", post(reload::<D>))))
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path; see snooze --help") })
@@ -169,6 +177,38 @@ async fn simulate<D: Daemon>(State(daemon): State<Arc<D>>, request: Request) -> 
         Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("the body is not a simulation: {error}")),
     };
     match daemon.simulate(request) {
+        Ok(event_id) => json(&*daemon, &Simulated { event_id }),
+        Err(error) => failure(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+/// The type decides which right it takes, so that is looked at here.
+async fn emit<D: Daemon>(
+    State(daemon): State<Arc<D>>,
+    Extension(limits): Extension<Arc<Limits>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Response {
+    let body = match whole(request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let request: Emit = match serde_json::from_slice(&body) {
+        Ok(request) => request,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("the body is not an event to emit: {error}")),
+    };
+    let right = match EventType::parse(&request.event_type) {
+        Ok(event_type) => right_to_emit(&event_type),
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &error),
+    };
+    if let Err(refused) = caller.may(right) {
+        let error = format!("'{}' is no type of custom.*: {}", request.event_type, refused.error);
+        return told(StatusCode::FORBIDDEN, &Failure { error, ..refused });
+    }
+    if let Err(over) = limits.event(&caller, clock::boot_ns()) {
+        return too_many(over);
+    }
+    match daemon.emit(request, caller.uid) {
         Ok(event_id) => json(&*daemon, &Simulated { event_id }),
         Err(error) => failure(StatusCode::BAD_REQUEST, &error),
     }

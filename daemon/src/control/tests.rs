@@ -5,7 +5,7 @@ use super::gate::{converse, serve};
 use super::limits::{CONNECTIONS_OF_ONE_MAX, Limits, WATCHERS_OF_ONE_MAX};
 use super::rights::{Caller, Holder, Rights};
 use super::server::{BODY_BYTES_MAX, Daemon, router};
-use super::wire::{Apps, Events, Failure, PlanView, Reloaded, Simulate, Status};
+use super::wire::{Apps, Emit, Events, Failure, PlanView, Reloaded, Simulate, Status};
 use crate::history::watchers::Happening;
 use crate::sys::peer::Peer;
 use nix::unistd::geteuid;
@@ -17,7 +17,7 @@ use tokio::runtime::Builder;
 use tokio::sync::broadcast;
 
 /// Method and path of every route, under the group that opens it.
-const ROUTES: [(u32, &str); 9] = [
+const ROUTES: [(u32, &str); 10] = [
     (10, "GET /v1/status"),
     (10, "GET /v1/plan?type=custom.x"),
     (10, "GET /v1/watch"),
@@ -25,6 +25,7 @@ const ROUTES: [(u32, &str); 9] = [
     (10, "GET /v1/reports/last"),
     (10, "GET /v1/apps"),
     (10, "GET /metrics"),
+    (15, "POST /v1/emit"),
     (20, "POST /v1/simulate"),
     (30, "POST /v1/reload"),
 ];
@@ -46,6 +47,9 @@ impl Daemon for Played {
         Err("played".into())
     }
     fn simulate(&self, request: Simulate) -> Result<String, String> {
+        Ok(request.event_type)
+    }
+    fn emit(&self, request: Emit, _: u32) -> Result<String, String> {
         Ok(request.event_type)
     }
     fn events(&self, _: usize, _: Option<&str>) -> Result<Events, String> {
@@ -110,7 +114,7 @@ impl Bench {
 }
 
 fn rights(own_uid: u32) -> Rights {
-    Rights::new(own_uid, [10, 20, 30].map(|gid| Holder { gid, name: Some(format!("group-{gid}")) }))
+    Rights::new(own_uid, [10, 15, 20, 30].map(|gid| Holder { gid, name: Some(format!("group-{gid}")) }))
 }
 
 fn member(gid: u32) -> Caller {
@@ -148,12 +152,17 @@ fn each_right_opens_its_routes_and_a_refusal_names_right_and_group() {
     run(async {
         let bench = Bench::new();
         for (opened_by, line) in ROUTES {
-            for gid in [1, 10, 20, 30] {
+            for gid in [1, 10, 15, 20, 30] {
                 let (status, body) = bench.call(gid, line).await;
                 assert_eq!(status == 403, gid < opened_by, "{line} by a member of {gid}: {status}");
                 if status == 403 {
                     let needs = failure(&body).needs.expect("named");
-                    let right = ["read", "simulate", "administer"][opened_by as usize / 10 - 1];
+                    let right = match opened_by {
+                        10 => "read",
+                        15 => "emit",
+                        20 => "simulate",
+                        _ => "administer",
+                    };
                     assert_eq!(
                         (needs.right.as_str(), needs.group),
                         (right, Some(format!("group-{opened_by}"))),

@@ -26,6 +26,9 @@ pub struct Status {
     pub config_files: Vec<String>,
     pub machine: MachineInfo,
     pub sources: Vec<SourceStatus>,
+    /// Which cloud this machine is in, and how that is known.
+    #[serde(default)]
+    pub detection: Option<Detection>,
     pub instances: Vec<InstanceStatus>,
     pub dispatch: DispatchStatus,
     pub events: EventCounts,
@@ -38,6 +41,18 @@ pub struct MachineInfo {
     pub instance_type: String,
     pub zone: String,
     pub region: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Detection {
+    /// `off`, `looking`, `found`, `nothing`.
+    pub state: String,
+    /// `aws`, `azure`, `gcp`, `alibaba`, `tencent`, `oracle`; None: not known, or another.
+    pub provider: Option<String>,
+    /// One sentence.
+    pub summary: String,
+    /// What it rests on, one sentence each: the firmware, and what each service answered.
+    pub details: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -182,7 +197,27 @@ pub struct Simulate {
     pub data: Map<String, Value>,
 }
 
-/// Reply to `POST /v1/simulate`
+/// `POST /v1/emit`: a real event of somebody on this machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Emit {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Seconds until it happens; None = no deadline named.
+    #[serde(default)]
+    pub deadline_seconds: Option<f64>,
+    /// `info`, `warning`, `urgent`, `critical`; None = what the type usually has.
+    #[serde(default)]
+    pub severity: Option<String>,
+    /// `terminate`, `stop`, `hibernate`, ...; None = what the type usually has.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// Members of `data`.
+    #[serde(default)]
+    pub data: Map<String, Value>,
+}
+
+/// Reply to `POST /v1/simulate` and `POST /v1/emit`
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Simulated {
     pub event_id: String,
@@ -225,7 +260,7 @@ pub struct Failure {
 /// A right that a request needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Needs {
-    /// `read`, `simulate`, `administer`.
+    /// `read`, `emit`, `simulate`, `administer`.
     pub right: String,
     /// The group that has it besides root; None where that is root's own.
     pub group: Option<String>,

@@ -9,7 +9,7 @@
 //! target lifecycle state through instance metadata".
 
 use super::deadline::{SECOND_NS, any_ns};
-use super::{Notice, NoticeKey, ParseError, Reading};
+use super::{Notice, NoticeKey, ParseError, Reading, json_value};
 use crate::event::{Action, EventType, Machine, Moment, NoticeKind, Severity};
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -64,6 +64,7 @@ pub fn rebalance(body: &[u8], reading: Reading<'_>) -> Result<Notice, ParseError
         stated_wall_ns: member(&raw, "noticeTime").and_then(any_ns),
         effective: None,
         immediate: false,
+        resources: Vec::new(),
         raw,
         severity: Severity::Warning,
         cancelled: false,
@@ -117,6 +118,7 @@ pub fn lifecycle_state(body: &[u8], reading: Reading<'_>) -> Result<Lifecycle, P
         stated_wall_ns: None,
         effective: None,
         immediate: false,
+        resources: Vec::new(),
         raw: json!(state),
         severity: Severity::Urgent,
         cancelled: false,
@@ -204,6 +206,7 @@ fn maintenance_notice(entry: Value, cancelled: bool, reading: Reading<'_>) -> No
         stated_wall_ns: stated,
         effective: ahead.map(|ns| Moment::at_wall(ns, reading.now)),
         immediate: false,
+        resources: Vec::new(),
         raw: entry,
         severity: Severity::Warning,
         cancelled,
@@ -255,6 +258,7 @@ fn interrupt(action: Action, stated: Option<i64>, raw: Value, reading: Reading<'
         stated_wall_ns: stated,
         effective: if immediate { Some(now) } else { stated.map(|ns| Moment::at_wall(ns, now)) },
         immediate,
+        resources: Vec::new(),
         raw,
         severity: if immediate { Severity::Critical } else { Severity::Urgent },
         cancelled: false,
@@ -274,14 +278,6 @@ fn add_once(notices: &mut Vec<Notice>, notice: Notice) {
     if !notices.iter().any(|known| known.key == notice.key) {
         notices.push(notice);
     }
-}
-
-fn json_value(body: &[u8]) -> Result<Value, ParseError> {
-    serde_json::from_slice(body).map_err(|e| ParseError::NotJson {
-        line: e.line(),
-        column: e.column(),
-        bytes: body.len(),
-    })
 }
 
 fn object(body: &[u8]) -> Result<Value, ParseError> {

@@ -14,7 +14,9 @@
 
 use crate::event::Moment;
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::tz::Offset;
 
 /// Nanoseconds in a second.
 pub const SECOND_NS: i64 = 1_000_000_000;
@@ -39,6 +41,20 @@ pub fn rfc1123_ns(text: &str) -> Option<i64> {
 /// Either of the two forms above.
 pub fn any_ns(text: &str) -> Option<i64> {
     rfc3339_ns(text).or_else(|| rfc1123_ns(text))
+}
+
+/// Nanoseconds since 1970 UTC of a time that may name no zone, such as `2018-08-18 12:05:33`: it is then `ahead_hours` ahead
+/// of UTC. Date and time of day are wanted, parted by a space or a `T`.
+pub fn civil_ns(text: &str, ahead_hours: i8) -> Option<i64> {
+    let text = text.trim();
+    rfc3339_ns(text).or_else(|| {
+        let is_plain = |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b':' | b'.' | b' ' | b'T');
+        if !text.contains(':') || !text.bytes().all(is_plain) {
+            return None;
+        }
+        let civil: DateTime = text.parse().ok()?;
+        wall_ns(Offset::from_hours(ahead_hours).ok()?.to_timestamp(civil).ok()?)
+    })
 }
 
 /// The present as the cloud has it: `local`, with the wall clock replaced by the reply's `Date`
@@ -77,6 +93,18 @@ mod tests {
     }
 
     #[test]
+    fn a_time_without_a_zone_is_read_in_the_one_that_its_cloud_means() {
+        assert_eq!(civil_ns("2019-01-21 17:00:43", 8), Some(NOON));
+        assert_eq!(civil_ns(" 2019-01-21T09:00:43\n", 0), Some(NOON));
+        assert_eq!(civil_ns("2019-01-21 04:00:43.5", -5), Some(NOON + SECOND_NS / 2));
+        assert_eq!(civil_ns("2019-01-21T09:00:43Z", 8), Some(NOON), "one that names its zone is believed");
+        for text in ["", "2019-01-21", "17:00:43", "2019-13-41 00:00:00", "2019-01-21 17:00:43[Asia/Shanghai]", "soon"]
+        {
+            assert_eq!(civil_ns(text, 8), None, "{text}");
+        }
+    }
+
+    #[test]
     fn texts_that_are_no_time_give_none() {
         for text in ["", "none", "2019-01-21", "09:00:43", "2019-13-41T00:00:00Z", "9999-01-01T00:00:00Z", "<html>"] {
             assert_eq!(any_ns(text), None, "{text}");
@@ -101,7 +129,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "\\PC{0,60}") {
-            let _ = any_ns(&text);
+            let _ = (any_ns(&text), civil_ns(&text, 8));
         }
 
         #[test]

@@ -1,13 +1,19 @@
 //! From a provider's document to a notice, and from notices to events.
 //!
-//! Responsibilities: one parser a provider (`aws`), times and clocks (`deadline`), and the decision
+//! Responsibilities: one parser a provider (`aws`, `azure`, `gcp`; `alibaba` and `tencent`
+//! share `spot_time`), times and clocks (`deadline`), and the decision
 //! whether a notice is new, known, moved or withdrawn (`revise`). Inputs: bytes a source has read,
 //! the instance they are about, a `Moment`. Outputs: `Notice`s, `Verdict`s. Must never do I/O, read a
 //! clock, log or panic, whatever the bytes are.
 
+pub mod alibaba;
 pub mod aws;
+pub mod azure;
 pub mod deadline;
+pub mod gcp;
 pub mod revise;
+pub mod spot_time;
+pub mod tencent;
 
 use crate::event::{Action, Event, EventType, Machine, Moment, NoticeKind, Severity};
 use serde_json::Value;
@@ -30,9 +36,12 @@ pub struct NoticeKey {
 impl NoticeKey {
     /// The key of the notice an event was made from, to remember notices across a restart. The
     /// provider's identifier is taken from the member `EventId` of the document: the name that both
-    /// AWS scheduled events and Azure scheduled events give it.
+    /// AWS scheduled events and Azure scheduled events give it. GCP has none; there the plan of a maintenance is told
+    /// apart from its beginning, which is no advice.
     pub fn of(event: &Event) -> Self {
-        let provider_id = event.raw.as_ref().and_then(|raw| raw.get("EventId")).and_then(Value::as_str);
+        let given = event.raw.as_ref().and_then(|raw| raw.get("EventId")).and_then(Value::as_str);
+        let is_plan = event.provider == gcp::PROVIDER && event.notice_kind == NoticeKind::Advisory;
+        let provider_id = if is_plan { Some(gcp::PLANNED) } else { given };
         Self {
             provider: event.provider.clone(),
             kind: event.event_type.clone(),
@@ -46,8 +55,16 @@ impl NoticeKey {
     pub fn matches(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.provider == other.provider
-            && self.provider_id == other.provider_id
+            && self.is_of_one_id(other)
             && (self.instance == other.instance || self.instance.is_empty() || other.instance.is_empty())
+    }
+
+    /// Azure writes the same identifier now in capitals, now in small letters.
+    fn is_of_one_id(&self, other: &Self) -> bool {
+        match (&self.provider_id, &other.provider_id) {
+            (Some(one), Some(two)) => one.eq_ignore_ascii_case(two),
+            (one, two) => one == two,
+        }
     }
 }
 
@@ -69,6 +86,8 @@ pub struct Notice {
     pub effective: Option<Moment>,
     /// The cloud acts at once: the stated time gives no time to use.
     pub immediate: bool,
+    /// Further machines that the notice is about.
+    pub resources: Vec<String>,
     /// The provider's document, untouched.
     pub raw: Value,
     /// How bad it is.
@@ -109,4 +128,12 @@ pub enum ParseError {
         /// What was expected, in words.
         expected: &'static str,
     },
+}
+
+fn json_value(body: &[u8]) -> Result<Value, ParseError> {
+    serde_json::from_slice(body).map_err(|e| ParseError::NotJson {
+        line: e.line(),
+        column: e.column(),
+        bytes: body.len(),
+    })
 }

@@ -54,12 +54,15 @@ pub enum Absence {
     /// The provider just stopped saying it (an AWS spot notice is never withdrawn). The same notice may
     /// come back; one with another time is news.
     Ended,
+    /// The provider says that there is no such notice, and takes none back: whatever it says next is news.
+    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Standing,
     Ended,
+    Over,
     Withdrawn,
 }
 
@@ -130,9 +133,10 @@ impl Reviser {
             entry.key.instance = notice.key.instance;
         }
         entry.read = notice.effective.or(entry.read);
-        let Some(effective) = notice.effective.filter(|_| !notice.immediate) else { return Verdict::Same };
+        let Some(effective) = notice.effective else { return Verdict::Same };
         let is_earlier = entry.told.is_none_or(|told| effective.boot_ns < told.boot_ns.saturating_sub(EARLIER_MIN_NS));
-        if is_near && !is_earlier {
+        // What is immediate comes no later for being read again, but may come earlier than was told before it was.
+        if !is_earlier && (is_near || notice.immediate) {
             return Verdict::Same;
         }
         entry.told = Some(effective);
@@ -151,8 +155,20 @@ impl Reviser {
                 }
                 Verdict::Same
             }
+            (Some(index), Absence::Over) => {
+                let entry = &mut self.entries[index];
+                if entry.state != State::Withdrawn {
+                    entry.state = State::Over;
+                }
+                Verdict::Same
+            }
             (None, _) => Verdict::Same,
         }
+    }
+
+    /// The notices that were told and stand, with the deadlines that were told: for a provider that lists all it has.
+    pub fn standing(&self) -> impl Iterator<Item = (&NoticeKey, Option<Moment>)> {
+        self.entries.iter().filter(|entry| entry.state == State::Standing).map(|entry| (&entry.key, entry.told))
     }
 
     /// The event that a notice became.
@@ -196,7 +212,7 @@ impl Reviser {
     /// `before`: how often the same notice was told, and withdrawn.
     fn new_event(&mut self, notice: Notice, before: u32, machine: &Arc<Machine>, now: Moment) -> Verdict {
         let id = notice.event_id(before).unwrap_or_else(|| EventId::at(now.wall_ns));
-        let Notice { kind, key, action, notice_kind, stated_wall_ns, effective, raw, severity, .. } = notice;
+        let Notice { kind, key, action, notice_kind, stated_wall_ns, effective, resources, raw, severity, .. } = notice;
         let provider = key.provider.clone();
         let state = State::Standing;
         self.remember(Entry { key, id, stated_wall_ns, read: effective, told: effective, state, before });
@@ -213,7 +229,7 @@ impl Reviser {
             action,
             notice_kind,
             machine: Arc::clone(machine),
-            resources: Vec::new(),
+            resources,
             cancels: None,
             raw: Some(raw),
             extra: Map::new(),
@@ -260,14 +276,15 @@ impl Entry {
 
     /// Whether the reading is another notice under the same key, and so a new event.
     fn is_another(&self, notice: &Notice, now: Moment) -> bool {
-        if self.state == State::Withdrawn {
+        if matches!(self.state, State::Withdrawn | State::Over) {
             return true;
         }
         if self.is_near(notice) {
             return false;
         }
         let is_past = self.read.is_some_and(|m| now.boot_ns.saturating_sub(m.boot_ns) > DRIFT_MAX_NS);
-        let is_advice = notice.notice_kind == NoticeKind::Advisory;
+        // An advice whose time is that of its making, not of what it is about: another time is another advice.
+        let is_advice = notice.notice_kind == NoticeKind::Advisory && notice.effective.is_none();
         is_advice || self.state == State::Ended || is_past
     }
 }

@@ -6,7 +6,7 @@
 use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
 use super::round::{Ends, Round, reading};
-use super::token::TokenKeeper;
+use super::token::{self, TokenKeeper};
 use crate::config::{AwsSource, Config};
 use crate::event::EventType;
 use crate::normalise::aws as parse;
@@ -73,7 +73,7 @@ impl Aws {
         let timeout_ms = settings.request_timeout_ms;
         Ok(Self {
             client: MetadataClient::new(&settings.endpoint, timeout_ms.into(), bell)?,
-            token: TokenKeeper::new(settings.allow_imds_v1),
+            token: TokenKeeper::new(&token::EC2, settings.allow_imds_v1),
             poll_max_ns: i64::from(timeout_ms).saturating_mul(POLL_MAX_PER_MS),
         })
     }

@@ -83,6 +83,14 @@ pub enum PollError {
     /// There was no answer.
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    /// There was no answer, and this is what it means here.
+    #[error("{error}: {meaning}")]
+    Explained {
+        /// What happened.
+        error: FetchError,
+        /// In words that tell an operator what to expect or to mend.
+        meaning: &'static str,
+    },
     /// The answer is not what its path promises.
     #[error("the answer is not understood: {0}")]
     Parse(#[from] ParseError),
@@ -92,9 +100,13 @@ pub enum PollError {
 }
 
 impl PollError {
-    /// Whether it was only the source's own end.
-    pub(super) fn is_stop(&self) -> bool {
-        matches!(self, Self::Fetch(FetchError::Stopped) | Self::Token(TokenError::Fetch(FetchError::Stopped)))
+    /// Whether it was only the source itself that did not wait for an answer: it was told to stop, or to look at once.
+    pub(super) fn is_no_answer(&self) -> bool {
+        let is_ours = |error: &FetchError| matches!(error, FetchError::Stopped | FetchError::CalledAway);
+        match self {
+            Self::Fetch(error) | Self::Token(TokenError::Fetch(error)) => is_ours(error),
+            _ => false,
+        }
     }
 }
 
@@ -115,6 +127,12 @@ pub trait Cloud: Send {
     /// # Errors
     /// Anything but an answer. Absence is an answer.
     fn look(&mut self, number: usize, round: &mut Round<'_>) -> Result<Again, PollError>;
+
+    /// Whether after this error the item is read again after its interval as always, and after how many nanoseconds at the
+    /// earliest. None: errors in a row are answered with longer and longer waits, which suits services that count requests.
+    fn goes_on_after(&self, _error: &PollError) -> Option<i64> {
+        None
+    }
 
     /// A notice as the cloud writes it, read by the cloud's own parser, for the self-test. Its time lies ahead for as
     /// long as this program lives.

@@ -161,6 +161,13 @@ impl Health {
         self.beat.give_and_promise(boot_ns);
     }
 
+    /// A question is with the service, which holds its answer back: nothing was polled meanwhile, and nothing hangs.
+    pub fn still_asks(&self, now_boot_ns: i64) {
+        if self.polled_boot_ns.load(Relaxed) != 0 {
+            self.polled_boot_ns.store(now_boot_ns, Relaxed);
+        }
+    }
+
     /// For how long the source's thread has owed a sign of life, whatever it sees, nanoseconds; 0: it owes none.
     pub fn owed_ns(&self, now_boot_ns: i64) -> i64 {
         self.beat.owed_ns(now_boot_ns)
@@ -356,6 +363,18 @@ mod tests {
         let report = health.report(78 * SECOND_NS);
         assert_eq!(report.state, State::Blind);
         assert!(report.to_string().contains("not seen for 77 s: its thread has not polled for 77 s"), "{report}");
+    }
+
+    #[test]
+    fn a_question_that_is_held_for_long_is_no_silence() {
+        let health = health();
+        health.set_interval_seconds(1.0);
+        health.still_asks(SECOND_NS);
+        assert_eq!(health.report(900 * SECOND_NS).state, State::Starting, "there was no answer yet");
+        health.success(0, SECOND_NS);
+        (2..900).for_each(|second| health.still_asks(second * SECOND_NS));
+        assert_eq!(health.report(900 * SECOND_NS).state, State::Seeing);
+        assert_eq!(health.report(970 * SECOND_NS).state, State::Blind);
     }
 
     #[test]

@@ -9,11 +9,14 @@
 //! counts, and a poll costs a third of one through such a client (docs/LATENCY.md). Heads are parsed by
 //! `reply`, with a library.
 
+mod pending;
+
 use super::reply::{self, Parsed};
 use crate::sys::bell::{Bell, For, Woken};
 use crate::sys::clock;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +30,13 @@ pub const CONNECT_TIMEOUT_NS: i64 = 1_000_000_000;
 
 /// Longest that the kernel waits for bytes before the thread looks whether it was told to stop.
 const PIECE_MAX: Duration = Duration::from_millis(500);
+
+/// Longest that a request whose answer is held back waits without saying that it goes on, nanoseconds.
+const TELL_NS: i64 = 1_000_000_000;
+
+/// What is to be done while an answer is held back, at least once a second and whenever the bell is rung; `Break`: the
+/// answer is not waited for any longer.
+pub type Meanwhile<'a> = &'a mut dyn FnMut() -> ControlFlow<()>;
 
 /// A header of a request: name and value, without line breaks.
 pub type Header<'a> = (&'a str, &'a str);
@@ -58,9 +68,15 @@ pub enum FetchError {
     /// Not HTTP, or not what was promised.
     #[error("not a valid HTTP answer")]
     Malformed,
+    /// The answer lacks the header by which the service makes itself known: something else answers at its address.
+    #[error("the answer lacks the header {0}: it is not from the metadata service")]
+    Stranger(&'static str),
     /// The source was told to stop.
     #[error("stopped")]
     Stopped,
+    /// The source was called to something else while the answer was held back.
+    #[error("called away")]
+    CalledAway,
 }
 
 /// What cannot be used as an endpoint.
@@ -81,6 +97,8 @@ pub struct MetadataClient {
     request_timeout_ns: i64,
     bell: Arc<Bell>,
     connection: Option<TcpStream>,
+    /// Where a name led the last time: a notice must not wait for a name server, nor be missed for want of one.
+    known: Option<SocketAddr>,
     /// The request as it is sent, and the answer as it comes: kept, so that nothing is allocated for them.
     request: Vec<u8>,
     answer: Vec<u8>,
@@ -106,6 +124,7 @@ impl MetadataClient {
             request_timeout_ns: i64::try_from(request_timeout_ms).unwrap_or(i64::MAX).saturating_mul(1_000_000),
             bell,
             connection: None,
+            known: None,
             request: Vec::with_capacity(1024),
             answer: Vec::with_capacity(8 * 1024),
         })
@@ -121,6 +140,35 @@ impl MetadataClient {
             Err(FetchError::Status(404)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Asks for `path` whatever the status of the answer is, redirects aside; on a kept connection that has died, once more.
+    ///
+    /// # Errors
+    /// There is no complete answer, or a redirect.
+    pub fn ask(&mut self, path: &str, headers: &[Header<'_>]) -> Result<Found, FetchError> {
+        self.write_down("GET", path, headers)?;
+        let mut ask = || self.exchange(self.request_timeout_ns, None);
+        match ask() {
+            Err(FetchError::Closed) => ask(),
+            answer => answer,
+        }
+    }
+
+    /// The same, of a service that may hold its answer back for as long as `limit_ns`; made once only. Takes one system
+    /// call more, after the answer has come, than a request that is not held back.
+    ///
+    /// # Errors
+    /// As `ask`; `CalledAway` when `meanwhile` says so. The connection is closed then.
+    pub fn hold(
+        &mut self,
+        path: &str,
+        headers: &[Header<'_>],
+        limit_ns: i64,
+        meanwhile: Meanwhile<'_>,
+    ) -> Result<Found, FetchError> {
+        self.write_down("GET", path, headers)?;
+        self.exchange(limit_ns, Some(meanwhile))
     }
 
     /// Makes a PUT without a body.
@@ -160,32 +208,50 @@ impl MetadataClient {
     }
 
     fn once(&mut self) -> Result<Found, FetchError> {
-        let until_boot_ns = clock::boot_ns().saturating_add(self.request_timeout_ns);
+        match self.exchange(self.request_timeout_ns, None)? {
+            found if found.status == 200 => Ok(found),
+            found => Err(FetchError::Status(found.status)),
+        }
+    }
+
+    fn exchange(&mut self, limit_ns: i64, meanwhile: Option<Meanwhile<'_>>) -> Result<Found, FetchError> {
+        let until_boot_ns = clock::boot_ns().saturating_add(limit_ns);
         let mut connection = match self.connection.take() {
             Some(kept) => kept,
             None => self.connect(until_boot_ns)?,
         };
         self.send(&mut connection, until_boot_ns)?;
-        let (found, can_be_kept) = self.receive(&mut connection, until_boot_ns)?;
+        let (found, can_be_kept) = self.receive(&mut connection, until_boot_ns, meanwhile)?;
         if can_be_kept {
             self.connection = Some(connection);
         }
         match found.status {
-            200 => Ok(found),
             code @ 300..400 => Err(FetchError::Redirect(code)),
-            code => Err(FetchError::Status(code)),
+            _ => Ok(found),
         }
     }
 
-    fn connect(&self, until_boot_ns: i64) -> Result<TcpStream, FetchError> {
-        // An address needs no asking; a name, in a rehearsal, may.
+    /// Whether the endpoint is a name. Asking what it stands for takes time of its own, on which only the system has a
+    /// bound (resolv.conf(5): as a rule 5 s, twice, for each of up to three servers).
+    pub fn is_by_name(&self) -> bool {
+        self.host.parse::<IpAddr>().is_err()
+    }
+
+    fn connect(&mut self, until_boot_ns: i64) -> Result<TcpStream, FetchError> {
+        if let Some(connected) = self.known.and_then(|address| self.connect_to(address, until_boot_ns).ok()) {
+            return Ok(connected);
+        }
+        // An address needs no asking.
         let found = (self.host.as_str(), self.port).to_socket_addrs().map_err(|_| FetchError::NoRoute)?;
         let until_boot_ns = until_boot_ns.min(clock::boot_ns().saturating_add(CONNECT_TIMEOUT_NS));
         let mut last = FetchError::NoRoute;
         for address in found {
             match self.connect_to(address, until_boot_ns) {
                 Err(error @ (FetchError::Refused | FetchError::NoRoute)) => last = error,
-                decided => return decided,
+                decided => {
+                    self.known = decided.is_ok().then_some(address).filter(|_| self.is_by_name());
+                    return decided;
+                }
             }
         }
         Err(last)
@@ -241,11 +307,41 @@ impl MetadataClient {
         Ok(())
     }
 
+    /// Waits for bytes, and does what is to be done meanwhile.
+    fn wait(
+        &self,
+        connection: &TcpStream,
+        until_boot_ns: i64,
+        meanwhile: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<(), FetchError> {
+        loop {
+            let now_boot_ns = clock::boot_ns();
+            if now_boot_ns >= until_boot_ns {
+                return Err(FetchError::Timeout);
+            }
+            let piece_boot_ns = until_boot_ns.min(now_boot_ns.saturating_add(TELL_NS));
+            match self.bell.wait_for_or_ring(connection.as_fd(), For::Reading, piece_boot_ns) {
+                Woken::Ready => return Ok(()),
+                Woken::Stopped => return Err(FetchError::Stopped),
+                Woken::Rung | Woken::Time if meanwhile().is_break() => return Err(FetchError::CalledAway),
+                Woken::Rung | Woken::Time => {}
+            }
+        }
+    }
+
     /// Reads one answer. Gives also whether the connection is good for another.
-    fn receive(&mut self, connection: &mut TcpStream, until_boot_ns: i64) -> Result<(Found, bool), FetchError> {
+    fn receive(
+        &mut self,
+        connection: &mut TcpStream,
+        until_boot_ns: i64,
+        mut meanwhile: Option<Meanwhile<'_>>,
+    ) -> Result<(Found, bool), FetchError> {
         self.answer.clear();
         let mut chunk = [0u8; 4096];
         loop {
+            if let Some(meanwhile) = &mut meanwhile {
+                self.wait(connection, until_boot_ns, meanwhile)?;
+            }
             let is_end = match connection.read(&mut chunk) {
                 Ok(n) => {
                     self.answer.extend_from_slice(&chunk[..n]);
@@ -303,6 +399,22 @@ mod tests {
         {
             assert!(client(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_that_no_longer_resolves_is_still_reached_where_it_last_led() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let service = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().expect("a client");
+            let _ = connection.read(&mut [0; 1024]);
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody");
+        });
+        let mut client = client(&format!("http://metadata.invalid:{}", address.port())).expect("an endpoint");
+        assert_eq!(client.get("/x", &[]).map(|_| ()), Err(FetchError::NoRoute));
+        client.known = Some(address);
+        assert_eq!(client.get("/x", &[]).map(|found| found.map(|found| found.body)), Ok(Some(b"body".to_vec())));
+        service.join().expect("it ends");
     }
 
     #[test]

@@ -1,16 +1,21 @@
 //! Sources: who looks for notices, and how they tell what they see and whether they can see at all.
 //!
 //! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), what a cloud must say to be
-//! one (`cloud`) and what all of them do alike (`poller`, `round`), the metadata client (`imds`), the rhythm of polling
-//! (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`), and what plugins tell (`plugin`). Inputs: a provider's
-//! service, settings.
-//! Outputs: events to the sink, health for status. Must never run a plugin, wait for one, or take silence for good news: a
-//! source that cannot see says so.
+//! one (`cloud`) and what all of them do alike (`poller`, `round`), which cloud this is (`detect`), the metadata client
+//! (`imds`), the rhythm of polling (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`, `azure`, `gcp`;
+//! `alibaba` and `tencent` share `spot_time`), the machine itself (`logind`, `system`), what
+//! plugins tell (`plugin`). Inputs: a provider's service, the
+//! kernel, settings. Outputs: events to the sink, health for status. Must never run a plugin, wait for one, or take silence
+//! for good news: a source that cannot see says so.
 
+pub mod alibaba;
 pub mod aws;
+pub mod azure;
 pub mod cadence;
 pub mod cloud;
 pub mod control;
+pub mod detect;
+pub mod gcp;
 pub mod health;
 pub mod imds;
 pub mod logind;
@@ -19,6 +24,9 @@ pub mod poller;
 pub mod reply;
 mod rota;
 pub mod round;
+pub mod spot_time;
+pub mod system;
+pub mod tencent;
 pub mod token;
 
 pub use control::Control;

@@ -91,9 +91,10 @@ impl Watch {
             raw,
             severity,
             cancelled: false,
+            resources,
         };
         match self.reviser.observe(notice, &machine, now) {
-            Verdict::New(event) => self.publish(complete(event, &key, resources), sink),
+            Verdict::New(event) => self.publish(complete(event, &key), sink),
             verdict => self.known(verdict, &key, sink),
         }
     }
@@ -104,8 +105,10 @@ impl Watch {
         match self.reviser.absent(&key, Absence::Withdrawn, &machine, now) {
             Verdict::Cancelled(mut event) => {
                 // Nobody else has it yet, so nothing is copied.
-                Arc::make_mut(&mut event).raw = Some(told.raw).filter(|raw| !raw.is_null());
-                self.publish(complete(event, &key, told.resources), sink)
+                let changed = Arc::make_mut(&mut event);
+                changed.raw = Some(told.raw);
+                changed.resources = told.resources;
+                self.publish(complete(event, &key), sink)
             }
             _ => Heard::Nothing.into(),
         }
@@ -145,9 +148,8 @@ impl Watch {
 }
 
 /// The event with what the reviser does not know of. It was just made, so nothing is copied.
-fn complete(mut event: Arc<Event>, key: &NoticeKey, resources: Vec<String>) -> Arc<Event> {
+fn complete(mut event: Arc<Event>, key: &NoticeKey) -> Arc<Event> {
     let changed = Arc::make_mut(&mut event);
-    changed.resources = resources;
     changed.raw = changed.raw.take().filter(|raw| !raw.is_null());
     if let Some(id) = &key.provider_id {
         changed.extra.insert(NOTICE_ID.into(), id.clone().into());

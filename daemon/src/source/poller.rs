@@ -62,6 +62,11 @@ impl<C: Cloud> Poller<C> {
         }
         let mut has_slept = true;
         while !self.control.bell.is_stopped() {
+            if let Some(call) = self.control.called() {
+                self.look_once(sink, told);
+                self.control.answer(call);
+                continue;
+            }
             let now_boot_ns = clock::boot_ns();
             self.adapt(now_boot_ns, told);
             let (number, due_boot_ns) = self.rota.next(now_boot_ns);
@@ -110,7 +115,7 @@ impl<C: Cloud> Poller<C> {
         told.health.lives_until(began_boot_ns.saturating_add(self.cloud.look_max_ns()));
         let mut round = Round { watch: &mut self.watch, sink, told, control: &self.control };
         let outcome = self.cloud.look(number, &mut round);
-        if outcome.as_ref().is_err_and(PollError::is_stop) {
+        if outcome.as_ref().is_err_and(PollError::is_no_answer) {
             return;
         }
         for text in self.watch.told.drain(..) {
@@ -121,7 +126,10 @@ impl<C: Cloud> Poller<C> {
             Ok(Again::Usual) => self.rota.done(number, began_boot_ns, true),
             Ok(Again::AtOnce) => self.rota.again(number, began_boot_ns),
             Ok(Again::Never) => self.rota.retire(number),
-            Err(_) => self.rota.done(number, began_boot_ns, false),
+            Err(error) => match self.cloud.goes_on_after(&error) {
+                Some(wait_min_ns) => self.rota.go_on(number, began_boot_ns, wait_min_ns),
+                None => self.rota.done(number, began_boot_ns, false),
+            },
         }
     }
 }
@@ -152,7 +160,11 @@ fn keep_books<C: Cloud>(number: usize, outcome: &Result<Again, PollError>, told:
 
 #[cfg(test)]
 mod tests {
+    use super::super::alibaba::Alibaba;
     use super::super::aws::Aws;
+    use super::super::azure::Azure;
+    use super::super::gcp::{MaintenanceEvent, Preempted, UpcomingMaintenance};
+    use super::super::tencent::Tencent;
     use super::*;
     use crate::event::{Event, EventId, Moment};
 
@@ -188,7 +200,16 @@ mod tests {
 
     #[test]
     fn every_cloud_keeps_the_rules_of_the_trait() {
-        every_self_test_makes_an_event_of_its_own_kind::<Aws>();
-        its_items_are_in_order::<Aws>();
+        fn keeps_them<C: Cloud>() {
+            every_self_test_makes_an_event_of_its_own_kind::<C>();
+            its_items_are_in_order::<C>();
+        }
+        keeps_them::<Aws>();
+        keeps_them::<Preempted>();
+        keeps_them::<MaintenanceEvent>();
+        keeps_them::<UpcomingMaintenance>();
+        keeps_them::<Alibaba>();
+        keeps_them::<Tencent>();
+        keeps_them::<Azure>();
     }
 }

@@ -8,8 +8,9 @@ use super::imds::FetchError;
 use crate::normalise::deadline::rfc1123_ns;
 use httparse::{EMPTY_HEADER, Header, Response, Status};
 
-/// Longest body read, bytes. The longest document known, a full maintenance history, is far below.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest body read, bytes. The longest document known, the deletion of a scale set of a hundred machines that Azure lists
+/// with an event each, is a quarter of it.
+pub const BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest head read, bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
@@ -18,7 +19,10 @@ const HEAD_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 
 /// The header in which EC2 says how long a token lives.
-const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+pub const EC2_TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+
+/// The same header of Alibaba's service.
+pub const ALIBABA_TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 
 /// A complete answer.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,7 +33,11 @@ pub struct Found {
     pub body: Vec<u8>,
     /// How long the service says that a token it gave will live, seconds.
     pub token_ttl_seconds: Option<i64>,
-    date: Option<String>,
+    /// The header `ETag`: what to name to be told of another value only.
+    pub etag: Option<String>,
+    /// The header `Metadata-Flavor`, by which Google's metadata server says that it is one.
+    pub metadata_flavor: Option<String>,
+    pub(super) date: Option<String>,
 }
 
 impl Found {
@@ -96,7 +104,11 @@ pub fn parse(mut bytes: &[u8], is_end: bool) -> Result<Parsed, FetchError> {
             found: Found {
                 status,
                 body,
-                token_ttl_seconds: first(TTL_HEADER).and_then(|text| text.trim().parse().ok()),
+                token_ttl_seconds: [EC2_TTL_HEADER, ALIBABA_TTL_HEADER]
+                    .into_iter()
+                    .find_map(|name| first(name)?.trim().parse().ok()),
+                etag: first("etag").map(|text| text.trim().to_owned()),
+                metadata_flavor: first("metadata-flavor").map(|text| text.trim().to_owned()),
                 date: first("date").map(str::to_owned),
             },
         });
@@ -228,8 +240,8 @@ mod tests {
         ] {
             assert_eq!(with(bad), Err(FetchError::Malformed), "{bad}");
         }
-        for long in ["Content-Length: 65537", "Content-Length: 99999999999999999999999999"] {
-            assert_eq!(with(long), Err(FetchError::TooLarge), "{long}");
+        for long in [(BODY_BYTES_MAX + 1).to_string(), "9".repeat(26)] {
+            assert_eq!(with(&format!("Content-Length: {long}")), Err(FetchError::TooLarge), "{long}");
         }
         let endless = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n";
         assert_eq!(parse(endless.as_bytes(), false), Err(FetchError::TooLarge));
@@ -237,12 +249,16 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_and_the_life_of_a_token_are_read() {
-        let text = format!(
-            "HTTP/1.1 200 OK\r\ndate: Mon, 21 Jan 2019 09:00:43 GMT\r\n{TTL_HEADER}: 21600\r\ncontent-length: 0\r\n\r\n"
-        );
-        let Ok(Parsed::Whole { found, .. }) = parse(text.as_bytes(), false) else { panic!("not read") };
-        assert_eq!((found.date_ns(), found.token_ttl_seconds), (Some(1_548_061_243_000_000_000), Some(21_600)));
+    fn the_headers_that_mean_something_are_read() {
+        for name in [EC2_TTL_HEADER, ALIBABA_TTL_HEADER] {
+            let text = format!(
+                "HTTP/1.1 200 OK\r\ndate: Mon, 21 Jan 2019 09:00:43 GMT\r\n{name}: 21600\r\netag: 5f\r\n\
+                 Metadata-Flavor: Google\r\ncontent-length: 0\r\n\r\n"
+            );
+            let Ok(Parsed::Whole { found, .. }) = parse(text.as_bytes(), false) else { panic!("not read") };
+            assert_eq!((found.etag.as_deref(), found.metadata_flavor.as_deref()), (Some("5f"), Some("Google")));
+            assert_eq!((found.date_ns(), found.token_ttl_seconds), (Some(1_548_061_243_000_000_000), Some(21_600)));
+        }
     }
 
     proptest! {

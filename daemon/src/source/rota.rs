@@ -90,6 +90,18 @@ impl Rota {
         }
     }
 
+    /// A path was read without success, beginning at `began_boot_ns`, and is to be read after its interval all the same,
+    /// but not before `wait_min_ns` have passed.
+    pub fn go_on(&mut self, number: usize, began_boot_ns: i64, wait_min_ns: i64) {
+        self.done(number, began_boot_ns, true);
+        if let Some(Entry { due_boot_ns, early_ns, .. }) = self.entries.get_mut(number) {
+            let earliest = began_boot_ns.saturating_add(wait_min_ns);
+            if *due_boot_ns < earliest {
+                (*due_boot_ns, *early_ns) = (earliest, 0);
+            }
+        }
+    }
+
     /// A path is not read any more.
     pub fn retire(&mut self, number: usize) {
         self.last = number;
@@ -157,6 +169,18 @@ mod tests {
             read.push(number);
         }
         assert_eq!(read, [0, 1, 0, 2, 0, 3, 0, 1, 0, 2, 0, 3]);
+    }
+
+    #[test]
+    fn a_path_that_goes_on_keeps_its_interval_whatever_fails_and_the_least_wait_where_that_is_longer() {
+        let mut rota = Rota::new(&[1.0], 7);
+        for n in 1..20 {
+            rota.go_on(0, n * SECOND_NS, 0);
+            let wait = rota.next(n * SECOND_NS).1 - n * SECOND_NS;
+            assert!((SECOND_NS * 94 / 100..=SECOND_NS * 106 / 100).contains(&wait), "{wait}");
+            rota.go_on(0, n * SECOND_NS, 5 * SECOND_NS);
+            assert_eq!(rota.next(n * SECOND_NS).1, (n + 5) * SECOND_NS);
+        }
     }
 
     #[test]

@@ -116,7 +116,19 @@ impl Round<'_> {
     /// kept warm. Once a second is enough.
     pub fn holds_on(&mut self, lives_until_boot_ns: i64) {
         self.told.health.lives_until(lives_until_boot_ns);
+        self.told.health.still_asks(clock::boot_ns());
         self.watch.wake_the_way(self.sink);
+    }
+
+    /// Whether somebody wants the most important item to be read at once: a question that the service holds is to be
+    /// given up, and asked so that it is not held.
+    pub fn is_called(&self) -> bool {
+        self.control.called().is_some()
+    }
+
+    /// Says whether the most important notice stands, for who asked for a look.
+    pub fn stands(&self, stands: bool) {
+        self.control.set_stands(stands);
     }
 
     /// An item that holds one notice or is absent. `ends`: the notice that has ended when it is absent. Gives whether
@@ -147,6 +159,12 @@ impl Round<'_> {
     pub fn observe(&mut self, notice: Notice, local: Moment) -> bool {
         let verdict = self.watch.reviser.observe(notice, &self.watch.machine, local);
         self.watch.deliver(verdict, self.sink)
+    }
+
+    /// The notices that were told and stand, with the deadlines that were told, also those from before a restart: for a
+    /// service that lists all it has, and whose list lacks one.
+    pub fn standing(&self) -> impl Iterator<Item = (&NoticeKey, Option<Moment>)> {
+        self.watch.reviser.standing()
     }
 
     /// A notice was looked for and is not there. Gives whether something was told.

@@ -1,27 +1,51 @@
-//! The session token of the EC2 instance metadata service, version 2 (IMDSv2).
+//! The session token of a metadata service: that of EC2 (IMDSv2), and Alibaba's, which is made after it.
 //!
-//! Responsibilities: get, renew and drop the token; say why there is none. Inputs: the client, the time.
-//! Outputs: the header for the next request. Must never log the token, or use the first version of the
-//! service, which has none, unless configured.
+//! Responsibilities: get, renew and drop the token; say why there is none. Inputs: a dialect, the client, the time.
+//! Outputs: the header for the next request. Must never log the token, or use a service without one unless that is
+//! allowed.
 //!
-//! Facts: EC2 user guide, "Use the Instance Metadata Service to access instance metadata".
+//! Facts: EC2 user guide, "Use the Instance Metadata Service to access instance metadata"; Alibaba Cloud ECS user guide,
+//! "Obtain instance metadata", security hardening mode.
 
 use super::imds::{FetchError, Found, Header, MetadataClient};
+use super::reply::{ALIBABA_TTL_HEADER, EC2_TTL_HEADER};
 use crate::normalise::deadline::SECOND_NS;
 use std::fmt;
 use thiserror::Error;
 
-/// Only this path gives tokens: dated ones answer 403.
+/// Only this path gives tokens, with either service; EC2's dated ones answer 403.
 const TOKEN_PATH: &str = "/latest/api/token";
 
 /// A path that every instance has, to see whether the service answers at all.
 const PROBE_PATH: &str = "/latest/meta-data/";
 
-const TTL_HEADER: &str = "x-aws-ec2-metadata-token-ttl-seconds";
-const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
-
-/// Lifetime asked for, seconds: the longest the service gives.
+/// Lifetime asked for, seconds: the longest that either service gives.
 const TTL_SECONDS: i64 = 21_600;
+
+/// In what one service's tokens differ from another's.
+#[derive(Debug)]
+pub struct Dialect {
+    /// The header that asks for a lifetime, seconds, and tells it.
+    ttl_header: &'static str,
+    /// The header that carries the token.
+    token_header: &'static str,
+    /// What lets the token's reply through to a container.
+    hop_limit: &'static str,
+}
+
+/// EC2's.
+pub const EC2: Dialect = Dialect {
+    ttl_header: EC2_TTL_HEADER,
+    token_header: "x-aws-ec2-metadata-token",
+    hop_limit: "Raise HttpPutResponseHopLimit to 2 or use host networking",
+};
+
+/// Alibaba's.
+pub const ALIBABA: Dialect = Dialect {
+    ttl_header: ALIBABA_TTL_HEADER,
+    token_header: "x-aliyun-ecs-metadata-token",
+    hop_limit: "Use host networking, or allow requests without a token",
+};
 
 /// A token is renewed when a tenth of its life is left, at most this long before its end.
 const RENEW_BEFORE_MAX_NS: i64 = 300 * SECOND_NS;
@@ -30,8 +54,8 @@ const RENEW_BEFORE_MAX_NS: i64 = 300 * SECOND_NS;
 /// delay every poll by a time-out.
 const RENEW_AGAIN_NS: i64 = 15 * SECOND_NS;
 
-/// How long the first version is used before asking for a token again.
-const V1_RECHECK_NS: i64 = 300 * SECOND_NS;
+/// How long a service is used without a token before asking for one again.
+const WITHOUT_RECHECK_NS: i64 = 300 * SECOND_NS;
 
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -39,9 +63,9 @@ pub enum TokenError {
     /// The service answers requests but its token never arrives.
     #[error(
         "the metadata service answers but its token never arrives: the hop limit is 1 and this runs in a bridged \
-         container. Raise HttpPutResponseHopLimit to 2 or use host networking"
+         container. {0}"
     )]
-    HopLimit,
+    HopLimit(&'static str),
     /// The service gives no tokens, and using it without is not allowed.
     #[error(
         "the metadata service gives no token (HTTP status {0}). It may be turned off for this instance, or know \
@@ -57,13 +81,14 @@ pub enum TokenError {
 enum Access {
     /// A token, sent with every request.
     Token { expires_boot_ns: i64 },
-    /// The first version of the service: no token.
-    V1,
+    /// Without one: for EC2, the first version of the service.
+    Without,
 }
 
 /// Keeps the token of one service.
 pub struct TokenKeeper {
-    allow_imds_v1: bool,
+    dialect: &'static Dialect,
+    may_go_without: bool,
     access: Option<Access>,
     ask_again_boot_ns: i64,
     token: String,
@@ -77,13 +102,13 @@ impl fmt::Debug for TokenKeeper {
 }
 
 impl TokenKeeper {
-    /// Has no token yet.
-    pub fn new(allow_imds_v1: bool) -> Self {
-        Self { allow_imds_v1, access: None, ask_again_boot_ns: 0, token: String::new() }
+    /// Has no token yet. `may_go_without`: whether a service that gives none is used all the same.
+    pub fn new(dialect: &'static Dialect, may_go_without: bool) -> Self {
+        Self { dialect, may_go_without, access: None, ask_again_boot_ns: 0, token: String::new() }
     }
 
-    /// The header for a request at `now_boot_ns`, none for the first version of the service; asks for a
-    /// token when one is due.
+    /// The header for a request at `now_boot_ns`, none for a service that is used without; asks for a token when one is
+    /// due.
     ///
     /// # Errors
     /// There is no token and none is to be had.
@@ -92,7 +117,7 @@ impl TokenKeeper {
             let outcome = self.ask(client, now_boot_ns);
             let is_still_good = match self.access {
                 Some(Access::Token { expires_boot_ns }) => now_boot_ns < expires_boot_ns,
-                Some(Access::V1) => true,
+                Some(Access::Without) => true,
                 None => false,
             };
             if let Err(error) = outcome {
@@ -103,7 +128,7 @@ impl TokenKeeper {
                 self.ask_again_boot_ns = now_boot_ns.saturating_add(RENEW_AGAIN_NS);
             }
         }
-        Ok((!self.token.is_empty()).then_some((TOKEN_HEADER, self.token.as_str())))
+        Ok((!self.token.is_empty()).then_some((self.dialect.token_header, self.token.as_str())))
     }
 
     /// Drops the token: the service does not accept it any more.
@@ -114,10 +139,10 @@ impl TokenKeeper {
 
     fn ask(&mut self, client: &mut MetadataClient, now_boot_ns: i64) -> Result<(), TokenError> {
         let ttl = TTL_SECONDS.to_string();
-        match client.put(TOKEN_PATH, &[(TTL_HEADER, &ttl)]) {
+        match client.put(TOKEN_PATH, &[(self.dialect.ttl_header, &ttl)]) {
             Ok(found) => self.keep(&found, now_boot_ns),
-            Err(FetchError::Status(403..=405)) if self.allow_imds_v1 => {
-                self.use_v1(now_boot_ns);
+            Err(FetchError::Status(403..=405)) if self.may_go_without => {
+                self.go_without(now_boot_ns);
                 Ok(())
             }
             Err(FetchError::Status(code @ (403..=405))) => Err(TokenError::NoTokens(code)),
@@ -143,18 +168,18 @@ impl TokenKeeper {
     /// changed: across a container's bridge it is lost, while other replies come through.
     fn diagnose_timeout(&mut self, client: &mut MetadataClient, now_boot_ns: i64) -> Result<(), TokenError> {
         match client.get(PROBE_PATH, &[]) {
-            Ok(_) if self.allow_imds_v1 => {
-                self.use_v1(now_boot_ns);
+            Ok(_) if self.may_go_without => {
+                self.go_without(now_boot_ns);
                 Ok(())
             }
-            Ok(_) | Err(FetchError::Status(_)) => Err(TokenError::HopLimit),
+            Ok(_) | Err(FetchError::Status(_)) => Err(TokenError::HopLimit(self.dialect.hop_limit)),
             Err(_) => Err(TokenError::Fetch(FetchError::Timeout)),
         }
     }
 
-    fn use_v1(&mut self, now_boot_ns: i64) {
+    fn go_without(&mut self, now_boot_ns: i64) {
         self.token.clear();
-        self.access = Some(Access::V1);
-        self.ask_again_boot_ns = now_boot_ns.saturating_add(V1_RECHECK_NS);
+        self.access = Some(Access::Without);
+        self.ask_again_boot_ns = now_boot_ns.saturating_add(WITHOUT_RECHECK_NS);
     }
 }

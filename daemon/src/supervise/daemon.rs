@@ -8,6 +8,7 @@ use super::os_shutdown::{self, OsShutdown};
 use super::plugin_sources::PluginSources;
 use super::pulse::{Kind, Sign};
 use super::sources::Sources;
+use super::system_sources::SystemSources;
 use crate::assemble::{self, Assembly};
 use crate::config::{Config, Loaded, SecretSources, redacted_config};
 use crate::control::server::Daemon;
@@ -22,6 +23,7 @@ use crate::host::Instance;
 use crate::host::state::Lifecycle;
 use crate::log::ring::LogRing;
 use crate::reports::courier::Courier;
+use crate::source::detect::Findings;
 use crate::source::health::State;
 use crate::sys::beat::Beat;
 use crate::sys::clock;
@@ -45,7 +47,9 @@ pub(super) struct Shared {
     pub(super) apps: Apps,
     pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
-    pub(super) sources: Sources,
+    pub(super) sources: Arc<Sources>,
+    /// What watches the machine itself.
+    pub(super) system: SystemSources,
     pub(super) plugin_sources: PluginSources,
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
@@ -159,7 +163,7 @@ impl Shared {
         let plans = self.plans.load();
         let reports = self.sources.reports();
         let source = match reports.is_empty() {
-            true => "no cloud is watched".to_owned(),
+            true => format!("no cloud is watched: {}", self.sources.findings().summary()),
             false => reports.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         };
         let busy = self.pool.events_busy();
@@ -175,7 +179,7 @@ impl Shared {
     pub(super) fn signs(&self) -> Vec<Sign> {
         let now = clock::boot_ns();
         let mut signs: Vec<Sign> = self.pool.signs(now).iter().map(Sign::of_pool).collect();
-        signs.extend(self.sources.running().map(|running| {
+        signs.extend(self.sources.running().iter().map(|running| {
             let what = format!("the thread {} does not come back to read notices", running.thread_name);
             Sign::new(what, Kind::Brings, running.health.owed_ns(now))
         }));
@@ -201,6 +205,8 @@ impl Shared {
         let reports = self.sources.reports();
         let blind = reports.iter().filter(|report| matches!(report.state, State::Blind | State::Partial));
         problems.extend(blind.map(ToString::to_string));
+        problems.extend(self.sources.problem());
+        problems.extend(self.system.problem());
         problems.extend(self.plugin_sources.problems());
         for handler in self.plans.load().handlers() {
             if let Some(why) = handler.instance.why_barred() {
@@ -233,15 +239,24 @@ impl Shared {
     }
 
     fn machine(&self) -> wire::MachineInfo {
-        let here = || self.plugin_sources.here().map(|here| (&*here.provider, &here.machine));
-        let known = self.sources.machine().map(|(provider, machine)| (provider, &**machine)).or_else(here);
+        let here = || self.plugin_sources.here().map(|here| (here.provider.to_string(), here.machine.clone().into()));
+        let known = self.sources.machine().map(|(provider, machine)| (provider.to_owned(), machine)).or_else(here);
         known.map_or_else(wire::MachineInfo::default, |(provider, machine)| wire::MachineInfo {
-            provider: provider.into(),
+            provider,
             instance_id: machine.instance_id.clone(),
             instance_type: machine.instance_type.clone(),
             zone: machine.zone.clone(),
             region: machine.region.clone(),
         })
+    }
+
+    fn detection(findings: &Findings) -> wire::Detection {
+        wire::Detection {
+            state: findings.state.as_str().into(),
+            provider: findings.found.as_ref().map(|found| found.provider.as_str().into()),
+            summary: findings.summary(),
+            details: findings.details(),
+        }
     }
 
     fn shutdown_status(&self) -> wire::SourceStatus {
@@ -294,6 +309,8 @@ impl Shared {
 
 impl Daemon for Shared {
     fn status(&self) -> wire::Status {
+        // First: a cloud is known only once its source runs, so that no status contradicts itself.
+        let findings = self.sources.findings();
         let problems = self.problems();
         let counts = self.recorder.counts();
         let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
@@ -308,11 +325,12 @@ impl Daemon for Shared {
             machine: self.machine(),
             sources: self
                 .sources
-                .statuses(&self.loaded.load().config)
+                .statuses(&self.loaded.load().config, &findings)
                 .into_iter()
-                .chain([self.shutdown_status()])
+                .chain([self.shutdown_status(), self.system.status()])
                 .chain(self.plugin_sources.status())
                 .collect(),
+            detection: Some(Self::detection(&findings)),
             instances: self.instances(),
             dispatch: wire::DispatchStatus {
                 threads: self.pool.grants().len(),
@@ -352,6 +370,13 @@ impl Daemon for Shared {
 
     fn simulate(&self, request: wire::Simulate) -> Result<String, String> {
         let event = operator::event(request, clock::now())?;
+        let id = event.id.to_string();
+        self.publish(event);
+        Ok(id)
+    }
+
+    fn emit(&self, request: wire::Emit, uid: u32) -> Result<String, String> {
+        let event = operator::emitted(request, uid, clock::now())?;
         let id = event.id.to_string();
         self.publish(event);
         Ok(id)

@@ -22,6 +22,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(20);
 /// How long an order takes to become an event at most.
 const PUBLISHED: Duration = Duration::from_secs(2);
+/// How long a cloud is given to say whether the shutdown is its doing.
+const LOOKED: Duration = Duration::from_secs(2);
 
 /// What is known of the system's shutdown.
 #[derive(Default)]
@@ -77,8 +79,11 @@ async fn follow(shared: &Shared, mut hold: Hold) {
     shared.os_shutdown.note(Ok(hold.longest()));
     while let Some(begins) = hold.next().await {
         if begins {
+            let began_ns = clock::boot_ns();
+            shared.sources.look_at_shutdown();
             let id = publish(shared, hold.longest());
             over(shared, id, hold.longest()).await;
+            cloud_is_done(shared, began_ns, hold.longest()).await;
             hold.let_go();
         } else {
             // Called off: what handlers changed is put back, and the next one is held up again.
@@ -98,6 +103,8 @@ pub(super) async fn told_to_end(shared: &Shared) {
         let system = &loaded.config.sources.system;
         (system.on_terminate, system.terminate_seconds)
     };
+    let began_ns = clock::boot_ns();
+    shared.sources.look_at_shutdown();
     let is_known = shared.os_shutdown.event.lock().unwrap_or_else(PoisonError::into_inner).is_some();
     let is_end = match on_terminate {
         _ if is_known => false,
@@ -109,6 +116,22 @@ pub(super) async fn told_to_end(shared: &Shared) {
         let time = Duration::from_secs_f64(seconds);
         let id = publish(shared, time);
         over(shared, id, time).await;
+    }
+    // What the cloud says is an event like any other, and waited for with the others.
+    cloud_is_done(shared, began_ns, Duration::ZERO).await;
+}
+
+/// Waits until the clouds that may be behind a shutdown that began at `began_ns` (CLOCK_BOOTTIME) have been asked; where
+/// one is, until the handlers of its notice have ended, at most for `time`.
+async fn cloud_is_done(shared: &Shared, began_ns: i64, time: Duration) {
+    loop {
+        let gone = Duration::from_nanos(u64::try_from(clock::boot_ns() - began_ns).unwrap_or(0));
+        let is_asked = shared.sources.have_looked() || gone >= LOOKED;
+        let is_done = !shared.sources.see_a_notice() || shared.pool.events_busy() == 0 || gone >= time;
+        if is_asked && is_done {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
     }
 }
 

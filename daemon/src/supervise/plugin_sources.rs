@@ -88,7 +88,7 @@ impl Follower for Ends {
 ///
 /// # Errors
 /// Text: a descriptor or thread that is not to be had.
-pub(super) fn start(made: Vec<SourceMade>, ways: &Ways<'_>) -> Result<PluginSources, String> {
+pub(super) fn start(made: Vec<SourceMade>, ways: &Ways) -> Result<PluginSources, String> {
     let mut all = PluginSources { running: Vec::new(), barred: Vec::new() };
     let now = clock::now();
     let read = |(text, is_withdrawn): &(String, bool)| {
@@ -114,13 +114,8 @@ pub(super) fn start(made: Vec<SourceMade>, ways: &Ways<'_>) -> Result<PluginSour
     Ok(all)
 }
 
-fn start_one(
-    called: &str,
-    source: &Arc<PluginSource>,
-    ways: &Ways<'_>,
-    seen: &[(Event, bool)],
-) -> Result<Running, String> {
-    let (sink, recorder) = (ways.sink()?, ways.recorder);
+fn start_one(called: &str, source: &Arc<PluginSource>, ways: &Ways, seen: &[(Event, bool)]) -> Result<Running, String> {
+    let (sink, recorder) = (ways.sink()?, &ways.recorder);
     // Leaked: a source lives as long as the process.
     let name: &'static str = Box::leak(plugin::source_of(called).into_boxed_str());
     let health = Arc::new(Health::new(name, &[plugin::PATH]));
@@ -135,7 +130,7 @@ fn start_one(
         here: Arc::clone(&here),
         words: words.clone(),
         name,
-        log: Arc::clone(ways.log),
+        log: Arc::clone(&ways.log),
         logged_refusals: 0,
     };
     recorder.tell_to(Arc::new(Ends(Mutex::new(words))));

@@ -1,121 +1,223 @@
-//! The sources' threads: each real-time, on its own, feeding the pool.
+//! The sources' threads: each real-time, on its own, feeding the pool; and the search for the cloud to watch.
 //!
-//! Inputs: the configuration, what was seen before a restart. Outputs: running sources and their handles.
-//! Must never run a source on a thread that anything else needs.
+//! Inputs: the configuration, what was seen before a restart. Outputs: running sources and their handles, what is known of
+//! the cloud. Must never run a source on a thread that anything else needs, nor have the start wait for an answer.
 
+use super::clouds::{CLOUDS, Offer};
 use super::siblings::{self, Aliases, Siblings};
-use crate::config::Config;
+use crate::config::{Config, DetectSource};
 use crate::control::wire::SourceStatus;
 use crate::dispatch::plan::{Plan, Plans};
 use crate::dispatch::pool::Pool;
 use crate::event::{Event, EventId, EventType, Machine, Moment};
 use crate::history::recorder::Recorder;
-use crate::host::probe;
+use crate::host;
 use crate::log::ring::LogRing;
 use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
-use crate::source::aws::{self, Aws};
+use crate::source::aws;
 use crate::source::cloud::{Cloud, Pace};
+use crate::source::detect::{Findings, Found, Provider, State, probe};
 use crate::source::health::Report;
 use crate::source::poller::Poller;
 use crate::source::{Control, Health, Sink, Told};
-use crate::sys::bell::Bell;
-use crate::sys::clock;
+use crate::sys::bell::{Bell, Woken};
+use crate::sys::{clock, dmi};
 use arc_swap::{ArcSwap, Cache};
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// How long a completed notice is remembered across a restart, nanoseconds: a day.
 pub(super) const REMEMBER_NS: i64 = 86_400 * 1_000_000_000;
 
-/// A cloud that can be watched.
-struct Offer {
-    /// Its name in events and in the configuration.
-    provider: &'static str,
-    /// What the configuration says of it; None: nothing.
-    wanted: fn(&Config) -> Option<bool>,
-    start: fn(&Config, &Ways<'_>) -> Result<Running, String>,
-}
-
-/// Every cloud that this version knows.
-const CLOUDS: &[Offer] = &[Offer {
-    provider: crate::normalise::aws::PROVIDER,
-    wanted: |config| config.sources.aws.enabled,
-    start: |config, ways| {
-        let settings = &config.sources.aws;
-        let make = |bell| Aws::new(settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
-        start_thread("snooze-aws", config, ways, aws::pace, make)
-    },
-}];
-
 /// One running source.
 pub(super) struct Running {
+    provider: Provider,
     /// Name of its thread.
     pub(super) thread_name: &'static str,
     /// Whether it can see.
     pub(super) health: Arc<Health>,
     control: Arc<Control<Pace>>,
     pace: fn(&Config) -> Pace,
+    /// Whether a shutdown of the system may be the very thing that it gives notice of.
+    looks_at_shutdown: bool,
     thread: Mutex<Option<thread::JoinHandle<()>>>,
 }
 
-/// The running sources of clouds.
+impl Running {
+    /// The same, whose notice may come with a shutdown of the system.
+    pub(super) fn looking_at_shutdown(self) -> Self {
+        Self { looks_at_shutdown: true, ..self }
+    }
+}
+
+/// The running sources of clouds: those that are switched on, and what is found later.
 pub(super) struct Sources {
-    running: Vec<(&'static str, Running)>,
+    list: Mutex<List>,
+    findings: Mutex<Findings>,
+    /// Ends the search.
+    bell: Bell,
+}
+
+struct List {
+    running: Vec<Arc<Running>>,
+    /// The one in force, for what starts later.
+    config: Config,
+    /// The daemon leaves: nothing starts any more.
+    is_closed: bool,
 }
 
 impl Sources {
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The sources that run.
-    pub(super) fn running(&self) -> impl Iterator<Item = &Running> {
-        self.running.iter().map(|(_, running)| running)
+    pub(super) fn running(&self) -> Vec<Arc<Running>> {
+        self.list().running.clone()
+    }
+
+    /// What is known of the cloud that this machine is in.
+    pub(super) fn findings(&self) -> Findings {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The machine and the provider that knows it, once one does.
-    pub(super) fn machine(&self) -> Option<(&'static str, &Arc<Machine>)> {
-        self.running.iter().find_map(|(provider, running)| Some((*provider, running.health.machine()?)))
+    pub(super) fn machine(&self) -> Option<(&'static str, Arc<Machine>)> {
+        let known = |running: &Arc<Running>| Some((running.provider.as_str(), Arc::clone(running.health.machine()?)));
+        self.list().running.iter().find_map(known)
     }
 
     /// What each of them sees now.
     pub(super) fn reports(&self) -> Vec<Report> {
         let now_boot_ns = clock::boot_ns();
-        self.running().map(|running| running.health.report(now_boot_ns)).collect()
+        self.running().iter().map(|running| running.health.report(now_boot_ns)).collect()
     }
 
-    /// The same for the wire; says so when there is none, and how often one would look.
-    pub(super) fn statuses(&self, config: &Config) -> Vec<SourceStatus> {
-        if self.running.is_empty() {
+    /// The same for the wire; says so when there is none, by these findings, and how often one would look.
+    pub(super) fn statuses(&self, config: &Config, findings: &Findings) -> Vec<SourceStatus> {
+        let running = self.running();
+        if running.is_empty() {
+            let state = if findings.is_open() { "starting" } else { "off" };
             return vec![SourceStatus {
-                name: Aws::SOURCE.into(),
-                state: "off".into(),
-                summary: "switched off in the configuration (sources.aws.enabled)".into(),
+                name: "cloud".into(),
+                state: state.into(),
+                summary: unwatched(config, findings),
                 polls: 0,
                 errors: 0,
                 interval_seconds: aws::pace(config).seconds.first().copied().unwrap_or_default(),
             }];
         }
-        let intervals = self.running().map(|running| running.health.interval_seconds());
-        self.reports()
-            .into_iter()
-            .zip(intervals)
-            .map(|(report, interval_seconds)| status(&report, interval_seconds))
-            .collect()
+        let now_boot_ns = clock::boot_ns();
+        let of =
+            |running: &Arc<Running>| status(&running.health.report(now_boot_ns), running.health.interval_seconds());
+        running.iter().map(of).collect()
     }
 
-    /// Other intervals from now on.
+    /// That no notice would be seen although there may be some to see.
+    pub(super) fn problem(&self) -> Option<String> {
+        let findings = self.findings();
+        let is_blind = match &findings.found {
+            Some(found) => !found.provider.is_watched() && found.provider != Provider::Oracle,
+            None => findings.state == State::Nothing,
+        };
+        is_blind.then(|| format!("no notice would be seen: {} (snooze doctor says more)", findings.summary()))
+    }
+
+    /// Other intervals from now on, also for what starts later.
     pub(super) fn set_intervals(&self, config: &Config) {
-        self.running().for_each(|running| running.control.set((running.pace)(config)));
+        let mut list = self.list();
+        list.running.iter().for_each(|running| running.control.set((running.pace)(config)));
+        list.config = config.clone();
     }
 
-    /// Ends the sources, also in the middle of a request, and waits for them.
+    /// The system is shut down: has the sources whose notice may come with that look once, at once.
+    pub(super) fn look_at_shutdown(&self) {
+        self.at_shutdown().iter().for_each(|running| running.control.look_now());
+    }
+
+    /// Whether they have, and told what they found.
+    pub(super) fn have_looked(&self) -> bool {
+        self.at_shutdown().iter().all(|running| running.control.has_looked())
+    }
+
+    /// Whether one of them sees its notice.
+    pub(super) fn see_a_notice(&self) -> bool {
+        self.at_shutdown().iter().any(|running| running.control.stands())
+    }
+
+    fn at_shutdown(&self) -> Vec<Arc<Running>> {
+        self.running().into_iter().filter(|running| running.looks_at_shutdown).collect()
+    }
+
+    /// Ends the search and the sources, also in the middle of a request, and waits for the sources. The search is not
+    /// waited for: it may hang in a name server.
     pub(super) fn stop(&self) {
-        self.running().for_each(|running| running.control.bell.stop());
-        for running in self.running() {
+        self.bell.stop();
+        self.list().is_closed = true;
+        let running = self.running();
+        running.iter().for_each(|running| running.control.bell.stop());
+        for running in running {
             let thread = running.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(thread) = thread {
                 let _ = thread.join();
             }
         }
+    }
+
+    /// Starts the source of the cloud that was found, unless it is switched off or runs already.
+    fn start_found(&self, found: &Found, ways: &Ways) -> Result<(), String> {
+        let mut list = self.list();
+        let offer = CLOUDS.iter().find(|offer| offer.provider == found.provider);
+        let Some(offer) = offer.filter(|offer| (offer.wanted)(&list.config).is_none() && !list.is_closed) else {
+            return Ok(());
+        };
+        let usual = probe::endpoint_of(&list.config.sources.detect.endpoints, found.provider);
+        let started = (offer.start)(&list.config, ways, found.endpoint.as_deref().or(usual))?;
+        list.running.extend(started.into_iter().map(Arc::new));
+        Ok(())
+    }
+
+    /// Takes one more finding, and starts what it says.
+    fn take(&self, findings: Findings, ways: &Ways) {
+        if let Some(found) = &findings.found {
+            tracing::info!("{}", findings.summary());
+            if let Err(error) = self.start_found(found, ways) {
+                tracing::error!("the cloud that was found cannot be watched: {error}");
+            }
+        }
+        *self.findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
+    }
+
+    /// Asks the metadata services, again and again, until one answers as its own cloud's does.
+    fn search(&self, settings: &DetectSource, ways: &Ways) {
+        loop {
+            let findings = self.findings().with_answers(probe::ask_all(settings));
+            if findings.rounds == 1 && findings.is_open() {
+                tracing::warn!(details = ?findings.details(), "{}", findings.summary());
+            }
+            let pause_ns = i64::try_from(findings.pause_seconds()).unwrap_or(0).saturating_mul(1_000_000_000);
+            self.take(findings, ways);
+            if !self.findings().is_open() || self.bell.wait(clock::boot_ns().saturating_add(pause_ns)) == Woken::Stopped
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// Why no cloud is watched.
+fn unwatched(config: &Config, findings: &Findings) -> String {
+    let found = findings.found.as_ref().map(|found| found.provider);
+    let is_off = |offer: &Offer| Some(offer.provider) == found && (offer.wanted)(config) == Some(false);
+    match CLOUDS.iter().find(|offer| is_off(offer)) {
+        Some(offer) => format!(
+            "{}; switched off in the configuration (sources.{}.enabled)",
+            findings.summary(),
+            offer.provider.as_str()
+        ),
+        None => findings.summary(),
     }
 }
 
@@ -197,58 +299,98 @@ impl Sink for ToPool {
 }
 
 /// What every source needs to start and to tell.
-pub(super) struct Ways<'a> {
-    pub(super) pool: &'a Pool,
-    pub(super) recorder: &'a Arc<Recorder>,
-    pub(super) plans: &'a Arc<ArcSwap<Plans>>,
-    pub(super) log: &'a Arc<LogRing>,
+#[derive(Clone)]
+pub(super) struct Ways {
+    pub(super) pool: Pool,
+    pub(super) recorder: Arc<Recorder>,
+    pub(super) plans: Arc<ArcSwap<Plans>>,
+    pub(super) log: Arc<LogRing>,
     /// What the other sources have told.
-    pub(super) siblings: &'a Arc<Siblings>,
+    pub(super) siblings: Arc<Siblings>,
     /// Events of before a restart, as JSON, and whether they were withdrawn.
-    pub(super) seen: &'a [(String, bool)],
+    pub(super) seen: Arc<[(String, bool)]>,
 }
 
-impl Ways<'_> {
+impl Ways {
     /// The way to the pool for one source.
     ///
     /// # Errors
     /// Text: the self-test cannot be made.
     pub(super) fn sink(&self) -> Result<ToPool, String> {
-        let probe = probe::instance(self.log).map_err(|e| format!("cannot make the self-test: {e}"))?;
+        let probe = host::probe::instance(&self.log).map_err(|e| format!("cannot make the self-test: {e}"))?;
         Ok(ToPool {
             pool: self.pool.clone(),
-            recorder: Arc::clone(self.recorder),
-            plans: Cache::new(Arc::clone(self.plans)),
+            recorder: Arc::clone(&self.recorder),
+            plans: Cache::new(Arc::clone(&self.plans)),
             self_tests: Plan::self_tests(&probe),
-            siblings: Arc::clone(self.siblings),
+            siblings: Arc::clone(&self.siblings),
             aliases: Aliases::default(),
         })
     }
 }
 
-/// Starts the sources that are on.
+/// What the firmware says; the configuration may say that nobody is to look.
+fn first_findings(config: &Config) -> Findings {
+    let detect = &config.sources.detect;
+    let all_said = CLOUDS.iter().all(|offer| (offer.wanted)(config) == Some(false));
+    match detect.enabled {
+        false if all_said => Findings::off("switched off in the configuration (sources.NAME.enabled)"),
+        false => Findings::off("nobody looks which cloud this is (sources.detect.enabled)"),
+        true => Findings::of_firmware(&dmi::read(&detect.sys_directory)),
+    }
+}
+
+/// Starts the sources that are on, and a search where nobody says which cloud this is: the daemon does not wait for it.
 ///
 /// # Errors
 /// Text: an endpoint that cannot be used, a thread that does not start.
-pub(super) fn start(config: &Config, ways: &Ways<'_>) -> Result<Sources, String> {
-    let is_on = |offer: &&Offer| (offer.wanted)(config) != Some(false);
-    let started = CLOUDS.iter().filter(is_on).map(|offer| Ok((offer.provider, (offer.start)(config, ways)?)));
-    Ok(Sources { running: started.collect::<Result<_, String>>()? })
+pub(super) fn start(config: &Config, ways: &Ways) -> Result<Arc<Sources>, String> {
+    let is_on = |offer: &&Offer| (offer.wanted)(config) == Some(true);
+    let mut running = Vec::new();
+    for offer in CLOUDS.iter().filter(is_on) {
+        running.extend((offer.start)(config, ways, None)?.into_iter().map(Arc::new));
+    }
+    // Who says which cloud is watched need not have strangers asked; the firmware costs nothing.
+    let is_said = !running.is_empty();
+    let sources = Arc::new(Sources {
+        list: Mutex::new(List { running, config: config.clone(), is_closed: false }),
+        findings: Mutex::new(Findings::off("the configuration says which cloud is watched (sources.NAME)")),
+        bell: Bell::new().map_err(|e| format!("cannot make the search's bell: {e}"))?,
+    });
+    let findings = first_findings(config);
+    if findings.is_open() && is_said {
+        return Ok(sources);
+    }
+    if findings.is_open() {
+        let (searching, settings, ways) = (Arc::clone(&sources), config.sources.detect.clone(), ways.clone());
+        let thread = thread::Builder::new().name("snooze-detect".into());
+        *sources.findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
+        let spawned = thread.spawn(move || searching.search(&settings, &ways));
+        spawned.map_err(|e| format!("cannot start the thread that finds out which cloud this is: {e}"))?;
+    } else {
+        sources.take(findings, ways);
+    }
+    Ok(sources)
 }
 
-fn start_thread<C: Cloud + 'static>(
-    thread_name: &'static str,
+/// Starts one thread of a source.
+///
+/// # Errors
+/// Text: an endpoint that cannot be used, a thread that does not start.
+pub(super) fn start_thread<C: Cloud + 'static>(
+    (provider, thread_name): (Provider, &'static str),
     config: &Config,
-    ways: &Ways<'_>,
+    ways: &Ways,
     pace: fn(&Config) -> Pace,
     make: impl FnOnce(Arc<Bell>) -> Result<C, String>,
 ) -> Result<Running, String> {
     let control = Control::new(pace(config)).map_err(|e| format!("cannot make the source's bell: {e}"))?;
     let cloud = make(Arc::clone(&control.bell))?;
-    let poller = Poller::new(cloud, remembering(C::SOURCE, ways.seen), Arc::clone(&control), config.dispatch.self_test);
+    let poller =
+        Poller::new(cloud, remembering(C::SOURCE, &ways.seen), Arc::clone(&control), config.dispatch.self_test);
     let health = Poller::<C>::health();
     let mut sink = ways.sink()?;
-    let (seen_by, log) = (Arc::clone(&health), Arc::clone(ways.log));
+    let (seen_by, log) = (Arc::clone(&health), Arc::clone(&ways.log));
     health.lives_until(clock::boot_ns());
     let body = move || {
         sink.join();
@@ -256,7 +398,15 @@ fn start_thread<C: Cloud + 'static>(
     };
     let thread = thread::Builder::new().name(thread_name.into()).spawn(body);
     let thread = thread.map_err(|e| format!("cannot start the source's thread: {e}"))?;
-    Ok(Running { thread_name, health, control, pace, thread: Mutex::new(Some(thread)) })
+    Ok(Running {
+        provider,
+        thread_name,
+        health,
+        control,
+        pace,
+        looks_at_shutdown: false,
+        thread: Mutex::new(Some(thread)),
+    })
 }
 
 /// A restart must not run a completed event again: the notice still stands in the metadata.

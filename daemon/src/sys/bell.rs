@@ -94,6 +94,40 @@ impl Bell {
         }
     }
 
+    /// Waits for any of these descriptors, for what is asked of each, at most until `until_boot_ns`. Says which are ready, or
+    /// broken. A ring ends it.
+    pub fn wait_any(&self, fds: &[(BorrowedFd<'_>, PollFlags)], until_boot_ns: i64) -> (Woken, Vec<bool>) {
+        if self.is_stopped() {
+            return (Woken::Stopped, vec![false; fds.len()]);
+        }
+        let bell = PollFd::new(self.fd.as_fd(), PollFlags::POLLIN);
+        let others = fds.iter().map(|(fd, flags)| PollFd::new(*fd, *flags));
+        let mut watched: Vec<PollFd<'_>> = std::iter::once(bell).chain(others).collect();
+        let left = u64::try_from(until_boot_ns.saturating_sub(clock::boot_ns())).unwrap_or(0);
+        let polled = ppoll(&mut watched, Some(TimeSpec::from_duration(Duration::from_nanos(left))), None);
+        let ready: Vec<bool> = watched.iter().skip(1).map(|fd| polled.is_ok() && fd.any().unwrap_or(true)).collect();
+        let is_rung = polled.is_ok() && watched.first().and_then(PollFd::any).unwrap_or(false);
+        if is_rung {
+            let _ = self.fd.read();
+        }
+        let woken = match polled {
+            _ if self.is_stopped() => Woken::Stopped,
+            Ok(0) => Woken::Time,
+            Ok(_) if ready.contains(&true) => Woken::Ready,
+            Ok(_) | Err(Errno::EINTR) => Woken::Rung,
+            Err(_) => Woken::Time,
+        };
+        (woken, ready)
+    }
+
+    /// Waits for a descriptor, at most until `until_boot_ns`, or until somebody rings.
+    pub fn wait_for_or_ring(&self, fd: BorrowedFd<'_>, what: For, until_boot_ns: i64) -> Woken {
+        if !self.is_stopped() && self.missed.swap(false, Ordering::AcqRel) {
+            return Woken::Rung;
+        }
+        self.poll(Some((fd, what)), until_boot_ns)
+    }
+
     fn poll(&self, fd: Option<(BorrowedFd<'_>, For)>, until_boot_ns: i64) -> Woken {
         if self.is_stopped() {
             return Woken::Stopped;
@@ -151,11 +185,34 @@ mod tests {
         one.write_all(b"x").expect("written");
         assert_eq!(bell.wait_for(two.as_fd(), For::Reading, FAR), Woken::Ready);
         assert_eq!(bell.wait_for(one.as_fd(), For::Writing, FAR), Woken::Ready);
+        bell.ring();
+        assert_eq!(bell.wait_for_or_ring(two.as_fd(), For::Reading, FAR), Woken::Ready, "bytes count before a ring");
+        assert_eq!(bell.wait(FAR), Woken::Rung);
+        let (_still, quiet) = UnixStream::pair().expect("a pair");
+        bell.ring();
+        assert_eq!(bell.wait_for_or_ring(quiet.as_fd(), For::Reading, FAR), Woken::Rung);
+        let soon = clock::boot_ns() + 1_000_000;
+        assert_eq!(bell.wait_for_or_ring(quiet.as_fd(), For::Reading, soon), Woken::Time);
         let (_silent, waits) = UnixStream::pair().expect("a pair");
         let other = Arc::clone(&bell);
         let thread = std::thread::spawn(move || other.wait_for(waits.as_fd(), For::Reading, FAR));
         bell.stop();
         assert_eq!(thread.join().expect("no panic"), Woken::Stopped);
         assert_eq!(bell.wait(FAR), Woken::Stopped);
+    }
+
+    #[test]
+    fn of_several_descriptors_those_that_are_ready_are_named() {
+        let bell = Bell::new().expect("a descriptor");
+        let ((mut one, two), (_silent, waits)) =
+            (UnixStream::pair().expect("a pair"), UnixStream::pair().expect("a pair"));
+        let both = [(waits.as_fd(), PollFlags::POLLIN), (two.as_fd(), PollFlags::POLLIN)];
+        assert_eq!(bell.wait_any(&both, clock::boot_ns() + 1_000_000), (Woken::Time, vec![false, false]));
+        one.write_all(b"x").expect("written");
+        assert_eq!(bell.wait_any(&both, FAR), (Woken::Ready, vec![false, true]));
+        bell.ring();
+        assert_eq!(bell.wait_any(&both[..1], FAR), (Woken::Rung, vec![false]));
+        bell.stop();
+        assert_eq!(bell.wait_any(&both, FAR), (Woken::Stopped, vec![false, false]));
     }
 }

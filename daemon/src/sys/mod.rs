@@ -7,6 +7,7 @@ pub mod bell;
 pub mod clock;
 pub mod conduct;
 pub mod confine;
+pub mod dmi;
 pub mod fault;
 pub mod memory;
 pub mod peer;

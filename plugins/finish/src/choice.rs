@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn config(action: Action, fallback: Action) -> Config {
-        Config { action, fallback, delay_seconds: 2 }
+        serde_json::from_value(json!({"action": action.name(), "fallback": fallback.name()})).unwrap()
     }
 
     fn answers(action: Action) -> Result<Option<String>, Fault> {

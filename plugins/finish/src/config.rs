@@ -18,6 +18,26 @@ pub struct Config {
     #[serde(default = "delay_seconds")]
     #[schemars(range(min = 0, max = 600))]
     pub delay_seconds: u64,
+    /// Whether Azure is told afterwards that it may begin at once. Everything before this handler must be done by then: it
+    /// has to be the last one.
+    #[serde(default)]
+    pub approve: Approve,
+    /// Address of Azure's metadata service, for approvals.
+    #[serde(default = "metadata_endpoint")]
+    pub metadata_endpoint: String,
+}
+
+/// Whether an event is approved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Approve {
+    /// No.
+    #[default]
+    Never,
+    /// Only when it names no machine but this one: an approval counts for all that it names.
+    Alone,
+    /// Always, also for the other machines that it names, whether they are ready or not.
+    Always,
 }
 
 /// What can become of the machine.
@@ -56,6 +76,10 @@ fn poweroff() -> Action {
     Action::Poweroff
 }
 
+fn metadata_endpoint() -> String {
+    "http://169.254.169.254".to_owned()
+}
+
 fn delay_seconds() -> u64 {
     2
 }
@@ -69,6 +93,7 @@ mod tests {
     fn the_action_has_to_be_named_and_the_rest_has_defaults() {
         let config: Config = serde_json::from_value(json!({"action": "hibernate"})).unwrap();
         assert_eq!((config.action, config.fallback, config.delay_seconds), (Action::Hibernate, Action::Poweroff, 2));
+        assert_eq!((config.approve, config.metadata_endpoint.as_str()), (Approve::Never, "http://169.254.169.254"));
         for wrong in [json!({}), json!({"action": "explode"}), json!({"action": "none", "delay_ms": 1})] {
             assert!(serde_json::from_value::<Config>(wrong.clone()).is_err(), "{wrong}");
         }
@@ -81,7 +106,7 @@ mod tests {
         }
         let schema = schemars::schema_for!(Config).to_value();
         let properties = schema["properties"].as_object().unwrap();
-        assert_eq!(properties.len(), 3);
+        assert_eq!(properties.len(), 5);
         for (key, property) in properties {
             assert!(property["description"].as_str().is_some_and(|text| text.len() > 20), "{key}");
         }

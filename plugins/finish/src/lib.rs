@@ -5,8 +5,9 @@
 //!
 //! Reading order: [`plugin`] (which way for which event, and the verdict), `choice` (the action or its fallback), `logind` (what
 //! the login manager is asked), `waiter` (the hibernation that it cannot schedule), `flush` (sync), `record` (what outlives the
-//! daemon).
+//! daemon), `approve` (Azure may begin).
 
+mod approve;
 mod choice;
 mod config;
 mod flush;

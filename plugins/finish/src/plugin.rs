@@ -3,6 +3,7 @@
 //! Inputs: events, a [`Config`]. Outputs: a report of what the login manager was asked and said. Must never ask for the end of
 //! the machine in a drill.
 
+use crate::approve::Approver;
 use crate::choice::{Choice, choose, delay};
 use crate::config::{Action, Config};
 use crate::flush::Flush;
@@ -29,6 +30,8 @@ pub struct Finish {
     record: Record,
     waiter: Waiter,
     flush: Flush,
+    /// None: nothing is ever approved.
+    approver: Option<Approver>,
 }
 
 impl Plugin for Finish {
@@ -42,7 +45,8 @@ impl Plugin for Finish {
 
     fn new(host: Host, config: Config, instance: Instance) -> Result<Self, Error> {
         let record = Record::new(&instance.state_dir);
-        Ok(Self { host, config, record, waiter: Waiter::new(host), flush: Flush::default() })
+        let approver = Approver::new(host, &config)?;
+        Ok(Self { host, config, record, waiter: Waiter::new(host), flush: Flush::default(), approver })
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
@@ -69,17 +73,31 @@ impl Plugin for Finish {
         }
         match Purpose::of(event.event_type(), event.action(), event.is_cancellation()) {
             Purpose::Undo => self.undo(event, &limit),
-            _ if self.config.action == Action::None => Ok(Outcome::declined("the configured action is none")),
-            _ if event.is_drill() => self.rehearse(&limit),
+            _ if self.config.action == Action::None && self.to_approve(event).is_none() => {
+                Ok(Outcome::declined("the configured action is none"))
+            }
+            _ if event.is_drill() => self.rehearse(event, &limit),
+            Purpose::Ahead if self.to_approve(event).is_some() => {
+                self.approve(event, json!({ "action": "none" }), &limit)
+            }
             Purpose::Ahead => Ok(Outcome::declined("the machine may stay, or comes back as it is")),
-            Purpose::Secure => self.finish(event, &limit),
+            Purpose::Secure => match self.finish(event, &limit)? {
+                Ok(report) => self.approve(event, report, &limit),
+                Err(_) if self.to_approve(event).is_some() => self.approve(event, json!({ "action": "none" }), &limit),
+                Err(declined) => Ok(Outcome::declined(declined)),
+            },
         }
     }
 
     fn verify(&self, event: &Event<'_>, call: &Call<'_>) -> Result<Verification, Error> {
-        let is_ours = |event: &Event<'_>| self.record.get().filter(|note| note.event == event.id());
-        let Some(note) = is_ours(event).filter(|_| !event.is_drill()) else { return Ok(Verification::Unknown) };
+        if event.is_drill() {
+            return Ok(Verification::Unknown);
+        }
         let limit = Limit::of(call);
+        let Some(note) = self.record.get().filter(|note| note.event == event.id()) else {
+            let begun = self.approver.as_ref().map_or(Ok(None), |approver| approver.has_begun(event, &limit))?;
+            return Ok(begun.map_or(Verification::Unknown, Verification::Verified));
+        };
         let now = Bus::open(&limit).and_then(|bus| logind::scheduled(&bus, &limit)).map_err(Fault::into_error)?;
         if now == Some(note.scheduled()) {
             return Ok(Verification::Verified(json!({ "scheduled": shown(now.as_ref()) })));
@@ -91,7 +109,11 @@ impl Plugin for Finish {
         Err(Error::new("what was scheduled is not any more").code(Code::State))
     }
 
-    fn on_cancel(&self, _: &Call<'_>, _: Cancel) {}
+    fn on_cancel(&self, _: &Call<'_>, _: Cancel) {
+        if let Some(approver) = &self.approver {
+            approver.cancel();
+        }
+    }
 
     fn deactivate(&self) {
         if self.waiter.call_off() {
@@ -122,15 +144,37 @@ impl Finish {
     }
 
     /// A drill: everything but the deed.
-    fn rehearse(&self, limit: &Limit<'_>) -> Result<Outcome, Error> {
+    fn rehearse(&self, event: &Event<'_>, limit: &Limit<'_>) -> Result<Outcome, Error> {
         let Choice { action, can, skipped } = self.choose(limit)?;
-        Ok(Outcome::handled(json!({
+        let mut report = json!({
             "action": "check", "would": action.name(), "skipped": skipped, "evidence": { "can": can },
             "durable": "unknown",
-        })))
+        });
+        if let Some((approver, event_id)) = self.to_approve(event) {
+            report["evidence"]["approval"] = approver.rehearse(event, &event_id, limit)?;
+        }
+        Ok(Outcome::handled(report))
     }
 
-    fn finish(&self, event: &Event<'_>, limit: &Limit<'_>) -> Result<Outcome, Error> {
+    /// Who approves this event, and Azure's id of it.
+    fn to_approve(&self, event: &Event<'_>) -> Option<(&Approver, String)> {
+        Some((self.approver.as_ref()?, Approver::id_of(event)?))
+    }
+
+    /// The last step of the last handler: Azure may begin. `report` is of what was done before.
+    fn approve(&self, event: &Event<'_>, mut report: Value, limit: &Limit<'_>) -> Result<Outcome, Error> {
+        if let Some((approver, event_id)) = self.to_approve(event) {
+            match approver.approve(event, &event_id, limit) {
+                Ok(approval) => report["evidence"]["approval"] = approval,
+                Err(error) => return Err(error.with_result(report)),
+            }
+            report["durable"] = json!("unknown");
+        }
+        Ok(Outcome::handled(report))
+    }
+
+    /// Does what is configured; gives the report, or why there was nothing to do.
+    fn finish(&self, event: &Event<'_>, limit: &Limit<'_>) -> Result<Result<Value, String>, Error> {
         let mut choice = self.choose(limit)?;
         if event.event_type() == GOING_DOWN && choice.action != Action::None {
             choice.skipped = Some(format!("{}: the machine goes down already", choice.action.name()));
@@ -138,7 +182,7 @@ impl Finish {
         }
         let Choice { action, can, skipped } = choice;
         if action == Action::None {
-            return Ok(Outcome::declined(skipped.unwrap_or_default()));
+            return Ok(Err(skipped.unwrap_or_default()));
         }
         // The end of the machine is worth more than what a slow disk has still to write.
         let half = if action == Action::Sync { limit.left() } else { limit.left() / 2 };
@@ -164,7 +208,7 @@ impl Finish {
                     scheduled.map_err(|fault| fault.into_error().with_result(report.clone()))?;
             }
         }
-        Ok(Outcome::handled(report))
+        Ok(Ok(report))
     }
 
     fn delay(&self, event: &Event<'_>) -> Duration {

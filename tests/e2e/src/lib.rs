@@ -3,8 +3,10 @@
 //! a source told.
 
 pub mod bestiary;
+pub mod machine;
 pub mod official;
 pub mod picture;
+pub mod scripted;
 pub mod simple;
 pub mod watched;
 pub mod zoo;

@@ -8,7 +8,7 @@ use cloudsnooze::source::aws::Aws;
 use cloudsnooze::source::cloud::{Cloud, Pace};
 use cloudsnooze::source::health::State;
 use cloudsnooze::source::imds::MetadataClient;
-use cloudsnooze::source::token::TokenKeeper;
+use cloudsnooze::source::token::{self, TokenKeeper};
 use cloudsnooze::sys::bell::Bell;
 use e2e::watched::{PATIENCE, Told, Watched};
 use fake_metadata::{Action, Body, Effect, FakeMetadata, Fault, GARBAGE, Maintenance, Options};
@@ -241,7 +241,7 @@ fn no_error_passes_for_the_absence_of_a_notice_or_hides_another_path() {
         (Effect::Garbage(Vec::new()), "not understood: expected JSON"),
         (Effect::Truncated, "closed before the answer was complete"),
         (Effect::Reset, "closed before the answer was complete"),
-        (Effect::Oversized(1 << 20), "longer than 65536 bytes"),
+        (Effect::Oversized(1 << 20), "longer than 262144 bytes"),
         (Effect::Redirect("http://127.0.0.1:9/".into()), "a redirect, which is not followed"),
         (Effect::Drip(Duration::from_millis(50)), "no answer within the time limit"),
         (Effect::Hang, "no answer within the time limit"),
@@ -366,7 +366,7 @@ fn a_token_is_renewed_before_it_ends_and_kept_when_that_fails() {
     let fake = fake();
     let bell = Arc::new(Bell::new().expect("a descriptor"));
     let mut client = MetadataClient::new(&fake.base_url(), 300, bell).expect("a valid endpoint");
-    let mut keeper = TokenKeeper::new(false);
+    let mut keeper = TokenKeeper::new(&token::EC2, false);
     let puts = || fake.requests().into_iter().filter(|r| r.method == "PUT").count();
     let mut at = |seconds: i64| {
         keeper.header(&mut client, seconds * SECOND_NS).map(|header| header.expect("the second version").1.to_owned())

@@ -82,6 +82,31 @@ fn users_may_do_what_their_groups_may_and_nothing_else() {
 }
 
 #[test]
+fn a_script_of_the_emitting_group_may_tell_of_its_own_events_and_of_no_others_and_not_without_end() {
+    let name = "a_script_of_the_emitting_group_may_tell_of_its_own_events_and_of_no_others_and_not_without_end";
+    let control = json!({ "group": "sys", "emit_group": "bin" });
+    let Some(daemon) = open(name, control) else { return };
+    let as_script = |args: &[&str]| as_member(&daemon, "bin", &[], args);
+    assert_eq!(as_script(&["emit", "custom.x"]).code, Some(0));
+    for (args, right) in
+        [(&["emit", "cloud.spot.interrupt"][..], "administer"), (&["simulate", "custom.x"], "simulate")]
+    {
+        let refused = as_script(args);
+        assert_eq!((refused.code, refused.stdout.as_str()), (Some(77), ""), "{refused:?}");
+        assert!(refused.stderr.contains(&format!("lacks the right '{right}'")), "{refused:?}");
+    }
+    let administrator = as_member(&daemon, "sys", &[], &["emit", "cloud.spot.interrupt", "--deadline", "60s"]);
+    assert_eq!(administrator.code, Some(0), "{administrator:?}");
+    // The bucket holds 20 and fills by one a second: a loop that never rests is stopped.
+    let refused = (0..600).map(|_| as_script(&["emit", "custom.x"])).find(|output| output.code != Some(0));
+    let refused = refused.expect("a flood is refused");
+    assert!(refused.code == Some(1) && refused.stderr.contains("too many events of this user"), "{refused:?}");
+    let events = daemon.snooze_json(&["events", "--json", "--limit", "1000"]).expect("told");
+    let number = events["events"].as_array().map_or(0, Vec::len);
+    assert!(number >= 20, "{number} events");
+}
+
+#[test]
 fn one_group_for_everything_is_what_it_has_always_been() {
     let Some(daemon) = open("one_group_for_everything_is_what_it_has_always_been", json!({ "group": "bin" })) else {
         return;

@@ -5,19 +5,19 @@
 //! was worth. It does no I/O and reads no clock. It must never invent a behaviour: what is not documented or recorded is
 //! marked so.
 
-mod instance;
-mod token;
-mod tree;
+mod bodies;
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::change::{Action, Applied, Body, Change, ChangeError, Maintenance};
+use crate::cloud::{Answer, Cloud, Moment, Outcome, Provider};
 use crate::http::{Incoming, Reply, http_date, reason};
-pub use instance::{Instance, LIFE_CYCLES};
-pub use token::{MAX_TTL_SECONDS, TokenUse};
-use tree::{Found, Leaves, ScheduledEvent};
+use crate::instance::Instance;
+use crate::token::{self, TokenUse};
+use crate::tree::{self, Found, Leaves};
+use bodies::ScheduledEvent;
 
 const TOKEN_PATH: &str = "/latest/api/token";
 const TTL_HEADER: &str = "X-aws-ec2-metadata-token-ttl-seconds";
@@ -59,31 +59,19 @@ const VERSIONS: [&str; 29] = [
     "latest",
 ];
 
-/// The time and the faults that bear on one answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    /// Nanoseconds on the clock token lifetimes are measured with.
-    pub(crate) boot_ns: u64,
-    pub(crate) now: Timestamp,
-    /// How far the times in the spot notice have drifted.
-    pub(crate) drift: SignedDuration,
-    /// Every token is refused and forgotten as it is used.
-    pub(crate) token_storm: bool,
-}
-
-/// One answer, with what is worth logging about it.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) reply: Reply,
-    pub(crate) token: TokenUse,
-}
+/// The items below `meta-data/` whose presence announces something.
+const NEWS_PATHS: [&str; 4] = [
+    "spot/instance-action",
+    "spot/termination-time",
+    "events/recommendations/rebalance",
+    "autoscaling/target-lifecycle-state",
+];
 
 /// One fake instance's metadata service.
 #[derive(Debug)]
 pub(crate) struct Aws {
     instance: Instance,
     tokens_required: bool,
-    enabled: bool,
     tokens: token::Tokens,
     notice: Option<(Action, Timestamp)>,
     rebalance: Option<Timestamp>,
@@ -101,7 +89,6 @@ impl Aws {
         Self {
             instance,
             tokens_required,
-            enabled: true,
             tokens: token::Tokens::default(),
             notice: None,
             rebalance: None,
@@ -114,39 +101,10 @@ impl Aws {
         }
     }
 
-    pub(crate) fn instance(&self) -> &Instance {
-        &self.instance
-    }
-
-    /// Applies a change. Faults are not this service's: they answer [`Applied::Done`] and do nothing here.
-    pub(crate) fn apply(&mut self, change: Change, now: Timestamp) -> Result<Applied, ChangeError> {
-        match change {
-            Change::Notice { action, time } => self.notice = Some((action, time.resolve(now))),
-            Change::Withdraw => {
-                self.notice = None;
-                for path in NOTICE_PATHS {
-                    self.bodies.remove(path);
-                }
-            }
-            Change::Rebalance { time } => self.rebalance = Some(time.resolve(now)),
-            Change::ClearRebalance => self.rebalance = None,
-            Change::Maintenance(event) => return self.schedule(event, now).map(Applied::Event),
-            Change::CancelMaintenance { event_id } => self.finish(&event_id, "canceled", "[Canceled] ")?,
-            Change::CompleteMaintenance { event_id } => self.finish(&event_id, "completed", "[Completed] ")?,
-            Change::LifecycleState { state } => self.lifecycle_state = state,
-            Change::Body { path, body: Body::Usual } => {
-                self.bodies.remove(&path);
-            }
-            Change::Body { path, body } => {
-                self.bodies.insert(path, body);
-            }
-            Change::Tokens { required } => self.tokens_required = required,
-            Change::RevokeTokens => self.tokens.revoke_all(),
-            Change::Endpoint { enabled } => self.enabled = enabled,
-            Change::Fault(_) | Change::ClearFaults => {}
-        }
-        self.changed = now;
-        Ok(Applied::Done)
+    /// The scheduled event of that id.
+    fn scheduled(&mut self, event_id: &str) -> Result<&mut ScheduledEvent, ChangeError> {
+        let found = self.scheduled.iter_mut().find(|have| have.event_id == event_id);
+        found.ok_or_else(|| ChangeError::UnknownEvent { event_id: event_id.to_owned() })
     }
 
     fn schedule(&mut self, event: Maintenance, now: Timestamp) -> Result<String, ChangeError> {
@@ -177,37 +135,6 @@ impl Aws {
         event.description.insert_str(0, prefix);
         self.history.push(event);
         Ok(())
-    }
-
-    /// Answers one request.
-    pub(crate) fn answer(&mut self, request: &Incoming, moment: &Moment) -> Answer {
-        let presented = request.header(TOKEN_HEADER);
-        let (token, ttl_left_seconds) = self.tokens.judge(presented, moment.boot_ns);
-        if !self.enabled {
-            return Answer { reply: empty(403), token };
-        }
-        let reply = match request.method.as_str() {
-            "PUT" => self.put(request, moment),
-            "GET" | "HEAD" if request.path == TOKEN_PATH => empty(405).with_header("Allow", "OPTIONS, PUT"),
-            "OPTIONS" if request.path == TOKEN_PATH => empty(200).with_header("Allow", "OPTIONS, PUT"),
-            "GET" | "HEAD" if moment.token_storm && token != TokenUse::None => {
-                self.tokens.revoke(presented.unwrap_or_default());
-                page(401)
-            }
-            "GET" | "HEAD" if !self.admits(token) => page(401),
-            "GET" | "HEAD" => {
-                let mut reply = self.get(&request.path, moment);
-                if token == TokenUse::Valid && reply.status == 200 {
-                    reply = reply.with_header(TTL_HEADER, ttl_left_seconds.to_string());
-                }
-                reply
-            }
-            // Not documented; the service is read-only, and 405 is what it says elsewhere.
-            _ => empty(405).with_header("Allow", "GET, HEAD, OPTIONS"),
-        };
-        // A HEAD of an absent item was recorded with `Content-Length: 0` and `text/plain`.
-        let reply = if request.method == "HEAD" && reply.status == 404 { empty(404) } else { reply };
-        Answer { reply, token }
     }
 
     /// A wrong token is refused even when none is required.
@@ -249,7 +176,7 @@ impl Aws {
             }
             "meta-data" => self.found(&self.leaves(moment), item),
             "dynamic" => {
-                let document = tree::identity_document(&self.instance);
+                let document = bodies::identity_document(&self.instance);
                 self.found(&Leaves::from([("instance-identity/document".to_owned(), document)]), item)
             }
             "user-data" => match &self.instance.user_data {
@@ -282,21 +209,21 @@ impl Aws {
         let mut leaves = self.standing_leaves(moment.now);
         let mut put = |path: &str, body: String| leaves.insert(path.to_owned(), body);
         if let Some((action, time)) = self.notice {
-            let time = time.saturating_add(moment.drift).unwrap_or(time);
-            put("spot/instance-action", tree::instance_action(&action.to_string(), time));
+            let time = moment.drifted(time);
+            put("spot/instance-action", bodies::instance_action(&action.to_string(), time));
             // A stop or hibernation does not set the older item.
             if action == Action::Terminate {
-                put("spot/termination-time", tree::rfc3339_seconds(time));
+                put("spot/termination-time", bodies::rfc3339_seconds(time));
             }
         }
         if let Some(notice_time) = self.rebalance {
-            put("events/recommendations/rebalance", tree::rebalance(notice_time));
+            put("events/recommendations/rebalance", bodies::rebalance(notice_time));
         }
         if let Some(state) = &self.lifecycle_state {
             put("autoscaling/target-lifecycle-state", state.clone());
         }
-        put("events/maintenance/scheduled", tree::events(&self.scheduled));
-        put("events/maintenance/history", tree::events(&self.history));
+        put("events/maintenance/scheduled", bodies::events(&self.scheduled));
+        put("events/maintenance/history", bodies::events(&self.history));
         for (path, body) in &self.bodies {
             match body {
                 Body::Text(text) => leaves.insert(path.clone(), text.clone()),
@@ -332,13 +259,97 @@ impl Aws {
             leaves.insert("instance-life-cycle".to_owned(), life_cycle.clone());
         }
         if let Some(role) = &instance.role {
-            leaves.insert("iam/info".to_owned(), tree::iam_info(instance, role, now));
-            leaves.insert(format!("iam/security-credentials/{role}"), tree::credentials(now));
+            leaves.insert("iam/info".to_owned(), bodies::iam_info(instance, role, now));
+            leaves.insert(format!("iam/security-credentials/{role}"), bodies::credentials(now));
         }
         for (key, value) in instance.tags.iter().flatten() {
             leaves.insert(format!("tags/instance/{key}"), value.clone());
         }
         leaves
+    }
+}
+
+impl Cloud for Aws {
+    fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    fn apply(&mut self, change: Change, moment: &Moment) -> Result<Applied, ChangeError> {
+        let now = moment.now;
+        match change {
+            Change::Notice { action, time } => {
+                let warning = Provider::Aws.usual_warning(action);
+                self.notice = Some((action, time.resolve_or(now, warning)));
+            }
+            Change::Withdraw => {
+                self.notice = None;
+                for path in NOTICE_PATHS {
+                    self.bodies.remove(path);
+                }
+            }
+            Change::Rebalance { time } => self.rebalance = Some(time.resolve(now)),
+            Change::ClearRebalance => self.rebalance = None,
+            Change::Maintenance(event) => return self.schedule(event, now).map(Applied::Event),
+            Change::MoveMaintenance { event_id, time } => {
+                let event = self.scheduled(&event_id)?;
+                let moved = time.resolve(now);
+                event.not_after = event.not_after.map(|end| bodies::moved_with(end, event.not_before, moved));
+                event.not_before = moved;
+            }
+            // The list does not tell that an event has begun: it stays active.
+            Change::StartMaintenance { event_id } => drop(self.scheduled(&event_id)?),
+            Change::CancelMaintenance { event_id } => self.finish(&event_id, "canceled", "[Canceled] ")?,
+            Change::CompleteMaintenance { event_id } => self.finish(&event_id, "completed", "[Completed] ")?,
+            Change::LifecycleState { state } => self.lifecycle_state = state,
+            Change::Body { path, body: Body::Usual } => drop(self.bodies.remove(&path)),
+            Change::Body { path, body } => drop(self.bodies.insert(path, body)),
+            Change::Tokens { required } => self.tokens_required = required,
+            Change::RevokeTokens => self.tokens.revoke_all(),
+            _ => {}
+        }
+        self.changed = now;
+        Ok(Applied::Done)
+    }
+
+    fn answer(&mut self, request: &Incoming, moment: &Moment) -> Answer {
+        let presented = request.header(TOKEN_HEADER);
+        let (token, ttl_left_seconds) = self.tokens.judge(presented, moment.boot_ns);
+        let reply = match request.method.as_str() {
+            "PUT" => self.put(request, moment),
+            "GET" | "HEAD" if request.path == TOKEN_PATH => empty(405).with_header("Allow", "OPTIONS, PUT"),
+            "OPTIONS" if request.path == TOKEN_PATH => empty(200).with_header("Allow", "OPTIONS, PUT"),
+            "GET" | "HEAD" if moment.token_storm && token != TokenUse::None => {
+                self.tokens.revoke(presented.unwrap_or_default());
+                page(401)
+            }
+            "GET" | "HEAD" if !self.admits(token) => page(401),
+            "GET" | "HEAD" => {
+                let mut reply = self.get(&request.path, moment);
+                if token == TokenUse::Valid && reply.status == 200 {
+                    reply = reply.with_header(TTL_HEADER, ttl_left_seconds.to_string());
+                }
+                reply
+            }
+            // Not documented; the service is read-only, and 405 is what it says elsewhere.
+            _ => empty(405).with_header("Allow", "GET, HEAD, OPTIONS"),
+        };
+        // A HEAD of an absent item was recorded with `Content-Length: 0` and `text/plain`.
+        let reply = if request.method == "HEAD" && reply.status == 404 { empty(404) } else { reply };
+        let news = reply.status == 200
+            && request.path.split_once("/meta-data/").is_some_and(|(_, item)| NEWS_PATHS.contains(&item));
+        Answer { outcome: Outcome::Reply(reply), token, news }
+    }
+
+    fn server(&self) -> Option<&'static str> {
+        Some("EC2ws")
+    }
+
+    fn refusal(&self, status: u16) -> Reply {
+        page(status)
+    }
+
+    fn off(&self) -> Reply {
+        empty(403)
     }
 }
 
@@ -349,7 +360,7 @@ fn empty(status: u16) -> Reply {
 
 /// The XHTML page of an error status. The 404 page is byte for byte the one recorded in 2023 (339 bytes); that the
 /// other statuses use the same page with their own name is an assumption.
-pub(crate) fn page(status: u16) -> Reply {
+fn page(status: u16) -> Reply {
     let title = format!("{status} - {}", reason(status));
     let body = format!(
         "<?xml version=\"1.0\" encoding=\"iso-8859-1\"?>\n\
@@ -360,15 +371,4 @@ pub(crate) fn page(status: u16) -> Reply {
          <body>\n  <h1>{title}</h1>\n </body>\n</html>\n"
     );
     Reply::new(status, "text/html", body)
-}
-
-/// The parts of a URL path that a fault's pattern may name: all of it, what follows the version, and what follows
-/// `meta-data/`.
-pub(crate) fn names_of(path: &str) -> Vec<&str> {
-    let mut names = vec![path];
-    if let Some((_, after_version)) = path.trim_start_matches('/').split_once('/') {
-        names.push(after_version);
-        names.extend(after_version.strip_prefix("meta-data/"));
-    }
-    names
 }

@@ -12,29 +12,41 @@ use clap::{Parser, ValueEnum};
 use jiff::SignedDuration;
 use serde_json::json;
 
-use crate::{Action, Activity, Change, FakeMetadata, Options, Script, ScriptError, StartError, Step, When};
+use crate::scenario::{self, Scenario};
+use crate::{Action, Activity, Change, FakeMetadata, Options, Provider, Script, ScriptError, StartError, Step, When};
 
 const EXAMPLES: &str = "\
 Examples:
   A spot instance that is told after 20 seconds that it will be terminated two minutes later:
     fake-metadata --notice-in 20s --action terminate
 
+  What a live migration on Azure looks like, told sixty times as fast, and which other stories there are:
+    fake-metadata --provider azure --scenario live-migration --speed 60
+    fake-metadata --list
+
   A rebalance recommendation first, on an instance of your choice:
     fake-metadata --instance-id i-0123456789abcdef0 --rebalance-in 5s --notice-in 25s
 
-  Everything from a file (steps, faults, instance):
+  Everything from a file (provider, instance, settings, steps, faults):
     fake-metadata --script drill.json
 
-  Ask it what a client would ask:
+  Ask it what a client would ask, of AWS, Azure, GCP, Alibaba and Tencent:
     TOKEN=$(curl -sX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://127.0.0.1:1338/latest/api/token)
     curl -sH \"X-aws-ec2-metadata-token: $TOKEN\" http://127.0.0.1:1338/latest/meta-data/spot/instance-action
+    curl -sH Metadata:true 'http://127.0.0.1:1338/metadata/scheduledevents?api-version=2020-07-01'
+    curl -sH Metadata-Flavor:Google 'http://127.0.0.1:1338/computeMetadata/v1/instance/preempted?wait_for_change=true'
+    curl -s http://127.0.0.1:1338/latest/meta-data/instance/spot/termination-time
+    curl -s http://127.0.0.1:1338/latest/meta-data/spot/termination-time
 
-  Change it while it runs (GET /_control/ lists the changes):
+  Change it while it runs (GET /_control/ lists the changes), and see when each change became visible:
     curl -s --json '{\"action\": \"stop\", \"in_seconds\": 120}' http://127.0.0.1:1338/_control/notice
-    curl -s --json '{\"kind\": \"status\", \"code\": 503, \"count\": 3}' http://127.0.0.1:1338/_control/fault
+    curl -s --json '{\"code\": \"Freeze\", \"event_id\": \"e1\"}' http://127.0.0.1:1338/_control/maintenance
+    curl -s --json '{\"event_id\": \"e1\"}' http://127.0.0.1:1338/_control/start-maintenance
+    curl -s --json '{\"kind\": \"status\", \"code\": 503, \"every\": 3}' http://127.0.0.1:1338/_control/fault
+    curl -s http://127.0.0.1:1338/_control/changes
 
 A script:
-  {\"instance\": {\"id\": \"i-0123456789abcdef0\", \"zone\": \"eu-west-1b\"},
+  {\"provider\": \"aws\", \"instance\": {\"id\": \"i-0123456789abcdef0\", \"zone\": \"eu-west-1b\"},
    \"steps\": [{\"at_seconds\": 1, \"rebalance\": {}},
              {\"at_seconds\": 5, \"notice\": {\"action\": \"terminate\", \"in_seconds\": 120}},
              {\"at_seconds\": 5, \"fault\": {\"kind\": \"delay\", \"delay_seconds\": 2, \"paths\": [\"spot/*\"]}}]}
@@ -43,8 +55,9 @@ Durations are numbers with units: 500ms, 20s, 2m.";
 
 /// Play a cloud's instance metadata service, so that interruption notices can be rehearsed without a cloud.
 ///
-/// Serves what the AWS instance metadata service would (version 2, tokens included) and prints each request it gets.
-/// Point the program under test at the printed address. Stop it with Ctrl-C.
+/// Serves what the instance metadata service of AWS (version 2, tokens included), Azure (Scheduled Events), GCP, Alibaba or
+/// Tencent would, changes while it runs, and prints each request it gets. Point the program under test at the printed
+/// address. Stop it with Ctrl-C.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "fake-metadata", version, after_long_help = EXAMPLES)]
 pub struct Args {
@@ -52,7 +65,23 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:1338")]
     pub listen: SocketAddr,
 
-    /// JSON file that says which instance to play and what happens when.
+    /// Whose service to play [default: the script's, or aws].
+    #[arg(long, value_enum)]
+    pub provider: Option<Provider>,
+
+    /// Play one of the built-in stories; --list shows them.
+    #[arg(long, value_name = "NAME", conflicts_with = "script")]
+    pub scenario: Option<String>,
+
+    /// Print the built-in stories and end; with --provider only its own.
+    #[arg(long)]
+    pub list: bool,
+
+    /// Tell the story of the scenario or script so many times as fast: steps come sooner, deadlines lie nearer.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    pub speed: f64,
+
+    /// JSON file that says whose service and which instance to play and what happens when.
     #[arg(long, value_name = "FILE")]
     pub script: Option<PathBuf>,
 
@@ -64,7 +93,11 @@ pub struct Args {
     #[arg(long, value_name = "TYPE")]
     pub instance_type: Option<String>,
 
-    /// Availability zone to serve, instead of the script's; the region follows from it.
+    /// Name of the machine to serve, instead of the script's (Azure, GCP).
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+
+    /// Availability zone to serve, instead of the script's; the region follows from it, except on Azure.
     #[arg(long, value_name = "ZONE")]
     pub zone: Option<String>,
 
@@ -72,21 +105,22 @@ pub struct Args {
     #[arg(long, value_name = "DURATION")]
     pub notice_in: Option<SignedDuration>,
 
-    /// What the notice says will happen.
+    /// What the notice says will happen; only AWS says it.
     #[arg(long, value_enum, default_value_t = CliAction::Terminate)]
     pub action: CliAction,
 
-    /// How long before the action the notice appears; left out, as the cloud does it (2m; none for hibernate).
+    /// How long before the action the notice appears; left out, as the cloud does it (AWS 2m, none for hibernate; Azure 30s;
+    /// Alibaba 5m; Tencent 2m; GCP tells no time).
     #[arg(long, value_name = "DURATION", requires = "notice_in")]
     pub warning: Option<SignedDuration>,
 
-    /// Have a rebalance recommendation appear this long after the start.
+    /// Have a rebalance recommendation appear this long after the start (AWS, Azure).
     #[arg(long, value_name = "DURATION")]
     pub rebalance_in: Option<SignedDuration>,
 
-    /// Whether requests without a token are refused.
-    #[arg(long, value_enum, default_value_t = CliTokens::Required)]
-    pub tokens: CliTokens,
+    /// Whether requests without a token are refused (AWS, Alibaba) [default: required on AWS, optional elsewhere].
+    #[arg(long, value_enum)]
+    pub tokens: Option<CliTokens>,
 
     /// Do not serve /_control/: only the script and these arguments decide what happens.
     #[arg(long)]
@@ -133,6 +167,16 @@ pub enum RunError {
     /// The script is not usable.
     #[error(transparent)]
     Script(#[from] ScriptError),
+    /// No built-in scenario has that name.
+    #[error("--scenario: {provider} has no scenario {name:?}; it has {known}")]
+    Scenario {
+        /// Whose scenarios were looked through.
+        provider: Provider,
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
     /// An argument is not usable.
     #[error("--{argument}: {reason}")]
     Argument {
@@ -154,10 +198,15 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`] when the script or an argument is not usable.
 pub fn options(args: &Args) -> Result<Options, RunError> {
-    let script = args.script.as_deref().map(Script::load).transpose()?.unwrap_or_default();
-    let mut options = Options::from_script(script);
+    if !(args.speed.is_finite() && args.speed > 0.0) {
+        return Err(RunError::Argument { argument: "speed", reason: "must be a number above 0".to_owned() });
+    }
+    let mut options = Options::from_script(script(args)?.accelerated(args.speed));
+    let provider = options.provider;
     options.listen = args.listen;
-    options.tokens_required = args.tokens == CliTokens::Required;
+    if let Some(tokens) = args.tokens {
+        options.tokens_required = tokens == CliTokens::Required;
+    }
     options.control = !args.no_control;
     let instance = &mut options.instance;
     if let Some(id) = &args.instance_id {
@@ -166,21 +215,59 @@ pub fn options(args: &Args) -> Result<Options, RunError> {
     if let Some(instance_type) = &args.instance_type {
         instance.instance_type.clone_from(instance_type);
     }
+    if let Some(name) = &args.name {
+        instance.name.clone_from(name);
+    }
     if let Some(zone) = &args.zone {
         instance.zone.clone_from(zone);
-        instance.region = None;
+        if provider != Provider::Azure {
+            instance.region = None;
+        }
     }
     if let Some(after) = args.rebalance_in {
-        let change = Change::Rebalance { time: When::In(SignedDuration::ZERO) };
+        let change = Change::Rebalance { time: When::Usual };
+        if let Some(error) = change.misfit(provider) {
+            return Err(RunError::Argument { argument: "rebalance-in", reason: error.to_string() });
+        }
         options.steps.push(Step { after: from_start("rebalance-in", after)?, change });
     }
     if let Some(after) = args.notice_in {
         let action = Action::from(args.action);
-        let time = When::In(args.warning.unwrap_or(action.usual_warning()));
+        let time = When::In(args.warning.unwrap_or(provider.usual_warning(action)));
         options.steps.push(Step { after: from_start("notice-in", after)?, change: Change::Notice { action, time } });
     }
     options.steps.sort_by_key(|step| step.after);
     Ok(options)
+}
+
+/// The script that the arguments name: from a file, built in, or an empty one.
+fn script(args: &Args) -> Result<Script, RunError> {
+    if let Some(file) = &args.script {
+        return Ok(Script::load_for(file, args.provider)?);
+    }
+    let provider = args.provider.unwrap_or_default();
+    let Some(name) = &args.scenario else {
+        return Ok(Script::parse_for("{}", "no script", Some(provider))?);
+    };
+    let scenario = Scenario::find(provider, name).ok_or_else(|| {
+        let known: Vec<&str> = scenario::of(provider).map(|scenario| scenario.name).collect();
+        RunError::Scenario { provider, name: name.clone(), known: known.join(", ") }
+    })?;
+    Ok(scenario.script()?)
+}
+
+/// The built-in scenarios of one provider or all, a line each.
+fn list(provider: Option<Provider>, json: bool, output: &mut dyn Write) -> Result<(), RunError> {
+    let wanted = Provider::ALL.into_iter().filter(|have| provider.is_none_or(|wanted| wanted == *have));
+    for scenario in wanted.flat_map(scenario::of) {
+        let (provider, name, about) = (scenario.provider, scenario.name, scenario.script()?.about);
+        if json {
+            writeln!(output, "{}", json!({"provider": provider, "scenario": name, "about": about}))?;
+        } else {
+            writeln!(output, "{:<8} {name:<28} {about}", provider.name())?;
+        }
+    }
+    Ok(output.flush()?)
 }
 
 fn from_start(argument: &'static str, after: SignedDuration) -> Result<Duration, RunError> {
@@ -188,21 +275,25 @@ fn from_start(argument: &'static str, after: SignedDuration) -> Result<Duration,
         .map_err(|_| RunError::Argument { argument, reason: "must not be before the start".to_owned() })
 }
 
-/// Serves and prints to `output` until printing fails or the process is stopped.
+/// Serves and prints to `output` until printing fails or the process is stopped; with `--list` it prints and ends.
 ///
 /// # Errors
-/// [`RunError`]; a run never ends without one.
+/// [`RunError`]; serving never ends without one.
 pub fn run(args: &Args, output: &mut dyn Write) -> Result<(), RunError> {
+    if args.list {
+        return list(args.provider, args.json, output);
+    }
     let options = options(args)?;
     let (instance, steps, control) = (options.instance.clone(), options.steps.len(), options.control);
+    let provider = options.provider;
     let (fake, activity) = FakeMetadata::start_watched(options)?;
     if args.json {
-        let started = json!({"started": fake.base_url(), "instance": instance.id, "type": instance.instance_type,
+        let started = json!({"started": fake.base_url(), "provider": provider, "instance": instance.id, "type": instance.instance_type,
             "zone": instance.zone, "life_cycle": instance.life_cycle, "steps": steps, "control": control});
         writeln!(output, "{started}")?;
     } else {
         let life_cycle = instance.life_cycle.as_deref().unwrap_or("unknown life cycle");
-        writeln!(output, "serving {}", fake.base_url())?;
+        writeln!(output, "serving {provider} at {}", fake.base_url())?;
         writeln!(output, "instance {} {} {} {life_cycle}", instance.id, instance.instance_type, instance.zone)?;
         writeln!(output, "script steps {steps}, control requests {}", if control { "on" } else { "off" })?;
         if control && !fake.address().ip().is_loopback() {
@@ -225,12 +316,14 @@ fn as_text(activity: &Activity) -> String {
         Activity::Failed(what) => format!("! {what}"),
         Activity::Request(request) => {
             let status = request.status.map_or("no answer".to_owned(), |status| status.to_string());
+            let question = if request.query.is_empty() { "" } else { "?" };
             let faults = if request.faults.is_empty() { "" } else { " faults=" };
             format!(
-                "{:.3} {} {} {status} token={}{faults}{}",
+                "{:.3} {} {}{question}{} {status} token={}{faults}{}",
                 request.time,
                 request.method,
                 request.path,
+                request.query,
                 request.token,
                 request.faults.join(",")
             )

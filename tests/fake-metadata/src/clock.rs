@@ -41,7 +41,16 @@ impl Clock {
 /// Nanoseconds since boot on CLOCK_BOOTTIME (clock_gettime(2)), never shifted, so that stamps can be compared with those
 /// another process took.
 pub(crate) fn boot_ns() -> u64 {
-    let (seconds, nanoseconds) = read(ClockId::CLOCK_BOOTTIME);
+    nanoseconds_on(ClockId::CLOCK_BOOTTIME)
+}
+
+/// The same on CLOCK_MONOTONIC, which stands still while the machine is suspended.
+pub(crate) fn monotonic_ns() -> u64 {
+    nanoseconds_on(ClockId::CLOCK_MONOTONIC)
+}
+
+fn nanoseconds_on(clock: ClockId) -> u64 {
+    let (seconds, nanoseconds) = read(clock);
     let seconds = u64::try_from(seconds).unwrap_or(0);
     seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(nanoseconds.unsigned_abs()))
 }

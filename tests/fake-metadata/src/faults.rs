@@ -11,7 +11,25 @@ use jiff::SignedDuration;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use crate::aws::{NOTICE_PATHS, names_of};
+/// The items that tell when the machine ends: those a drifting time moves in.
+const TIMES: [&str; 5] = [
+    "spot/instance-action",
+    "spot/termination-time",
+    "instance/spot/termination-time",
+    "scheduledevents",
+    "instance/upcoming-maintenance",
+];
+
+/// The parts of a URL path that a fault's pattern may name: all of it, what follows its first part, and what follows
+/// `meta-data/` or GCP's `v1/`.
+fn names_of(path: &str) -> Vec<&str> {
+    let mut names = vec![path];
+    if let Some((_, after_version)) = path.trim_start_matches('/').split_once('/') {
+        names.push(after_version);
+        names.extend(after_version.strip_prefix("meta-data/").or_else(|| after_version.strip_prefix("v1/")));
+    }
+    names
+}
 
 /// The garbage of [`Effect::Garbage`] when none is given: neither UTF-8 nor JSON, with a NUL.
 pub const GARBAGE: &[u8] = b"\x00\xff\xfe<<neither text nor JSON>>\x80";
@@ -39,7 +57,7 @@ pub enum Effect {
     Redirect(String),
     /// The right body under this `Content-Type`.
     ContentType(String),
-    /// The time in the spot notice is this much later at each poll than at the one before, as with Amazon's own mock.
+    /// The time in a notice is this much later at each poll than at the one before, as with Amazon's own mock.
     Drift(SignedDuration),
     /// `PUT /latest/api/token` is read and never answered, as when the reply's hop limit is too small for a container;
     /// everything else works.
@@ -77,7 +95,7 @@ impl Effect {
         match self {
             Self::TokenStorm => reads && !names.contains(&"api/token"),
             Self::HopLimit => method == "PUT" && names.contains(&"api/token"),
-            Self::Drift(_) => reads && names.iter().any(|name| NOTICE_PATHS.contains(name)),
+            Self::Drift(_) => reads && names.iter().any(|name| TIMES.contains(name)),
             _ => true,
         }
     }
@@ -99,6 +117,8 @@ pub struct Fault {
     effect: Effect,
     paths: Vec<String>,
     remaining: Option<u32>,
+    /// Strikes each so-manyth, and how many it has let pass since the last.
+    every: Option<(u32, u32)>,
     chance: Option<(f64, Xoshiro256PlusPlus)>,
     struck: u32,
 }
@@ -106,12 +126,12 @@ pub struct Fault {
 impl Fault {
     /// Strikes every request it concerns, until cleared.
     pub fn new(effect: Effect) -> Self {
-        Self { effect, paths: Vec::new(), remaining: None, chance: None, struck: 0 }
+        Self { effect, paths: Vec::new(), remaining: None, every: None, chance: None, struck: 0 }
     }
 
     /// Only requests whose path matches one of these patterns. `*` stands for any text; a pattern is tried against the
-    /// whole path, against what follows the version, and against what follows `meta-data/`, so that `spot/*`,
-    /// `api/token` and `/latest/*` all work.
+    /// whole path, against what follows its first part, and against what follows `meta-data/` or GCP's `v1/`, so that
+    /// `spot/*`, `api/token`, `scheduledevents`, `instance/preempted` and `/latest/*` all work.
     #[must_use]
     pub fn paths<Pattern: Into<String>>(mut self, patterns: impl IntoIterator<Item = Pattern>) -> Self {
         self.paths = patterns.into_iter().map(Into::into).collect();
@@ -122,6 +142,13 @@ impl Fault {
     #[must_use]
     pub fn count(mut self, count: u32) -> Self {
         self.remaining = Some(count);
+        self
+    }
+
+    /// Only each `nth` of the requests it would strike: 3 lets two pass and strikes the third. 0 is taken as 1.
+    #[must_use]
+    pub fn every(mut self, nth: u32) -> Self {
+        self.every = Some((nth.max(1), 0));
         self
     }
 
@@ -145,6 +172,13 @@ impl Fault {
             || self.paths.iter().any(|pattern| names.iter().any(|name| matches_pattern(pattern, name)));
         if !named || self.remaining == Some(0) || !self.effect.concerns(method, names) {
             return false;
+        }
+        if let Some((nth, passed)) = &mut self.every {
+            *passed += 1;
+            if *passed < *nth {
+                return false;
+            }
+            *passed = 0;
         }
         if let Some((share, generator)) = &mut self.chance
             && !generator.random_bool(*share)
@@ -279,6 +313,18 @@ mod tests {
         assert_eq!(faults.plan("GET", NOTICE).status, Some(500));
         assert_eq!(faults.plan("GET", NOTICE), Plan::default());
         assert!(faults.active.is_empty());
+    }
+
+    #[test]
+    fn every_third_request_is_struck_and_others_do_not_count() {
+        let mut faults = Faults::default();
+        faults.set(Fault::new(Effect::Status(500)).paths(["instance/preempted"]).every(3));
+        let mut struck = Vec::new();
+        for _ in 0..6 {
+            assert_eq!(faults.plan("GET", NOTICE).status, None);
+            struck.push(faults.plan("GET", "/computeMetadata/v1/instance/preempted").status.is_some());
+        }
+        assert_eq!(struck, [false, false, true, false, false, true]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub(crate) struct Incoming {
     pub(crate) method: String,
     /// The path without its query.
     pub(crate) path: String,
+    /// What follows the question mark, as sent; empty without one.
+    pub(crate) query: String,
     headers: Vec<(String, String)>,
     /// Empty unless `Content-Length` announced one.
     pub(crate) body: Vec<u8>,
@@ -29,6 +31,26 @@ pub(crate) struct Incoming {
 }
 
 impl Incoming {
+    /// The values of a parameter of the query, decoded.
+    pub(crate) fn parameters(&self, name: &str) -> Vec<String> {
+        let pairs = url::form_urlencoded::parse(self.query.as_bytes());
+        pairs.filter(|(have, _)| have == name).map(|(_, value)| value.into_owned()).collect()
+    }
+
+    /// The first of them.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters(name).into_iter().next()
+    }
+
+    /// Whether any parameter is given twice.
+    pub(crate) fn has_repeated_parameter(&self) -> bool {
+        let mut names: Vec<_> = url::form_urlencoded::parse(self.query.as_bytes()).map(|(name, _)| name).collect();
+        let given = names.len();
+        names.sort_unstable();
+        names.dedup();
+        names.len() < given
+    }
+
     /// The first header of that name, in any case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
@@ -66,9 +88,15 @@ impl Reply {
 
     /// The status line and headers, ready to send.
     ///
-    /// The field names are those of replies recorded from the real service in 2022 and 2023 (`Server: EC2ws` among
-    /// them). Without `content_length` the body runs until the connection closes.
-    pub(crate) fn head(&self, content_length: Option<usize>, keep_alive: bool, now: Timestamp) -> Vec<u8> {
+    /// The field names are those of replies recorded from the AWS service in 2022 and 2023; `server` is whose. Without
+    /// `content_length` the body runs until the connection closes.
+    pub(crate) fn head(
+        &self,
+        content_length: Option<usize>,
+        keep_alive: bool,
+        server: Option<&str>,
+        now: Timestamp,
+    ) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} {}\r\n", self.status, reason(self.status));
         let mut field = |name: &str, value: &str| {
             head.push_str(name);
@@ -84,7 +112,9 @@ impl Reply {
         }
         field("Content-Type", &self.content_type);
         field("Date", &http_date(now));
-        field("Server", "EC2ws");
+        if let Some(server) = server {
+            field("Server", server);
+        }
         if !keep_alive {
             field("Connection", "close");
         }
@@ -169,7 +199,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Incoming, usize, usize)>, ReadErro
         Err(_) => return Err(ReadError::Malformed("not an HTTP/1 request")),
     };
     let target = request.path.unwrap_or("/");
-    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let headers: Vec<(String, String)> = request
         .headers
         .iter()
@@ -178,6 +208,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<(Incoming, usize, usize)>, ReadErro
     let mut incoming = Incoming {
         method: request.method.unwrap_or_default().to_owned(),
         path: path.to_owned(),
+        query: query.to_owned(),
         headers,
         body: Vec::new(),
         close: false,
@@ -209,6 +240,7 @@ mod tests {
         }
         let (incoming, head_bytes, body_bytes) = parse_head(whole).expect("good").expect("whole");
         assert_eq!((incoming.method.as_str(), incoming.path.as_str()), ("GET", "/latest/meta-data/instance-id"));
+        assert_eq!((incoming.query.as_str(), incoming.parameter("x").as_deref()), ("x=1", Some("1")));
         assert_eq!(incoming.header("x-thing"), Some("yes"));
         assert_eq!((head_bytes, body_bytes), (whole.len() - 4, 0));
         assert!(!incoming.close);

@@ -2,8 +2,9 @@
 //!
 //! Responsibilities: play the metadata service of one instance on a TCP port, byte for byte where the real one was
 //! documented or recorded; change while it runs; go wrong in the ways the real one does. Inputs: [`Options`],
-//! [`Change`]s, scripts, HTTP requests. Outputs: HTTP replies and a log of the requests. It plays AWS. It must never
-//! reach the network itself, hand out a credential that opens anything, or log a token.
+//! [`Change`]s, scripts, HTTP requests. Outputs: HTTP replies, a log of the requests, the times of the changes. It plays
+//! AWS, Azure, GCP, Alibaba and Tencent. It must never reach the network itself, hand out a credential that opens anything,
+//! or log a token.
 //!
 //! ```
 //! use fake_metadata::{Action, FakeMetadata, Options};
@@ -14,17 +15,32 @@
 //! # assert!(fake.base_url().starts_with("http://127.0.0.1:"));
 //! # Ok::<(), fake_metadata::StartError>(())
 //! ```
+//!
+//! Another cloud is `Options::of(Provider::Azure)`; the modules `azure`, `gcp`, `alibaba` and `tencent` begin with how a test
+//! drives each. What happens is the same everywhere: a [`Change`] is applied by a method, a control request or a step of a
+//! script; a [`Fault`] breaks replies; [`FakeMetadata::changes`] tells when each change became visible.
 
+mod alibaba;
 mod aws;
+mod azure;
 mod change;
 pub mod cli;
 mod clock;
+mod cloud;
 mod control;
 mod faults;
+mod gcp;
 mod http;
+mod instance;
+pub mod scenario;
 mod script;
 mod server;
 mod service;
+mod settings;
+mod spot_time;
+mod tencent;
+mod token;
+mod tree;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -35,21 +51,31 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use aws::{Instance, LIFE_CYCLES, MAX_TTL_SECONDS, TokenUse};
-pub use change::{Action, Applied, Body, Change, ChangeError, LIFECYCLE_STATES, MAINTENANCE_CODES, Maintenance, When};
+pub use change::{
+    AZURE_EVENT_TYPES, Action, Applied, Body, Change, ChangeError, GCP_MAINTENANCE_EVENTS, LIFECYCLE_STATES,
+    MAINTENANCE_CODES, Maintenance, Upcoming, When, maintenance_codes,
+};
+pub use cloud::Provider;
 pub use faults::{Effect, Fault, FaultId, GARBAGE};
+pub use instance::{Instance, LIFE_CYCLES};
 pub use script::{Script, ScriptError, Step};
 use server::Server;
-use service::Service;
-pub use service::{Activity, Request};
+pub use service::{Activity, Changed, Request};
+use service::{Service, Setup};
+pub use settings::{AzureSettings, GcpSettings, NoUpcoming, Settings, SettingsPatch, UpcomingForm};
+pub use token::{MAX_TTL_SECONDS, TokenUse};
 
 /// How to start the service.
 #[derive(Debug)]
 pub struct Options {
     /// Where to listen. Port 0, the default, takes a free one of 127.0.0.1.
     pub listen: SocketAddr,
+    /// Whose service to play. Default: AWS.
+    pub provider: Provider,
     /// The instance to play.
     pub instance: Instance,
+    /// How the service behaves where the real ones differ.
+    pub settings: Settings,
     /// Whether requests without a token are refused (`HttpTokens` required, the default) or served (optional).
     pub tokens_required: bool,
     /// Whether `/_control/` is served. Default: yes.
@@ -60,20 +86,28 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            instance: Instance::default(),
-            tokens_required: true,
-            control: true,
-            steps: Vec::new(),
-        }
+        Self::of(Provider::Aws)
     }
 }
 
 impl Options {
-    /// The default options with a script's instance and steps.
+    /// The default options for that provider: a spot instance of its own, tokens where images of these years require them.
+    pub fn of(provider: Provider) -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            provider,
+            instance: Instance::of(provider),
+            settings: Settings::default(),
+            tokens_required: provider.requires_tokens(),
+            control: true,
+            steps: Vec::new(),
+        }
+    }
+
+    /// The default options with a script's provider, instance, settings and steps.
     pub fn from_script(script: Script) -> Self {
-        Self { instance: script.instance, steps: script.steps, ..Self::default() }
+        let Script { about: _, provider, instance, settings, steps } = script;
+        Self { instance, settings, steps, ..Self::of(provider) }
     }
 }
 
@@ -99,6 +133,7 @@ pub enum StartError {
 pub struct FakeMetadata {
     service: Arc<Service>,
     address: SocketAddr,
+    started_boot_ns: u64,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -115,8 +150,8 @@ impl FakeMetadata {
     /// # Errors
     /// [`StartError`] when the address is taken or not allowed, or when no thread can be made.
     pub fn start(options: Options) -> Result<Self, StartError> {
-        let service = Arc::new(Service::new(options.instance, options.tokens_required, options.control));
-        Self::serve(service, options.listen, options.steps)
+        let (listen, steps, setup) = taken_apart(options);
+        Self::serve(Arc::new(Service::new(setup)), listen, steps)
     }
 
     /// Starts the service and sends everything that happens, from the first step on, to the receiver returned with it.
@@ -125,13 +160,15 @@ impl FakeMetadata {
     /// # Errors
     /// As [`Self::start`].
     pub fn start_watched(options: Options) -> Result<(Self, Receiver<Activity>), StartError> {
-        let service = Arc::new(Service::new(options.instance, options.tokens_required, options.control));
+        let (listen, steps, setup) = taken_apart(options);
+        let service = Arc::new(Service::new(setup));
         let activity = service.watch();
-        Ok((Self::serve(service, options.listen, options.steps)?, activity))
+        Ok((Self::serve(service, listen, steps)?, activity))
     }
 
     fn serve(service: Arc<Service>, listen: SocketAddr, steps: Vec<Step>) -> Result<Self, StartError> {
         let failed = |source| StartError::Listen { address: listen, source };
+        let started_boot_ns = clock::boot_ns();
         let server = Server::bind(listen).map_err(failed)?;
         let address = server.address().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
@@ -140,7 +177,7 @@ impl FakeMetadata {
             .name("fake-metadata".to_owned())
             .spawn(move || server.serve(serving, steps, stopped))
             .map_err(StartError::Thread)?;
-        Ok(Self { service, address, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { service, address, started_boot_ns, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens, with the real port.
@@ -197,7 +234,29 @@ impl FakeMetadata {
         }
     }
 
-    /// Cancels a scheduled event: it leaves the schedule for the history.
+    /// Has a scheduled event begin: Azure shows it as Started; on GCP a migration goes on, with 503 for everything.
+    ///
+    /// # Errors
+    /// [`ChangeError::UnknownEvent`] when no such event is scheduled.
+    pub fn start_maintenance(&self, event_id: &str) -> Result<(), ChangeError> {
+        self.service.apply(Change::StartMaintenance { event_id: event_id.to_owned() }).map(drop)
+    }
+
+    /// Puts a scheduled event to another time.
+    ///
+    /// # Errors
+    /// [`ChangeError::UnknownEvent`] when no such event is scheduled.
+    pub fn move_maintenance(&self, event_id: &str, time: impl Into<When>) -> Result<(), ChangeError> {
+        let change = Change::MoveMaintenance { event_id: event_id.to_owned(), time: time.into() };
+        self.service.apply(change).map(drop)
+    }
+
+    /// Changes how the service behaves, all settings at once.
+    pub fn settings(&self, settings: Settings) {
+        self.set(Change::Settings(settings.into()));
+    }
+
+    /// Cancels a scheduled event. AWS: it leaves the schedule for the history. Elsewhere it disappears.
     ///
     /// # Errors
     /// [`ChangeError::UnknownEvent`] when no such event is scheduled.
@@ -205,7 +264,7 @@ impl FakeMetadata {
         self.service.apply(Change::CancelMaintenance { event_id: event_id.to_owned() }).map(drop)
     }
 
-    /// Completes a scheduled event: it leaves the schedule for the history.
+    /// Completes a scheduled event. AWS: it leaves the schedule for the history. Elsewhere it disappears.
     ///
     /// # Errors
     /// [`ChangeError::UnknownEvent`] when no such event is scheduled.
@@ -264,7 +323,29 @@ impl FakeMetadata {
 
     /// Moves the service's clocks forward, so that tokens expire without waiting. Script steps keep to real time.
     pub fn advance_clock(&self, by: Duration) {
-        self.service.clock.advance(by);
+        self.set(Change::AdvanceClock { by });
+    }
+
+    /// The newest 10 000 changes, oldest first, each with the moment from which on every answer shows it.
+    pub fn changes(&self) -> Vec<Changed> {
+        self.service.changes()
+    }
+
+    /// When the service began to be made, in nanoseconds on CLOCK_BOOTTIME: no step of a script is done before its time
+    /// after this.
+    pub fn started_boot_ns(&self) -> u64 {
+        self.started_boot_ns
+    }
+
+    /// When the latest change became visible, in nanoseconds on CLOCK_BOOTTIME; what a delay of detection counts from.
+    pub fn changed_boot_ns(&self) -> Option<u64> {
+        self.service.changes().last().map(|changed| changed.boot_ns)
+    }
+
+    /// Waits until `count` requests hang until something changes (GCP's `wait_for_change`, Azure's first request), at most
+    /// for `timeout`; whether they do.
+    pub fn wait_for_held(&self, count: usize, timeout: Duration) -> bool {
+        self.service.wait_for_held(count, timeout)
     }
 
     /// The newest 100 000 requests received, oldest first. Control requests are not among them.
@@ -287,6 +368,11 @@ impl FakeMetadata {
     pub fn last_notice_write(&self) -> Option<u64> {
         self.service.news_writes().1
     }
+}
+
+fn taken_apart(options: Options) -> (SocketAddr, Vec<Step>, Setup) {
+    let Options { listen, provider, instance, settings, tokens_required, control, steps } = options;
+    (listen, steps, Setup { provider, instance, settings, tokens_required, control })
 }
 
 impl Drop for FakeMetadata {

@@ -9,19 +9,20 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::aws::page;
 use crate::clock::boot_ns;
+use crate::cloud::Hold;
 use crate::control;
 use crate::faults::Plan;
 use crate::http::{Incoming, ReadError, Reply, read_request};
 use crate::script::Step;
-use crate::service::{Activity, Service, is_news};
+use crate::service::{Activity, Service, Verdict};
 
 /// What an oversized body is padded with, and how much is written at a time.
 const PADDING: [u8; 16 * 1024] = [b' '; 16 * 1024];
@@ -101,11 +102,11 @@ async fn converse(mut stream: TcpStream, service: Arc<Service>) {
                 let reply = control::answer(&service, &request);
                 write_whole(&mut stream, &service, &reply, !request.close, false).await
             }
-            Ok(request) => exchange(&mut stream, &service, &request).await,
+            Ok(request) => exchange(&mut stream, &mut buffer, &service, &request).await,
             Err(ReadError::Malformed(why)) => {
-                let mut reply = page(400);
+                let mut reply = service.refusal(400);
                 reply.headers.push(("X-Reason", why.to_owned()));
-                let head = reply.head(Some(reply.body.len()), false, service.clock.now());
+                let head = reply.head(Some(reply.body.len()), false, service.server, service.clock.now());
                 let _sent = stream.write_all(&[head, reply.body].concat()).await;
                 Ok(Next::Close)
             }
@@ -118,8 +119,13 @@ async fn converse(mut stream: TcpStream, service: Arc<Service>) {
     }
 }
 
-/// One request and whatever the faults leave of its reply.
-async fn exchange(stream: &mut TcpStream, service: &Service, request: &Incoming) -> io::Result<Next> {
+/// One request and whatever the faults leave of its reply. `buffer` takes what comes while the request waits.
+async fn exchange(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    service: &Service,
+    request: &Incoming,
+) -> io::Result<Next> {
     let received = (boot_ns(), service.clock.now());
     let plan = service.plan(request);
     if plan.hang {
@@ -135,18 +141,78 @@ async fn exchange(stream: &mut TcpStream, service: &Service, request: &Incoming)
         stream.set_zero_linger()?;
         return Ok(Next::Close);
     }
-    let mut reply = service.answer(request, &plan, received);
+    let Some((mut reply, news)) = settled(stream, buffer, service, request, &plan, received).await else {
+        return Ok(Next::Close);
+    };
     let keep_alive = !request.close && !plan.close;
     if request.method == "HEAD" {
-        let head = reply.head(Some(reply.body.len()), keep_alive, service.clock.now());
+        let head = reply.head(Some(reply.body.len()), keep_alive, service.server, service.clock.now());
         stream.write_all(&head).await?;
         return Ok(if keep_alive { Next::Request } else { Next::Close });
     }
-    let news = plan.garbage.is_none() && is_news(&request.path, reply.status);
     if plan.truncated || plan.drip.is_some() || plan.oversized.is_some() {
         return write_broken(stream, service, &mut reply, &plan, news).await;
     }
     write_whole(stream, service, &reply, keep_alive, news).await
+}
+
+/// The reply to a request, once it is to be answered: at once, or after a change or a while. Nothing when its connection ends
+/// first.
+async fn settled(
+    stream: &mut TcpStream,
+    buffer: &mut Vec<u8>,
+    service: &Service,
+    request: &Incoming,
+    plan: &Plan,
+    received: (u64, Timestamp),
+) -> Option<(Reply, bool)> {
+    // Subscribed before the first look, so that no change falls between the look and the wait.
+    let mut changed = service.subscribe();
+    let mut held: Option<Hold> = None;
+    let verdict = loop {
+        match service.answer(request, plan, received, held.as_ref()) {
+            Verdict::Hold(hold) => {
+                if held.is_none() {
+                    service.count_held(true);
+                }
+                let left_ns = hold.until_ns.map(|until_ns| until_ns.saturating_sub(service.clock.shifted_boot_ns()));
+                held = Some(hold);
+                tokio::select! {
+                    _ = changed.changed() => {}
+                    () = wait_at_most(left_ns) => {}
+                    () = client_leaves(stream, buffer) => {
+                        service.leave_held(request, plan, received);
+                        break None;
+                    }
+                }
+            }
+            Verdict::Reply(reply, news) => break Some((reply, news)),
+            Verdict::Cut => break None,
+        }
+    };
+    if held.is_some() {
+        service.count_held(false);
+    }
+    verdict
+}
+
+/// Sleeps so long, or for ever.
+async fn wait_at_most(left_ns: Option<u64>) {
+    match left_ns {
+        Some(left_ns) => sleep(Duration::from_nanos(left_ns)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the client closes its connection. What it sends meanwhile, up to a bound, is kept for the next request.
+async fn client_leaves(stream: &mut TcpStream, buffer: &mut Vec<u8>) {
+    const MOST_BYTES: usize = 64 * 1024;
+    while buffer.len() < MOST_BYTES {
+        if !matches!(stream.read_buf(buffer).await, Ok(count) if count > 0) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Head and body in one write, so that they travel in one segment as far as they fit.
@@ -157,7 +223,7 @@ async fn write_whole(
     keep_alive: bool,
     news: bool,
 ) -> io::Result<Next> {
-    let mut bytes = reply.head(Some(reply.body.len()), keep_alive, service.clock.now());
+    let mut bytes = reply.head(Some(reply.body.len()), keep_alive, service.server, service.clock.now());
     bytes.extend_from_slice(&reply.body);
     if news {
         service.about_to_write_news();
@@ -178,7 +244,7 @@ async fn write_broken(
     news: bool,
 ) -> io::Result<Next> {
     let announced = plan.oversized.is_none().then_some(reply.body.len());
-    let head = reply.head(announced, false, service.clock.now());
+    let head = reply.head(announced, false, service.server, service.clock.now());
     let padding = plan.oversized.map_or(0, |bytes| bytes.saturating_sub(reply.body.len() as u64));
     if plan.truncated {
         reply.body.truncate(reply.body.len() / 2);

@@ -5,10 +5,10 @@
 //! an answer does not change when more bytes come; what is kept of an event reads back as the same event.
 
 use aws_queue::message::{Meaning, read};
-use cloudsnooze::event::{Event, EventType, Machine, Moment, rfc3339};
+use cloudsnooze::event::{Action, Event, EventType, Machine, Moment, rfc3339};
 use cloudsnooze::normalise::deadline::{SECOND_NS, any_ns, cloud_now, rfc3339_ns};
 use cloudsnooze::normalise::revise::{Reviser, Verdict};
-use cloudsnooze::normalise::{Notice, Reading, aws};
+use cloudsnooze::normalise::{Notice, Reading, alibaba, aws, azure as scheduled_events, spot_time, tencent};
 use cloudsnooze::source::reply::{BODY_BYTES_MAX, Parsed, parse};
 use cloudsnooze_plugin::source::When;
 use serde_json::Value;
@@ -42,14 +42,54 @@ pub fn metadata(data: &[u8]) {
             Vec::new()
         }
     };
-    let mut reviser = Reviser::new("aws.ec2.metadata-service");
+    check_notices("aws.ec2.metadata-service", notices, &machine);
+}
+
+/// Alibaba's and Tencent's notice: the first byte says whose, the rest is the body.
+pub fn spot_time(data: &[u8]) {
+    let Some((which, body)) = data.split_first() else { return };
+    let machine = Arc::new(Machine { instance_id: "i-0123456789abcdef0".into(), ..Machine::default() });
+    let reading = Reading { machine: &machine, now: NOW };
+    let read = match which % 2 {
+        0 => alibaba::termination_time(body, reading),
+        _ => tencent::termination_time(body, reading),
+    };
+    check_notices("a.source", read.ok().flatten().into_iter().collect(), &machine);
+    if let Ok(word) = spot_time::word(body) {
+        assert!(!word.is_empty() && word.len() <= body.len() && word.bytes().all(|byte| byte.is_ascii_graphic()));
+    }
+}
+
+/// Documents of Azure: the first byte says whether the name of the machine is known, or whether it is who it is that is read;
+/// the rest is the body.
+pub fn azure(data: &[u8]) {
+    let Some((which, body)) = data.split_first() else { return };
+    if which % 3 == 2 {
+        if let Ok(who) = scheduled_events::identity(body) {
+            assert!(!who.machine.instance_id.is_empty());
+        }
+        return;
+    }
+    let name = if which % 3 == 0 { "workers_0" } else { "" };
+    let machine = Arc::new(Machine { instance_id: name.into(), ..Machine::default() });
+    let Ok(found) = scheduled_events::document(body, Reading { machine: &machine, now: NOW }, Action::Stop) else {
+        return;
+    };
+    assert!(name.is_empty() || found.undecided.is_empty(), "who knows its name decides");
+    let listed = found.ours.into_iter().chain(found.undecided);
+    check_notices("azure.scheduled-events", listed.map(|listed| listed.notice).collect(), &machine);
+}
+
+/// Each of them is news once, and its deadline is the one that is stated.
+fn check_notices(source: &'static str, notices: Vec<Notice>, machine: &Arc<Machine>) {
+    let mut reviser = Reviser::new(source);
     for notice in notices {
         check_deadline(&notice);
-        let first = reviser.observe(notice.clone(), &machine, NOW);
+        let first = reviser.observe(notice.clone(), machine, NOW);
         if let Verdict::New(event) | Verdict::Cancelled(event) = &first {
             check_event(event, NOW);
         }
-        let again = reviser.observe(notice, &machine, NOW);
+        let again = reviser.observe(notice, machine, NOW);
         assert!(matches!(again, Verdict::Same), "read again: {again:?}, first: {first:?}");
     }
 }

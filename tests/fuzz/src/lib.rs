@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, reason = "a broken promise is a panic")]
 
 pub mod cloud;
+pub mod gcp;
 pub mod plugins;
 pub mod settings;
 pub mod socket;
@@ -14,8 +15,11 @@ pub mod socket;
 pub type Target = fn(&[u8]);
 
 /// All of them, by name. The folder of a target's inputs, `corpus/NAME`, has the same name.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("metadata", cloud::metadata),
+    ("azure", cloud::azure),
+    ("spot_time", cloud::spot_time),
+    ("gcp", gcp::gcp),
     ("reply", cloud::reply),
     ("times", cloud::times),
     ("event", cloud::event),

@@ -3,7 +3,8 @@
 //! Responsibilities: write a configuration into a private directory, start `snoozed` on it, wait until it answers, ask it
 //! things through `snooze`, signal, kill and restart it. Inputs: the directory of the programs, a configuration. Outputs:
 //! what the programs wrote and answered. It must never reach a real metadata service: without an endpoint of the test's
-//! own, that source is off.
+//! own, that source is off, and nobody looks which cloud this is unless the test says where to look. Nor is it told of this
+//! machine's disks and memory, which other tests use too, unless a test wants that.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
@@ -56,8 +57,8 @@ impl DaemonBuilder {
         }
     }
 
-    /// The configuration. What it leaves open of `state_directory`, `control.socket`, `plugin_directories` and
-    /// `sources.aws` is filled in with private places.
+    /// The configuration. What it leaves open of `state_directory`, `control.socket`, `plugin_directories`,
+    /// `sources.aws`, `sources.detect` and `sources.system` is filled in with private places, and with what is off.
     #[must_use]
     pub fn config(mut self, config: Value) -> Self {
         self.config = config;
@@ -198,11 +199,23 @@ impl Daemon {
         };
         fill(&mut config, "state_directory", json!(self.root.join("state")));
         fill(&mut config, "plugin_directories", json!(self.plugin_directories));
+        let is_detecting = config.get("sources").is_some_and(|sources| sources.get("detect").is_some());
         let aws = match &self.endpoint {
             Some(endpoint) => json!({"enabled": true, "endpoint": endpoint}),
+            None if is_detecting => json!({}),
             None => json!({"enabled": false}),
         };
-        for (key, inner, value) in [("control", "socket", json!(self.socket())), ("sources", "aws", aws)] {
+        let detect = if is_detecting { Value::Null } else { json!({"enabled": false}) };
+        let off = ["disk", "memory", "network", "clock", "hardware"]
+            .map(|concern| (concern.to_owned(), json!({"enabled": false})));
+        let system = Value::Object(off.into_iter().collect());
+        let private = [
+            ("control", "socket", json!(self.socket())),
+            ("sources", "aws", aws),
+            ("sources", "detect", detect),
+            ("sources", "system", system),
+        ];
+        for (key, inner, value) in private {
             if let Value::Object(object) = config.entry(key).or_insert_with(|| json!({})) {
                 merge(object.entry(inner).or_insert(Value::Null), value);
             }
@@ -457,14 +470,21 @@ mod tests {
     #[test]
     fn what_a_configuration_leaves_open_is_private_and_the_rest_is_kept() {
         let bin = stand_ins("", "");
-        let config = json!({"control": {"group": "staff"}, "sources": {"aws": {"request_timeout_ms": 100}}});
+        let sources = json!({"aws": {"request_timeout_ms": 100}, "system": {"clock": {"enabled": true}}});
+        let config = json!({"control": {"group": "staff"}, "sources": sources});
         let builder =
             DaemonBuilder::new(bin.path()).config(config).endpoint("http://127.0.0.1:9").plugin_directory("/p");
         let daemon = builder.prepare().expect("prepared");
         let root = daemon.root();
+        let off = json!({"enabled": false});
+        let system = json!({"disk": off, "memory": off, "network": off, "clock": {"enabled": true}, "hardware": off});
         let expected = json!({
             "control": {"group": "staff", "socket": root.join("control.sock")},
-            "sources": {"aws": {"request_timeout_ms": 100, "enabled": true, "endpoint": "http://127.0.0.1:9"}},
+            "sources": {
+                "aws": {"request_timeout_ms": 100, "enabled": true, "endpoint": "http://127.0.0.1:9"},
+                "detect": {"enabled": false},
+                "system": system,
+            },
             "state_directory": root.join("state"),
             "plugin_directories": ["/p", root.join("plugins"), bin.path()],
         });
@@ -478,7 +498,12 @@ mod tests {
     fn without_an_endpoint_no_metadata_service_is_asked() {
         let bin = stand_ins("", "");
         let daemon = DaemonBuilder::new(bin.path()).prepare().expect("prepared");
-        assert_eq!(written(&daemon)["sources"]["aws"], json!({"enabled": false}));
+        let off = json!({"enabled": false});
+        assert_eq!((&written(&daemon)["sources"]["aws"], &written(&daemon)["sources"]["detect"]), (&off, &off));
+        let looks = json!({"sources": {"detect": {"sys_directory": "/nowhere"}}});
+        let daemon = DaemonBuilder::new(bin.path()).config(looks.clone()).prepare().expect("prepared");
+        assert_eq!(written(&daemon)["sources"]["detect"], looks["sources"]["detect"]);
+        assert_eq!(written(&daemon)["sources"]["aws"], json!({}), "a test that looks switches nothing off");
     }
 
     #[test]

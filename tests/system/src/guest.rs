@@ -143,7 +143,10 @@ fn furnish(kept_in: &Path, plugins: &[&str]) -> Result<TempDir, String> {
     for name in plugins {
         put(paths::plugin(&built, name)?, "plugins", &format!("{name}.so"))?;
     }
-    fs::create_dir_all(home.path().join(KEPT_IN)).map_err(failed)?;
+    // Also where there is no plugin.
+    for folder in [KEPT_IN, "plugins"] {
+        fs::create_dir_all(home.path().join(folder)).map_err(failed)?;
+    }
     for (folder, mode) in [("", 0o755), ("bin", 0o755), ("plugins", 0o755), (KEPT_IN, 0o777)] {
         fs::set_permissions(home.path().join(folder), Permissions::from_mode(mode)).map_err(failed)?;
     }

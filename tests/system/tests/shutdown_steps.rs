@@ -60,7 +60,7 @@ fn config() -> Value {
             ])),
         },
         "plugin_directories": [format!("{HOME}/plugins")],
-        "sources": { "aws": { "enabled": false } },
+        "sources": { "aws": { "enabled": false }, "detect": { "enabled": false } },
         "report": { "file": KEPT },
     })
 }

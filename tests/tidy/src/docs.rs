@@ -6,7 +6,7 @@ use syn::visit::Visit;
 use crate::{Source, Violation, is_fixture};
 
 /// The threads a plugin's function may be called on, and a service may be called from, as the ABI's life cycle names them.
-const THREADS: &[&str] = &["main", "dispatch", "worker", "any", "rt"];
+const THREADS: &[&str] = &["main", "dispatch", "worker", "run", "any", "rt"];
 
 /// Every Rust file begins with its module doc.
 pub fn module_doc(source: &Source) -> Vec<Violation> {

@@ -1,18 +1,17 @@
 //! Checks of the daemon and of what it sees of the cloud.
 //!
-//! Inputs: the daemon's status, or the metadata service itself when no daemon runs. Outputs: checks.
-//! Must never ask the service for more than the machine's name.
+//! Inputs: the daemon's status, or the firmware and the metadata services themselves when no daemon runs. Outputs: checks.
+//! Must never ask a service for more than the machine's name.
 
 use super::super::duration::human;
 use super::super::fault::Fault;
 use super::Check;
-use crate::config::{AwsSource, Config};
-use crate::control::wire::{SourceStatus, Status};
-use crate::source::imds::MetadataClient;
-use crate::source::token::TokenKeeper;
-use crate::sys::bell::Bell;
-use crate::sys::clock;
-use std::sync::Arc;
+use crate::config::{Config, SpotTimeSource};
+use crate::control::wire::{Detection, SourceStatus, Status};
+use crate::source::detect::{Findings, Provider, probe};
+use crate::source::spot_time::Dialect;
+use crate::source::{alibaba, system, tencent};
+use crate::sys::dmi;
 
 const DAEMON: &str = "Daemon";
 const CLOUD: &str = "Cloud";
@@ -27,10 +26,9 @@ pub(super) fn checks(asked: &Result<Status, Fault>, config: &Config) -> Vec<Chec
                 Fault::Forbidden(_) => "the checks that need the daemon are left out; try with sudo",
                 _ => "is another version of snoozed running? systemctl restart snoozed",
             };
-            vec![
-                Check::bad(DAEMON, fault.to_string(), hint),
-                probed(&config.sources.aws, &Metadata(&config.sources.aws)),
-            ]
+            let mut checks = vec![Check::bad(DAEMON, fault.to_string(), hint)];
+            checks.extend(looked_at(config));
+            checks
         }
     }
 }
@@ -52,6 +50,7 @@ fn running(status: &Status) -> Vec<Check> {
     if status.sources.is_empty() {
         checks.push(Check::bad(CLOUD, "no source is watched: no notice would be seen", "see the setting 'sources'"));
     }
+    checks.extend(status.detection.iter().flat_map(detected));
     checks.extend(status.sources.iter().map(source));
     checks
 }
@@ -59,7 +58,9 @@ fn running(status: &Status) -> Vec<Check> {
 fn source(source: &SourceStatus) -> Check {
     let text = format!("{}: {}: {}", source.name, source.state, source.summary);
     match source.state.as_str() {
-        "seeing" => Check::good(CLOUD, text),
+        "seeing" | "watching" => Check::good(CLOUD, text),
+        // What the kernel does not tell takes no cloud's notice away.
+        "blind" if source.name == system::SOURCE => Check::doubtful(CLOUD, text, "see: journalctl -u snoozed"),
         "blind" => Check::bad(CLOUD, text, HINT_BLIND),
         "off" => Check::doubtful(CLOUD, text, "see the setting 'sources'"),
         _ => Check::doubtful(CLOUD, text, "look again in a minute"),
@@ -69,49 +70,81 @@ fn source(source: &SourceStatus) -> Check {
 const HINT_BLIND: &str = "does a firewall or a container stand between? On EC2 the service may be switched off for the instance, \
     and in a container its hop limit must be 2 (aws ec2 modify-instance-metadata-options)";
 
-/// Asks a metadata service once.
-trait Probe {
-    /// The machine's name.
-    fn machine(&self) -> Result<String, String>;
+const HINT_UNKNOWN: &str = "elsewhere than in a cloud that is as it should be; else say which one with sources.NAME.enabled \
+    (a rehearsal: snooze mock-metadata)";
+
+/// What was found out about the cloud, and what it rests on.
+fn detected(found: &Detection) -> Vec<Check> {
+    let is_watched = Provider::WATCHED.iter().any(|provider| Some(provider.as_str()) == found.provider.as_deref());
+    let text = found.summary.clone();
+    let first = match found.state.as_str() {
+        "off" => return Vec::new(),
+        "found" if is_watched => Check::good(CLOUD, text),
+        "found" => Check::doubtful(CLOUD, text, "what knows of a notice can tell it: snooze emit --help"),
+        "looking" => Check::doubtful(CLOUD, text, "look again in a minute"),
+        _ => Check::doubtful(CLOUD, text, HINT_UNKNOWN),
+    };
+    let is_known = first.mark == super::Mark::Good;
+    // Where the cloud is known, what it rests on is in the sentence.
+    let details = found.details.iter().filter(|_| !is_known);
+    let details = details.map(|detail| Check::doubtful(CLOUD, detail.clone(), "one of the reasons for the line above"));
+    std::iter::once(first).chain(details).collect()
 }
 
-/// The one of the configuration.
-struct Metadata<'c>(&'c AwsSource);
-
-impl Probe for Metadata<'_> {
-    fn machine(&self) -> Result<String, String> {
-        let timeout_ms = u64::from(self.0.request_timeout_ms);
-        let bell = Arc::new(Bell::new().map_err(|e| e.to_string())?);
-        let mut client = MetadataClient::new(&self.0.endpoint, timeout_ms, bell).map_err(|e| e.to_string())?;
-        let mut token = TokenKeeper::new(self.0.allow_imds_v1);
-        let header = token.header(&mut client, clock::boot_ns()).map_err(|e| e.to_string())?;
-        let header: Option<(&str, &str)> = header;
-        let found = client.get("/latest/meta-data/instance-id", header.as_slice()).map_err(|e| e.to_string())?;
-        let body = found.ok_or("it does not know this machine's name")?.body;
-        Ok(String::from_utf8_lossy(&body).into_owned())
-    }
-}
-
-fn probed(aws: &AwsSource, probe: &impl Probe) -> Check {
-    if aws.enabled == Some(false) {
-        return Check::doubtful(
-            CLOUD,
-            "the metadata service of EC2 is switched off",
-            "see the setting sources.aws.enabled",
-        );
-    }
-    match (probe.machine(), aws.enabled) {
-        (Ok(name), _) => {
-            Check::good(CLOUD, format!("the metadata service at {} answers; this is {name}", aws.endpoint))
-        }
-        (Err(why), Some(true)) => {
-            Check::bad(CLOUD, format!("the metadata service at {}: {why}", aws.endpoint), HINT_BLIND)
-        }
-        (Err(why), _) => Check::doubtful(
-            CLOUD,
-            format!("no metadata service of EC2 at {}: {why}", aws.endpoint),
-            "elsewhere than on EC2 that is as it should be (a rehearsal: snooze mock-metadata)",
+/// What this command finds out by itself while no daemon runs.
+fn looked_at(config: &Config) -> Vec<Check> {
+    let sources = &config.sources;
+    let own = |spot: &SpotTimeSource, usual: &str| spot.endpoint.clone().unwrap_or_else(|| usual.to_owned());
+    let clouds = [
+        (Provider::Aws, sources.aws.wanted(), sources.aws.endpoint.clone(), sources.aws.request_timeout_ms),
+        (
+            Provider::Alibaba,
+            sources.alibaba.wanted(),
+            own(&sources.alibaba, alibaba::Ecs::ENDPOINT),
+            sources.alibaba.request_timeout_ms,
         ),
+        (
+            Provider::Tencent,
+            sources.tencent.wanted(),
+            own(&sources.tencent, tencent::Cvm::ENDPOINT),
+            sources.tencent.request_timeout_ms,
+        ),
+    ];
+    let on = clouds.iter().filter(|(_, wanted, ..)| *wanted == Some(true));
+    let mut checks: Vec<Check> = on
+        .map(|(provider, _, endpoint, timeout_ms)| {
+            asked_alone(*provider, endpoint, &probe::ask(*provider, endpoint, *timeout_ms))
+        })
+        .collect();
+    if !sources.detect.enabled {
+        if checks.is_empty() {
+            let hint = "see the settings sources.NAME.enabled and sources.detect.enabled";
+            checks.push(Check::doubtful(CLOUD, "no cloud is switched on and nobody looks which one this is", hint));
+        }
+        return checks;
+    }
+    let findings = Findings::of_firmware(&dmi::read(&sources.detect.sys_directory));
+    let findings = match findings.is_open() && checks.is_empty() {
+        true => findings.with_answers(probe::ask_all(&sources.detect)),
+        false => findings,
+    };
+    if checks.is_empty() || !findings.is_open() {
+        checks.extend(detected(&Detection {
+            state: findings.state.as_str().into(),
+            provider: findings.found.as_ref().map(|found| found.provider.as_str().into()),
+            summary: findings.summary(),
+            details: findings.details(),
+        }));
+    }
+    checks
+}
+
+/// What the service of a cloud answers that is switched on.
+fn asked_alone(provider: Provider, endpoint: &str, said: &Result<String, String>) -> Check {
+    let title = provider.title();
+    match said {
+        Ok(said) => Check::good(CLOUD, format!("the metadata service of {title} answers at {endpoint}: {said}")),
+        Err(why) => Check::bad(CLOUD, format!("the metadata service of {title} at {endpoint}: {why}"), HINT_BLIND),
     }
 }
 
@@ -119,43 +152,78 @@ fn probed(aws: &AwsSource, probe: &impl Probe) -> Check {
 mod tests {
     use super::super::Mark;
     use super::*;
+    use crate::config::{AwsSource, DetectEndpoints, DetectSource, Sources};
 
-    struct Says(Result<&'static str, &'static str>);
+    /// A configuration that looks at no real machine and asks no real service.
+    fn apart(aws: AwsSource, endpoints: DetectEndpoints) -> (tempfile::TempDir, Config) {
+        let sys = tempfile::tempdir().expect("a directory");
+        let detect = DetectSource { sys_directory: sys.path().into(), endpoints, ..DetectSource::default() };
+        (sys, Config { sources: Sources { aws, detect, ..Sources::default() }, ..Config::default() })
+    }
 
-    impl Probe for Says {
-        fn machine(&self) -> Result<String, String> {
-            self.0.map(str::to_owned).map_err(str::to_owned)
-        }
+    fn service() -> fake_metadata::FakeMetadata {
+        fake_metadata::FakeMetadata::start(fake_metadata::Options::default()).expect("a free port")
     }
 
     #[test]
-    fn a_silent_service_is_bad_only_where_it_must_be_there() {
-        let mark = |enabled, says| probed(&AwsSource { enabled, ..AwsSource::default() }, &Says(says)).mark;
-        assert_eq!(mark(None, Ok("i-1")), Mark::Good);
-        assert_eq!(mark(None, Err("refused")), Mark::Doubtful);
-        assert_eq!(mark(Some(true), Err("refused")), Mark::Bad);
-        assert_eq!(mark(Some(false), Ok("i-1")), Mark::Doubtful);
-    }
-
-    #[test]
-    fn a_real_service_is_asked_and_a_dead_port_is_named_with_the_reason() {
-        let service = fake_metadata::FakeMetadata::start(fake_metadata::Options::default()).unwrap();
-        let aws = AwsSource { endpoint: service.base_url(), ..AwsSource::default() };
-        let check = probed(&aws, &Metadata(&aws));
-        assert_eq!(check.mark, Mark::Good, "{check:?}");
-        assert!(check.text.contains("i-"), "{check:?}");
+    fn a_service_that_is_switched_on_is_asked_and_a_dead_port_is_bad_with_the_reason() {
+        let service = service();
+        let (_sys, config) =
+            apart(AwsSource { endpoint: service.base_url(), ..AwsSource::default() }, DetectEndpoints::none());
+        let checks = looked_at(&config);
+        assert!(
+            checks.len() == 1 && checks[0].mark == Mark::Good && checks[0].text.contains("this is i-"),
+            "{checks:?}"
+        );
         drop(service);
-        let check = probed(&aws, &Metadata(&aws));
-        assert_eq!(check.mark, Mark::Doubtful, "{check:?}");
+        let checks = looked_at(&config);
+        assert!(checks[0].mark == Mark::Bad && checks[0].text.contains("refuses"), "{checks:?}");
+    }
+
+    #[test]
+    fn without_a_word_it_is_found_out_which_cloud_this_is() {
+        let service = service();
+        let endpoints = DetectEndpoints { aws: Some(service.base_url()), ..DetectEndpoints::none() };
+        let (sys, config) = apart(AwsSource::default(), endpoints);
+        let checks = looked_at(&config);
+        assert!(checks.len() == 1 && checks[0].mark == Mark::Good, "{checks:?}");
+        assert!(checks[0].text.contains("Amazon EC2") && checks[0].text.contains("this is i-"), "{checks:?}");
+        drop(service);
+        let checks = looked_at(&config);
+        assert!(checks.iter().all(|check| check.mark == Mark::Doubtful), "{checks:?}");
+        let text = checks.iter().map(|check| check.text.as_str()).collect::<Vec<_>>().join("\n");
+        assert!(
+            text.contains("not known") && text.contains("firmware says nothing") && text.contains("refuses"),
+            "{text}"
+        );
+        // The firmware is believed before anybody is asked.
+        let id = sys.path().join("class/dmi/id");
+        std::fs::create_dir_all(&id).expect("made");
+        std::fs::write(id.join("sys_vendor"), "Hetzner\n").expect("written");
+        let checks = looked_at(&config);
+        assert!(checks[0].mark == Mark::Doubtful && checks[0].text.contains("Hetzner"), "{checks:?}");
+    }
+
+    #[test]
+    fn what_nobody_may_look_for_is_said() {
+        let (_sys, mut config) = apart(AwsSource::default(), DetectEndpoints::none());
+        config.sources.detect.enabled = false;
+        let checks = looked_at(&config);
+        assert!(
+            checks.len() == 1 && checks[0].mark == Mark::Doubtful && checks[0].text.contains("nobody"),
+            "{checks:?}"
+        );
     }
 
     #[test]
     fn what_a_source_says_of_itself_decides_its_mark() {
-        let of = |state: &str| {
-            let (name, summary) = ("aws".into(), "why".into());
+        let named = |name: &str, state: &str| {
+            let (name, summary) = (name.into(), "why".into());
             source(&SourceStatus { name, state: state.into(), summary, polls: 1, errors: 0, interval_seconds: 5.0 })
                 .mark
         };
+        let of = |state: &str| named("aws", state);
+        assert_eq!((named("system", "blind"), named("system.logind", "watching")), (Mark::Doubtful, Mark::Good));
         assert_eq!(
             [of("seeing"), of("partial"), of("blind"), of("off")],
             [Mark::Good, Mark::Doubtful, Mark::Bad, Mark::Doubtful]

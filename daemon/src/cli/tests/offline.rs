@@ -48,7 +48,7 @@ fn configuration(directory: &Path, handler: &Value) -> PathBuf {
         "plugin_directories": [directory],
         "event_handlers": { "cloud.spot.interrupt": { "plugins": [handler] } },
         "control": { "socket": directory.join("s") },
-        "sources": { "aws": { "enabled": false } },
+        "sources": { "aws": { "enabled": false }, "detect": { "enabled": false } },
     });
     std::fs::write(&path, config.to_string()).expect("written");
     path

@@ -1,4 +1,5 @@
-//! What a plugin may hand over the border of a source, and what becomes of it.
+//! What a plugin may hand over the border of a source, and what becomes of it. Inputs: tables and texts of a plugin, good and
+//! bad. Outputs: none. Must never start a daemon.
 
 use super::*;
 use crate::event::EventId;

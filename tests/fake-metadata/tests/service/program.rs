@@ -112,7 +112,56 @@ fn its_help_teaches() {
     let mut help = String::new();
     child.stdout.take().expect("its output").read_to_string(&mut help).expect("UTF-8");
     assert!(child.wait().expect("it ends").success());
-    for wanted in ["Examples:", "--notice-in", "/_control/notice", "\"steps\""] {
+    for wanted in [
+        "Examples:",
+        "--provider azure --scenario live-migration",
+        "--list",
+        "--notice-in",
+        "/_control/notice",
+        "\"steps\"",
+    ] {
         assert!(help.contains(wanted), "{wanted} is not in:\n{help}");
     }
+}
+
+fn output_of(arguments: &[&str]) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_fake-metadata")).args(arguments).output().expect("the program runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn it_lists_its_stories_a_line_each() {
+    let (good, all, _) = output_of(&["--list"]);
+    assert!(good);
+    assert_eq!(all.lines().count(), fake_metadata::scenario::SCENARIOS.len());
+    assert!(all.lines().any(|line| line.starts_with("azure    live-migration ")), "{all}");
+    let (_, gcp, _) = output_of(&["--list", "--provider", "gcp", "--json"]);
+    for line in gcp.lines() {
+        let story: serde_json::Value = serde_json::from_str(line).expect("valid JSON");
+        assert_eq!(story["provider"], "gcp");
+        assert!(story["scenario"].is_string() && story["about"].is_string());
+    }
+}
+
+#[test]
+fn it_tells_a_story_of_another_cloud_as_fast_as_asked() {
+    let mut program = Running::start(&["--provider", "azure", "--scenario", "live-migration", "--speed", "15000"]);
+    let serving = program.line();
+    assert!(serving.starts_with("serving azure at http://127.0.0.1:"), "{serving}");
+    assert!(program.line().ends_with("Standard_D4s_v5 1 spot"));
+    assert_eq!(program.line(), "script steps 3, control requests on");
+    assert_eq!(program.line(), "* maintenance Freeze");
+    assert!(program.line().starts_with("* start_maintenance "));
+    assert!(program.line().starts_with("* complete_maintenance "));
+}
+
+#[test]
+fn a_story_or_a_speed_that_does_not_exist_ends_it_with_those_that_do() {
+    let (good, _, said) = output_of(&["--provider", "gcp", "--scenario", "earthquake"]);
+    assert!(!good && said.contains("gcp has no scenario \"earthquake\"") && said.contains("gpu-termination"), "{said}");
+    let (good, _, said) = output_of(&["--speed", "0"]);
+    assert!(!good && said.contains("--speed: must be a number above 0"), "{said}");
+    let (good, _, said) = output_of(&["--provider", "gcp", "--rebalance-in", "1s"]);
+    assert!(!good && said.contains("--rebalance-in: rebalance means nothing to gcp"), "{said}");
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use fake_metadata::{Activity, FakeMetadata, Options, Script};
+use fake_metadata::{Activity, FakeMetadata, Options, Provider, Script};
 
 use crate::client::{PATIENCE, item};
 
@@ -162,4 +162,45 @@ fn a_file_that_is_not_json_or_not_there_is_named() {
     let mut written = std::fs::File::create(&file).expect("a file");
     written.write_all(br#"{"steps": []}"#).expect("a write");
     assert!(Script::load(&file).expect("a good script").steps.is_empty());
+}
+
+#[test]
+fn a_script_may_be_for_another_cloud() {
+    let text = r#"{"provider": "azure", "instance": {"name": "db_3"}, "settings": {"azure": {"iso_times": true}},
+        "steps": [
+        {"at_seconds": 0, "maintenance": {"code": "Terminate", "event_id": "e1", "source": "User", "in_seconds": 300,
+            "resources": ["{name}", "db_4"], "duration_seconds": -1}},
+        {"at_seconds": 1, "start_maintenance": {"event_id": "e1"}},
+        {"at_seconds": 1, "move_maintenance": {"event_id": "e1", "at": "2026-01-05T18:02:00Z"}},
+        {"at_seconds": 1, "incarnation": {"value": 1}},
+        {"at_seconds": 1, "settings": {"azure": {"requests_per_second": 0}}},
+        {"at_seconds": 1, "advance_clock": {"seconds": 60}},
+        {"at_seconds": 2, "notice": {}}
+    ]}"#;
+    let script = Script::parse(text, "drill.json").expect("a good script");
+    assert_eq!(script.provider, Provider::Azure);
+    assert_eq!((script.instance.name.as_str(), script.instance.region()), ("db_3", "westeurope"));
+    assert!(script.settings.azure.iso_times);
+    let step =
+        |provider: &str, step: &str| format!(r#"{{"provider": "{provider}", "steps": [{{"at_seconds": 0, {step}}}]}}"#);
+    for (text, path, reason) in [
+        (step("azure", r#""maintenance": {"code": "system-reboot"}"#), "steps[0].maintenance.code", "Freeze, Reboot"),
+        (step("gcp", r#""rebalance": {}"#), "steps[0].rebalance", "means nothing to gcp"),
+        (
+            step("gcp", r#""upcoming_maintenance": {"status": "MAYBE"}"#),
+            "steps[0].upcoming_maintenance.status",
+            "ONGOING",
+        ),
+        (step("gcp", r#""settings": {"gcp": {"no_upcoming": "x"}}"#), "steps[0].settings.gcp.no_upcoming", "not_found"),
+        (step("aws", r#""fault": {"kind": "hang", "every": 0}"#), "steps[0].fault.every", "at least 1"),
+        (step("aws", r#""start_maintenance": {"event_id": "e"}"#), "steps", "no earlier step"),
+        (r#"{"provider": "azure", "settings": {"colour": 1}}"#.to_owned(), "settings.colour", "unknown field"),
+        (r#"{"provider": "oracle"}"#.to_owned(), "provider", "unknown variant `oracle`"),
+    ] {
+        let error = Script::parse(&text, "drill.json").expect_err(&text).to_string();
+        assert!(error.starts_with(&format!("drill.json: {path}: ")), "{path} is not the place of: {error}");
+        assert!(error.contains(reason), "{reason:?} is not in: {error}");
+    }
+    let error = Script::parse_for(r#"{"provider": "gcp"}"#, "drill.json", Some(Provider::Aws)).expect_err("another's");
+    assert_eq!(error.to_string(), "drill.json: provider: this script is for gcp, not for aws");
 }
