@@ -113,7 +113,7 @@ pub fn queue(data: &[u8]) {
             }
         }
         Meaning::Unknown(why) => {
-            assert!(!why.is_empty() && why.chars().count() < 400 && !why.contains(char::is_control))
+            assert!(!why.is_empty() && why.chars().count() < 400 && !why.contains(char::is_control));
         }
         Meaning::Test | Meaning::NoNotice(_) => {}
     }
