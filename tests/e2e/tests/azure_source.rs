@@ -170,7 +170,7 @@ fn a_local_clock_that_is_hours_behind_does_not_change_the_time_left() {
 }
 
 #[test]
-fn a_notice_told_before_a_restart_is_not_told_again_and_its_withdrawal_waits_for_the_service_to_settle() {
+fn a_notice_told_before_a_restart_is_not_told_again_and_still_moves() {
     let fake = fake();
     fake.notice(Action::Terminate, HALF_A_MINUTE);
     let told = watch(&fake).event("cloud.spot.interrupt");
