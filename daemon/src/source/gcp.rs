@@ -38,6 +38,9 @@ use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 /// nanoseconds. Chosen: the two are written by different parts of the service.
 const SAME_NS: i64 = 600 * 1_000_000_000;
 
+/// How many times what maintenance does to this machine is asked for in vain.
+const POLICY_ATTEMPTS: u8 = 5;
+
 /// Who this machine is, which every lane asks for itself: none waits for another.
 const IDENTITY: Item = Item { name: "id", role: Role::Identity };
 
@@ -244,8 +247,9 @@ pub struct UpcomingMaintenance {
     lane: Lane,
     begun: Arc<Begun>,
     is_told: bool,
-    /// None: not read yet.
+    /// None: not read yet, and asked for in vain this many times.
     policy: Option<OnHostMaintenance>,
+    in_vain: u8,
 }
 
 impl UpcomingMaintenance {
@@ -255,7 +259,26 @@ impl UpcomingMaintenance {
     /// The endpoint cannot be used.
     pub fn new(settings: &GcpSource, bell: Arc<Bell>, begun: Arc<Begun>) -> Result<Self, EndpointError> {
         let lane = Lane::new("upcoming-maintenance?alt=json", settings, bell)?;
-        Ok(Self { lane, begun, is_told: false, policy: None })
+        Ok(Self { lane, begun, is_told: false, policy: None, in_vain: 0 })
+    }
+
+    /// What maintenance does to this machine. Read before the question that is held back, so that it is there when an
+    /// announcement comes: it decides the type of the event, which must not be told as one and then as another. After a few
+    /// attempts in vain it counts as unknown for good, rather than hide announcements.
+    fn policy(&mut self) -> Result<OnHostMaintenance, PollError> {
+        if let Some(known) = self.policy {
+            return Ok(known);
+        }
+        let found = match self.lane.item("scheduling/on-host-maintenance") {
+            Ok(found) => found.map_or(OnHostMaintenance::Unknown, |body| OnHostMaintenance::read(&body)),
+            Err(error) if self.in_vain < POLICY_ATTEMPTS => {
+                self.in_vain += u8::from(!error.is_no_answer());
+                return Err(error);
+            }
+            Err(_) => OnHostMaintenance::Unknown,
+        };
+        self.policy = Some(found);
+        Ok(found)
     }
 
     /// How often it is asked for.
@@ -277,13 +300,7 @@ impl Cloud for UpcomingMaintenance {
         if number != 0 {
             return self.lane.identity(round).map(|()| Again::Never);
         }
-        // Before the question that is held back, so that it is there when an announcement comes.
-        if self.policy.is_none()
-            && let Ok(found) = self.lane.item("scheduling/on-host-maintenance")
-        {
-            self.policy = Some(found.map_or(OnHostMaintenance::Unknown, |body| OnHostMaintenance::read(&body)));
-        }
-        let policy = self.policy.unwrap_or_default();
+        let policy = self.policy()?;
         let Self { lane, begun, is_told, .. } = self;
         lane.look(round, |answer, round| {
             match answer.found.status {

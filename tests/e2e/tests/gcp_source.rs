@@ -91,6 +91,21 @@ fn answers_after<T>(fake: &FakeMetadata, path: &str, count: usize, act: impl FnO
     made
 }
 
+/// Has the time pass for which the server was asked to hold the key, until it has answered once more.
+fn time_passes(fake: &FakeMetadata, path: &str) {
+    let is_one = |r: &Request| r.path.ends_with(path) && r.status.is_some();
+    let before = fake.requests().into_iter().filter(is_one).count();
+    let started = Instant::now();
+    loop {
+        // A question that is asked only after this is held for a minute of its own.
+        fake.advance_clock(Duration::from_secs(61));
+        if fake.wait_for(before + 1, Duration::from_millis(200), is_one).is_some() {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{path} is not asked for");
+    }
+}
+
 /// Waits until the key was answered this many more times.
 fn answers(fake: &FakeMetadata, path: &str, count: usize) {
     answers_after(fake, path, count, || ());
@@ -116,7 +131,7 @@ fn a_preemption_becomes_one_event_that_names_machine_and_deadline() {
     held(&fake, 1);
     // The server answers what still stands when the time is over that it was asked to hold.
     for _ in 0..3 {
-        answers_after(&fake, PREEMPTED, 1, || fake.advance_clock(Duration::from_secs(61)));
+        time_passes(&fake, PREEMPTED);
         held(&fake, 1);
     }
     source.assert_silent();
@@ -288,6 +303,20 @@ fn only_a_200_takes_an_announcement_back() {
 }
 
 #[test]
+fn what_maintenance_does_is_asked_for_again_and_an_announcement_is_told_all_the_same_when_nobody_says() {
+    for (times, expected) in [(3, "cloud.maintenance.stop"), (1_000, "cloud.maintenance.freeze")] {
+        let fake = fake();
+        fake.set_fault(Fault::new(Effect::Status(500)).paths(["instance/scheduling/*"]).count(times));
+        fake.apply(announced("PENDING")).expect("it is taken");
+        let mut source = upcoming(&short(fake.base_url()), &Begun::new());
+        source.event(expected);
+        fake.clear_faults();
+        answers(&fake, "upcoming-maintenance", 2);
+        source.assert_silent();
+    }
+}
+
+#[test]
 fn an_announcement_that_is_put_off_moves() {
     let fake = fake();
     fake.apply(announced("PENDING")).expect("it is taken");
@@ -322,7 +351,7 @@ fn maintenance_under_both_keys_is_an_advice_and_one_beginning_each_withdrawn_by_
     fake.complete_maintenance(&id).expect("it is there");
     assert_eq!(host.event("cloud.maintenance.stop.cancelled").cancels, Some(beginning.id));
     // The other key still says ONGOING: that is the same maintenance.
-    answers_after(&fake, "upcoming-maintenance", 1, || fake.advance_clock(Duration::from_secs(61)));
+    time_passes(&fake, "upcoming-maintenance");
     held(&fake, 2);
     plan.assert_silent();
     fake.apply(Change::ClearUpcomingMaintenance).expect("it is taken");
