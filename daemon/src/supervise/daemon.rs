@@ -309,8 +309,7 @@ impl Shared {
 
 impl Daemon for Shared {
     fn status(&self) -> wire::Status {
-        // First: a cloud is known only once its source runs, so that no status contradicts itself.
-        let findings = self.sources.findings();
+        let (sources, findings) = self.sources.statuses(&self.loaded.load().config);
         let problems = self.problems();
         let counts = self.recorder.counts();
         let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
@@ -323,9 +322,7 @@ impl Daemon for Shared {
             problems,
             config_files: self.loaded.load().files().iter().map(|f| f.display().to_string()).collect(),
             machine: self.machine(),
-            sources: self
-                .sources
-                .statuses(&self.loaded.load().config, &findings)
+            sources: sources
                 .into_iter()
                 .chain([self.shutdown_status(), self.system.status()])
                 .chain(self.plugin_sources.status())

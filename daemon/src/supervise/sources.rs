@@ -55,6 +55,7 @@ impl Running {
 /// The running sources of clouds: those that are switched on, and what is found later.
 pub(super) struct Sources {
     list: Mutex<List>,
+    /// Changed only by who holds the list: what is found and what runs for it are seen together.
     findings: Mutex<Findings>,
     /// Ends the search.
     bell: Bell,
@@ -95,24 +96,29 @@ impl Sources {
         self.running().iter().map(|running| running.health.report(now_boot_ns)).collect()
     }
 
-    /// The same for the wire; says so when there is none, by these findings, and how often one would look.
-    pub(super) fn statuses(&self, config: &Config, findings: &Findings) -> Vec<SourceStatus> {
-        let running = self.running();
+    /// The same for the wire, with what is known of the cloud at that very moment; says so when there is none, and how often
+    /// one would look.
+    pub(super) fn statuses(&self, config: &Config) -> (Vec<SourceStatus>, Findings) {
+        let (running, findings) = {
+            let list = self.list();
+            (list.running.clone(), self.findings())
+        };
         if running.is_empty() {
             let state = if findings.is_open() { "starting" } else { "off" };
-            return vec![SourceStatus {
+            let none = SourceStatus {
                 name: "cloud".into(),
                 state: state.into(),
-                summary: unwatched(config, findings),
+                summary: unwatched(config, &findings),
                 polls: 0,
                 errors: 0,
                 interval_seconds: aws::pace(config).seconds.first().copied().unwrap_or_default(),
-            }];
+            };
+            return (vec![none], findings);
         }
         let now_boot_ns = clock::boot_ns();
         let of =
             |running: &Arc<Running>| status(&running.health.report(now_boot_ns), running.health.interval_seconds());
-        running.iter().map(of).collect()
+        (running.iter().map(of).collect(), findings)
     }
 
     /// That no notice would be seen although there may be some to see.
@@ -166,24 +172,12 @@ impl Sources {
         }
     }
 
-    /// Starts the source of the cloud that was found, unless it is switched off or runs already.
-    fn start_found(&self, found: &Found, ways: &Ways) -> Result<(), String> {
-        let mut list = self.list();
-        let offer = CLOUDS.iter().find(|offer| offer.provider == found.provider);
-        let Some(offer) = offer.filter(|offer| (offer.wanted)(&list.config).is_none() && !list.is_closed) else {
-            return Ok(());
-        };
-        let usual = probe::endpoint_of(&list.config.sources.detect.endpoints, found.provider);
-        let started = (offer.start)(&list.config, ways, found.endpoint.as_deref().or(usual))?;
-        list.running.extend(started.into_iter().map(Arc::new));
-        Ok(())
-    }
-
     /// Takes one more finding, and starts what it says.
     fn take(&self, findings: Findings, ways: &Ways) {
+        let mut list = self.list();
         if let Some(found) = &findings.found {
             tracing::info!("{}", findings.summary());
-            if let Err(error) = self.start_found(found, ways) {
+            if let Err(error) = start_found(&mut list, found, ways) {
                 tracing::error!("the cloud that was found cannot be watched: {error}");
             }
         }
@@ -219,6 +213,18 @@ fn unwatched(config: &Config, findings: &Findings) -> String {
         ),
         None => findings.summary(),
     }
+}
+
+/// Starts the source of the cloud that was found, unless it is switched off or runs already.
+fn start_found(list: &mut List, found: &Found, ways: &Ways) -> Result<(), String> {
+    let offer = CLOUDS.iter().find(|offer| offer.provider == found.provider);
+    let Some(offer) = offer.filter(|offer| (offer.wanted)(&list.config).is_none() && !list.is_closed) else {
+        return Ok(());
+    };
+    let usual = probe::endpoint_of(&list.config.sources.detect.endpoints, found.provider);
+    let started = (offer.start)(&list.config, ways, found.endpoint.as_deref().or(usual))?;
+    list.running.extend(started.into_iter().map(Arc::new));
+    Ok(())
 }
 
 fn status(report: &Report, interval_seconds: f64) -> SourceStatus {
@@ -335,7 +341,9 @@ fn first_findings(config: &Config) -> Findings {
     let all_said = CLOUDS.iter().all(|offer| (offer.wanted)(config) == Some(false));
     match detect.enabled {
         false if all_said => Findings::off("switched off in the configuration (sources.NAME.enabled)"),
-        false => Findings::off("nobody looks which cloud this is (sources.detect.enabled)"),
+        false => Findings::off(
+            "no cloud is named, and looking for one is switched off in the configuration (sources.detect.enabled)",
+        ),
         true => Findings::of_firmware(&dmi::read(&detect.sys_directory)),
     }
 }
