@@ -3,6 +3,8 @@
 #   make test      everything, on real servers; installs what is missing when run as root on Debian
 #   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
 #                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
+#   make bench-notices  how soon a notice is seen after it stands in the metadata, for every provider, and what watching costs a
+#                  day, some three minutes; NOTICES="--notices 50 --cost 0" takes less, NOTICES="--help" tells the rest
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
@@ -32,7 +34,7 @@ SAFETY_PLUGINS := mysql-flusher postgres-flusher redis-flusher signal-checkpoint
 # Those that the demo plays with: no more is built for it.
 DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
 
-.PHONY: all demo test test-data-safety bench bench-hardened soak endurance fuzz check generate build setup setup-demo setup-bench \
+.PHONY: all demo test test-data-safety bench bench-hardened bench-notices soak endurance fuzz check generate build setup setup-demo setup-bench \
         setup-fuzz setup-safety install clean
 
 all: build
@@ -77,6 +79,10 @@ endurance: setup
 bench-hardened: setup-bench
 	$(CARGO) build --locked --release -p latency
 	tests/latency/hardened.sh $(TARGET)/release/latency-bench
+
+bench-notices: setup-bench
+	$(CARGO) build --locked --release -p latency -p cloudsnooze
+	$(TARGET)/release/notice-bench $(NOTICES)
 
 soak: setup
 	$(CARGO) build --locked --release -p cloudsnooze -p soak
