@@ -207,13 +207,7 @@ fn start_behind(
     apps.know(&plans);
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
     resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
-    let ways = Ways {
-        pool: pool.clone(),
-        recorder: Arc::clone(&recorder),
-        plans: Arc::clone(&plans),
-        log: Arc::clone(&ring),
-        seen: seen.into(),
-    };
+    let ways = Ways::new(&pool, &recorder, &plans, &ring, seen);
     let sources = sources::start(&config, &ways).map_err(Failed::System)?;
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {

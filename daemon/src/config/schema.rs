@@ -372,8 +372,8 @@ pub struct Control {
     /// Group that may simulate events, which calls their handlers, and may emit and look. Absent: as `group`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub simulate_group: Option<String>,
-    /// Group that may do everything: `reload`, and emitting events of any type, too. Absent: as `group`. Where not all rights are one group's, every
-    /// local user can connect to the socket, and the daemon refuses whoever has no right.
+    /// Group that may do everything: `reload`, and emitting events of any type, too. Absent: as `group`. Where not all
+    /// rights are one group's, every local user can connect to the socket, and the daemon refuses whoever has no right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub administer_group: Option<String>,
 }

@@ -3,7 +3,8 @@
 //! Inputs: the settings, the peer of a connection. Outputs: a caller with the rights it has, or a refusal that names right and
 //! group. Must never trust what the request says of its sender. Groups are looked up by name once, at the start.
 //!
-//! The rights are a ladder: who may emit may look, who may simulate may do both, who may administer may do all. Root and the daemon's own user have all.
+//! The rights are a ladder: who may emit may look, who may simulate may do both, who may administer may do all.
+//! Root and the daemon's own user have all.
 
 use super::wire::{Failure, Needs};
 use crate::config::Control;

@@ -302,15 +302,27 @@ impl Sink for ToPool {
 /// What every source needs to start and to tell.
 #[derive(Clone)]
 pub(super) struct Ways {
-    pub(super) pool: Pool,
-    pub(super) recorder: Arc<Recorder>,
-    pub(super) plans: Arc<ArcSwap<Plans>>,
-    pub(super) log: Arc<LogRing>,
+    pool: Pool,
+    recorder: Arc<Recorder>,
+    plans: Arc<ArcSwap<Plans>>,
+    log: Arc<LogRing>,
     /// Events of before a restart, as JSON, and whether they were withdrawn.
-    pub(super) seen: Arc<[(String, bool)]>,
+    seen: Arc<[(String, bool)]>,
 }
 
 impl Ways {
+    /// The ways to these.
+    pub(super) fn new(
+        pool: &Pool,
+        recorder: &Arc<Recorder>,
+        plans: &Arc<ArcSwap<Plans>>,
+        log: &Arc<LogRing>,
+        seen: Vec<(String, bool)>,
+    ) -> Self {
+        let (recorder, plans, log) = (Arc::clone(recorder), Arc::clone(plans), Arc::clone(log));
+        Self { pool: pool.clone(), recorder, plans, log, seen: seen.into() }
+    }
+
     fn sink(&self) -> Result<ToPool, String> {
         let probe = host::probe::instance(&self.log).map_err(|e| format!("cannot make the self-test: {e}"))?;
         Ok(ToPool {
@@ -328,7 +340,9 @@ fn first_findings(config: &Config) -> Findings {
     let all_said = CLOUDS.iter().all(|offer| (offer.wanted)(config) == Some(false));
     match detect.enabled {
         false if all_said => Findings::off("switched off in the configuration (sources.NAME.enabled)"),
-        false => Findings::off("nobody looks which cloud this is (sources.detect.enabled)"),
+        false => Findings::off(
+            "no cloud is named, and looking for one is switched off in the configuration (sources.detect.enabled)",
+        ),
         true => Findings::of_firmware(&dmi::read(&detect.sys_directory)),
     }
 }

@@ -19,7 +19,7 @@ use serde_json::Value;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const INSTANCE_ID: &str = "/latest/meta-data/instance-id";
 const ALIBABA_REGION: &str = "/latest/meta-data/region-id";
@@ -61,10 +61,12 @@ pub fn ask_all(settings: &DetectSource) -> Vec<Answer> {
         let _ = thread::Builder::new().name("snooze-probe".into()).spawn(body);
     }
     drop(sender);
-    let until = Instant::now() + Duration::from_millis(timeout_ms.into()) * REQUESTS_MAX + ON_TOP;
+    let longest = Duration::from_millis(timeout_ms.into()) * REQUESTS_MAX + ON_TOP;
+    let until_boot_ns = clock::boot_ns().saturating_add(i64::try_from(longest.as_nanos()).unwrap_or(i64::MAX));
     let mut answers: Vec<Answer> = Vec::new();
     while answers.len() < asked.len() {
-        match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let left_ns = u64::try_from(until_boot_ns.saturating_sub(clock::boot_ns())).unwrap_or(0);
+        match receiver.recv_timeout(Duration::from_nanos(left_ns)) {
             Ok(answer) => answers.push(answer),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
         }
