@@ -314,7 +314,7 @@ pub(super) struct Ways {
     /// What the other sources have told.
     pub(super) siblings: Arc<Siblings>,
     /// Events of before a restart, as JSON, and whether they were withdrawn.
-    pub(super) seen: Arc<[(String, bool)]>,
+    seen: Arc<[(String, bool)]>,
 }
 
 impl Ways {
