@@ -146,11 +146,12 @@ pub struct MemoryWatch {
 }
 
 impl Default for MemoryWatch {
+    /// Three seconds of ten: builds and starts of services that make tasks wait for a moment are none.
     fn default() -> Self {
         Self {
             enabled: true,
-            stall_percent: 20.0,
-            window_seconds: 2,
+            stall_percent: 30.0,
+            window_seconds: 10,
             recovered_after_seconds: 30.0,
             control_groups: Vec::new(),
             failure_recovered_after_seconds: 300.0,
