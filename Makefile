@@ -1,5 +1,6 @@
 # The front door, for people and for distribution packagers. Real logic lives in cargo and in tests/.
-#   make demo      a real interruption notice, read over HTTP, ends in real actions (about 15 s after the build)
+#   make demo      a real interruption notice, read over HTTP, ends in real actions (about 15 s after the build);
+#                  PROVIDER=azure takes that cloud's, over its own protocol; aws, azure, gcp, alibaba, tencent
 #   make test      everything, on real servers; installs what is missing when run as root on Debian
 #   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
 #                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
@@ -33,9 +34,12 @@ CELERY_PYTHON = $(or $(wildcard $(TARGET)/celery/bin/python3),python3)
 SAFETY_PLUGINS := mysql-flusher postgres-flusher redis-flusher signal-checkpointer
 # Those that the demo plays with: no more is built for it.
 DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
+# The cloud it plays, and those it can play: a wrong one is to be told before minutes of building.
+PROVIDER ?= aws
+PROVIDERS := aws azure gcp alibaba tencent
 
-.PHONY: all demo test test-data-safety bench bench-hardened bench-notices soak endurance fuzz check generate build setup setup-demo setup-bench \
-        setup-fuzz setup-safety install clean
+.PHONY: all demo demo-provider test test-data-safety bench bench-hardened bench-notices soak endurance fuzz check generate build \
+        setup setup-demo setup-bench setup-fuzz setup-safety install clean
 
 all: build
 
@@ -57,9 +61,12 @@ setup-safety:
 build:
 	$(CARGO) build --locked --release --workspace
 
-demo: setup-demo
+demo-provider:
+	$(if $(filter $(PROVIDERS),$(PROVIDER)),,$(error PROVIDER=$(PROVIDER): no such cloud; it is one of $(PROVIDERS)))
+
+demo: demo-provider setup-demo
 	$(CARGO) build --locked --release -p cloudsnooze -p harness $(DEMO_PLUGINS:%=-p %)
-	$(TARGET)/release/snooze-demo
+	$(TARGET)/release/snooze-demo --provider $(PROVIDER)
 
 test: setup
 	$(CARGO) build --locked --workspace --all-targets

@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use fake_metadata::Activity;
 use harness::app::App;
 use harness::mariadb::{Lsn, MariaDb};
 use harness::wait;
 use harness::webhook::Webhook;
 use harness::writer::TABLE;
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// Who must have run, in this order.
@@ -21,6 +21,10 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Times in the report are rounded to milliseconds.
 const ROUNDING_MS: f64 = 1.0;
+
+/// Most clouds write whole seconds; where the notice states no time the daemon counts from its coming, which a busy machine
+/// may delay.
+const DEADLINE_OFF_MAX_S: f64 = 1.5;
 
 /// The outcome of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,28 +54,6 @@ impl Finding {
 pub struct Observed {
     /// What the database said when it refused the writing client, and when.
     pub writer_end: Option<(String, Instant)>,
-    has_asked: bool,
-    has_found: bool,
-}
-
-impl Observed {
-    /// What to tell about the played metadata service: its change, the first look without and with a notice.
-    pub fn of_metadata(&mut self, activity: &Activity) -> Option<String> {
-        match activity {
-            Activity::Changed(what) => Some(format!("the cloud (played) changes: {what}")),
-            Activity::Failed(what) => Some(format!("the played cloud fails: {what}")),
-            Activity::Request(request) if !request.path.ends_with("/spot/instance-action") => None,
-            Activity::Request(request) => match request.status {
-                Some(404) if !std::mem::replace(&mut self.has_asked, true) => {
-                    Some("snoozed asks for a notice: there is none (404)".to_owned())
-                }
-                Some(200) if !std::mem::replace(&mut self.has_found, true) => {
-                    Some("snoozed asks for a notice: here it is (200)".to_owned())
-                }
-                _ => None,
-            },
-        }
-    }
 }
 
 /// Completed, and the three handlers ran in order, handled the event and were verified.
@@ -108,6 +90,20 @@ pub fn of_report(report: &Value) -> Vec<Finding> {
     let left = number(&report["left_seconds"]);
     findings.push(Finding::new(left > 0.0, format!("time was left: {left:.1} s")));
     findings
+}
+
+/// The report's deadline is as long after the notice as the cloud gives.
+pub fn deadline(report: &Value, notice: Timestamp, warning: Duration) -> Finding {
+    let said = report["deadline"].as_str().unwrap_or_default();
+    let outcome = match said.parse::<Timestamp>() {
+        Ok(deadline) => {
+            let given = deadline.duration_since(notice).as_secs_f64();
+            let text = format!("{given:.1} s after the notice; this cloud gives {} s", warning.as_secs());
+            if (given - warning.as_secs_f64()).abs() <= DEADLINE_OFF_MAX_S { Ok(text) } else { Err(text) }
+        }
+        Err(_) => Err(format!("the report says {}", report["deadline"])),
+    };
+    Finding::of("the deadline", outcome)
 }
 
 /// The database has nothing that is only in memory.
@@ -188,12 +184,12 @@ fn collect(value: &Value, key: &str, found: &mut Vec<String>) {
     }
 }
 
-/// One message came, and it names the instance.
-pub fn message(webhook: &Webhook, instance: &str) -> Finding {
+/// One message came, and it names the machine.
+pub fn message(webhook: &Webhook, machine: &str) -> Finding {
     let messages = webhook.messages();
     let outcome = match messages.as_slice() {
-        [only] if only.says(instance) => Ok(format!("taken, and it names {instance}")),
-        [only] => Err(format!("it does not name {instance}: {}", only.payload)),
+        [only] if only.says(machine) => Ok(format!("taken, and it names {machine}")),
+        [only] => Err(format!("it does not name {machine}: {}", only.payload)),
         several => {
             let refused = webhook.requests().len() - several.len();
             Err(format!("{} instead of one, {refused} other requests", several.len()))
@@ -279,6 +275,18 @@ mod tests {
             assert!(found.iter().any(|text| text.starts_with(expected)), "{place} {value}: {found:?}");
         }
         assert!(bad(&json!({})).len() >= 5);
+    }
+
+    #[test]
+    fn a_deadline_is_that_of_the_cloud_or_it_is_found() {
+        let notice: Timestamp = "2026-01-05T10:15:30.4Z".parse().expect("a time");
+        let finding = |deadline: Value, seconds| {
+            super::deadline(&json!({"deadline": deadline}), notice, Duration::from_secs(seconds)).is_good
+        };
+        assert!(finding(json!("2026-01-05T10:17:30Z"), 120));
+        assert!(!finding(json!("2026-01-05T10:17:30Z"), 30));
+        assert!(!finding(json!("2026-01-05T10:17:33Z"), 120));
+        assert!(!finding(Value::Null, 120));
     }
 
     #[test]

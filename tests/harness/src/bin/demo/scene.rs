@@ -1,7 +1,7 @@
 //! Everything the demo starts, and the configuration that ties it together.
 //!
-//! Inputs: the built programs, a directory. Outputs: a [`Scene`]. It must never change more of the example configuration
-//! than the three addresses, and the keys at the top that name private places.
+//! Inputs: the built programs, a directory, the cloud to play. Outputs: a [`Scene`]. It must never change more of the example
+//! configuration than the addresses, three of handlers' and the cloud's, and the keys at the top that name private places.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::Happening;
+use crate::cloud::Cloud;
 use crate::narrate::Console;
 
 /// The configuration of the design's first page.
@@ -86,13 +87,13 @@ pub struct Scene {
     pub app: App,
     /// The database.
     pub database: MariaDb,
-    /// The id of the instance that is played.
-    pub instance: String,
+    /// What events call the machine that is played.
+    pub machine: String,
 }
 
 impl Scene {
     /// Starts everything, the daemon last.
-    pub fn set(place: &Place, console: &Console, sender: &Sender<Happening>) -> Result<Self, String> {
+    pub fn set(cloud: Cloud, place: &Place, console: &Console, sender: &Sender<Happening>) -> Result<Self, String> {
         let bin_dir = paths::bin_dir()?;
         if let Some(package) = mariadb::missing() {
             return Err(format!("MariaDB is needed: install the package {package}"));
@@ -106,17 +107,19 @@ impl Scene {
         console.say(&format!("application on {}; a checkpoint takes it 1.5 s", app.url("")));
         let webhook = Webhook::start()?;
         console.say("webhook receiver, answering as Slack does");
-        let (fake, instance) = cloud(sender.clone())?;
-        let who = format!("{} {} {}", instance.id, instance.instance_type, instance.zone);
-        console.say(&format!("metadata service on {}, playing {who}", fake.base_url()));
+        let (fake, instance) = play(cloud, sender.clone())?;
+        let machine = cloud.machine(&instance).to_owned();
+        let who = format!("{machine} {} in {}", instance.instance_type, instance.region());
+        console.say(&format!("metadata service of {} on {}, playing {who}", cloud.title(), fake.base_url()));
 
-        let config = configuration(&database, &app, &webhook)?;
+        let mut config = configuration(&database, &app, &webhook)?;
+        config["sources"] = cloud.sources(&fake.base_url());
         let root = place.below("daemon")?;
-        let daemon = DaemonBuilder::new(bin_dir).root(root).config(config).endpoint(fake.base_url()).start()?;
+        let daemon = DaemonBuilder::new(bin_dir).root(root).config(config).start()?;
         let lines = sender.clone();
         let watch = daemon.watch(move |line| drop(lines.send(Happening::Line(line))))?;
-        console.say("snoozed runs on the example configuration; it looks for a notice every 5 s");
-        Ok(Self { _watch: watch, daemon, fake, writer, webhook, app, database, instance: instance.id })
+        console.say(&format!("snoozed runs on the example configuration; it {}", cloud.pace()));
+        Ok(Self { _watch: watch, daemon, fake, writer, webhook, app, database, machine })
     }
 
     /// Rows that the database has acknowledged.
@@ -140,8 +143,8 @@ fn fill(database: &MariaDb, sender: Sender<Happening>) -> Result<Writer, String>
 }
 
 /// Plays the metadata service of a spot instance without a notice, and passes on what happens there.
-fn cloud(sender: Sender<Happening>) -> Result<(FakeMetadata, Instance), String> {
-    let options = Options::default();
+fn play(cloud: Cloud, sender: Sender<Happening>) -> Result<(FakeMetadata, Instance), String> {
+    let options = Options::of(cloud.0);
     let instance = options.instance.clone();
     let started = FakeMetadata::start_watched(options);
     let (fake, activity) = started.map_err(|error| format!("cannot play the metadata service: {error}"))?;
