@@ -314,7 +314,7 @@ pub(super) struct Ways {
     /// What the other sources have told.
     pub(super) siblings: Arc<Siblings>,
     /// Events of before a restart, as JSON, and whether they were withdrawn.
-    seen: Arc<[(String, bool)]>,
+    pub(super) seen: Arc<[(String, bool)]>,
 }
 
 impl Ways {

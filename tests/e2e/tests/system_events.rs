@@ -109,8 +109,8 @@ fn a_disk_that_fills_is_told_once_also_across_a_restart_and_so_is_that_there_is_
 
     daemon.kill9();
     daemon.start_again().expect("it starts");
-    // More of the same, so that a daemon that had forgotten would see it anew.
-    fill(&disk, 49);
+    // More of the same, so that a daemon that had forgotten would see it anew; nothing is made shorter for that.
+    fs::write(disk.join("more"), vec![b'x'; 1 << 20]).expect("written");
     let polls = || status(&daemon)?["polls"].as_u64();
     wait::until("three looks", PATIENCE, || polls().filter(|polls| *polls >= 3)).expect("it looks");
     fs::remove_file(disk.join("full")).expect("removed");
