@@ -7,8 +7,10 @@ use super::alarms::{Alarm, Finding, Subject};
 use super::hysteresis::Lull;
 use super::pressure::{self, Group, Trigger};
 use super::watcher::{Desk, Watcher, nanoseconds};
+use super::witness::Witness;
 use crate::config::MemoryWatch;
 use crate::event::{EventType, Moment, Severity};
+use crate::sys::clock;
 use nix::poll::PollFlags;
 use serde_json::{Map, Value, json};
 use std::fs;
@@ -32,7 +34,15 @@ struct Stall {
     trigger: Trigger,
     /// Its group; [`MACHINE`].
     resource: String,
+    witness: Witness,
     lull: Lull,
+}
+
+impl Stall {
+    /// Microseconds that tasks have waited in all; 0 where nobody says any more.
+    fn waited_us(path: &Path) -> u64 {
+        fs::read_to_string(path).ok().and_then(|text| pressure::waited_us(&text)).unwrap_or(0)
+    }
 }
 
 /// Looks at memory.
@@ -95,9 +105,12 @@ impl Memory {
             reason = "limited"
         )]
         let stall_us = (window_us as f64 * self.settings.stall_percent / 100.0) as u64;
+        let waited_us = Stall::waited_us(path);
         let trigger = Trigger::set(path, stall_us, window_us)?;
+        let window_ns = i64::from(self.settings.window_seconds) * 1_000_000_000;
+        let witness = Witness::new(window_ns, stall_us, waited_us, clock::boot_ns());
         let lull = Lull::after_ns(nanoseconds(self.settings.recovered_after_seconds));
-        self.stalls.push(Stall { trigger, resource: resource.to_owned(), lull });
+        self.stalls.push(Stall { trigger, resource: resource.to_owned(), witness, lull });
         Ok(())
     }
 
@@ -130,6 +143,9 @@ impl Memory {
                 return false;
             }
             if has_fired {
+                stall.witness.fired(now.boot_ns);
+            }
+            if stall.witness.is_right(Stall::waited_us(&stall.trigger.path), now.boot_ns) {
                 stall.lull.happened(now.boot_ns);
             }
             let goes_on = stall.lull.goes_on(now.boot_ns);
@@ -225,7 +241,7 @@ impl Watcher for Memory {
 
     fn descriptors(&self) -> Vec<(BorrowedFd<'_>, PollFlags)> {
         let stalls = self.stalls.iter().map(|stall| stall.trigger.file.as_fd());
-        let is_resting = self.groups_rest_until_boot_ns > crate::sys::clock::boot_ns();
+        let is_resting = self.groups_rest_until_boot_ns > clock::boot_ns();
         let groups = self.groups.iter().filter(|_| !is_resting).map(|group| group.file.as_fd());
         stalls.chain(groups).map(|fd| (fd, PollFlags::POLLPRI)).collect()
     }
@@ -247,8 +263,9 @@ impl Watcher for Memory {
         if self.groups_rest_until_boot_ns > now.boot_ns {
             next = next.min(self.groups_rest_until_boot_ns);
         }
-        let due = self.stalls.iter().map(|stall| &stall.lull).chain([&self.killing]);
-        let due = due.filter_map(|lull| lull.due_boot_ns(now.boot_ns));
+        let lulls = self.stalls.iter().map(|stall| &stall.lull).chain([&self.killing]);
+        let due = lulls.filter_map(|lull| lull.due_boot_ns(now.boot_ns));
+        let due = due.chain(self.stalls.iter().filter_map(|stall| stall.witness.due_boot_ns()));
         self.next_boot_ns = due.fold(next, i64::min);
         Ok(())
     }

@@ -19,6 +19,7 @@ mod pressure;
 mod projection;
 pub mod units;
 mod watcher;
+mod witness;
 
 pub use watcher::{Desk, Round, Watched, nanoseconds};
 

@@ -45,6 +45,12 @@ pub fn waited_percent(text: &str, kind: &str) -> Option<f64> {
     line.split(' ').find_map(|word| word.strip_prefix("avg10=")?.parse().ok())
 }
 
+/// Microseconds that some task has waited in all.
+pub fn waited_us(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("some "))?;
+    line.split(' ').find_map(|word| word.strip_prefix("total=")?.parse().ok())
+}
+
 /// Where version 2 of control groups is mounted, and the daemon's own group in it.
 pub fn groups(mountinfo: &str, cgroup: &str) -> Option<(PathBuf, PathBuf)> {
     let mount = super::mounts::parse(mountinfo).into_iter().find(|mount| mount.file_system == "cgroup2")?;
@@ -133,7 +139,10 @@ mod tests {
         let text =
             "some avg10=12.50 avg60=0.00 avg300=0.02 total=18342195\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=3\n";
         assert_eq!((waited_percent(text, "some"), waited_percent(text, "full")), (Some(12.5), Some(1.0)));
-        assert_eq!(waited_percent("", "some"), None);
+        assert_eq!(
+            (waited_percent("", "some"), waited_us(text), waited_us("full total=3")),
+            (None, Some(18_342_195), None)
+        );
     }
 
     #[test]
