@@ -175,6 +175,39 @@ fn each_right_opens_its_routes_and_a_refusal_names_right_and_group() {
 }
 
 #[test]
+fn a_script_that_emits_without_end_is_stopped_and_root_is_not() {
+    run(async {
+        let bench = Bench::new();
+        let body = r#"{"type":"custom.x"}"#;
+        let length = body.len();
+        let request =
+            format!("POST /v1/emit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+        // The bucket holds 20 and fills by one a second.
+        let mut refused = None;
+        for number in 0..100 {
+            let (status, body) = bench.ask(15, &request).await;
+            if status != 200 {
+                refused = Some((number, status, failure(&body).error));
+                break;
+            }
+        }
+        let (number, status, error) = refused.expect("a flood is refused");
+        assert!(number >= 20, "after {number}");
+        assert_eq!((status, error.as_str()), (429, "too many events of this user; try again in a second"));
+        let other = r#"{"type":"cloud.spot.interrupt"}"#;
+        let request = request.replace(body, other).replace(&format!(": {length}"), &format!(": {}", other.len()));
+        let (status, body) = bench.ask(20, &request).await;
+        assert_eq!((status, failure(&body).needs.expect("named").right.as_str()), (403, "administer"));
+        let root = rights(900).of(&Peer { uid: 0, gids: Vec::new() });
+        for _ in 0..100 {
+            let mut stream = bench.connect(&root);
+            stream.write_all(request.as_bytes()).await.expect("room");
+            assert_eq!(read_answer(&mut stream).await.0, 200);
+        }
+    });
+}
+
+#[test]
 fn what_is_too_long_is_refused_with_the_limit() {
     run(async {
         let bench = Bench::new();

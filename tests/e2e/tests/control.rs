@@ -82,8 +82,8 @@ fn users_may_do_what_their_groups_may_and_nothing_else() {
 }
 
 #[test]
-fn a_script_of_the_emitting_group_may_tell_of_its_own_events_and_of_no_others_and_not_without_end() {
-    let name = "a_script_of_the_emitting_group_may_tell_of_its_own_events_and_of_no_others_and_not_without_end";
+fn a_script_of_the_emitting_group_may_tell_of_its_own_events_and_of_no_others() {
+    let name = "a_script_of_the_emitting_group_may_tell_of_its_own_events_and_of_no_others";
     let control = json!({ "group": "sys", "emit_group": "bin" });
     let Some(daemon) = open(name, control) else { return };
     let as_script = |args: &[&str]| as_member(&daemon, "bin", &[], args);
@@ -97,13 +97,6 @@ fn a_script_of_the_emitting_group_may_tell_of_its_own_events_and_of_no_others_an
     }
     let administrator = as_member(&daemon, "sys", &[], &["emit", "cloud.spot.interrupt", "--deadline", "60s"]);
     assert_eq!(administrator.code, Some(0), "{administrator:?}");
-    // The bucket holds 20 and fills by one a second: a loop that never rests is stopped.
-    let refused = (0..600).map(|_| as_script(&["emit", "custom.x"])).find(|output| output.code != Some(0));
-    let refused = refused.expect("a flood is refused");
-    assert!(refused.code == Some(1) && refused.stderr.contains("too many events of this user"), "{refused:?}");
-    let events = daemon.snooze_json(&["events", "--json", "--limit", "1000"]).expect("told");
-    let number = events["events"].as_array().map_or(0, Vec::len);
-    assert!(number >= 20, "{number} events");
 }
 
 #[test]
