@@ -112,7 +112,12 @@ fn a_file_system_that_turns_read_only_or_goes_does_not_pass_verification() {
             counter = Some(entry.path().join("trigger_fs_error"));
         }
     }
-    fs::write(counter.expect("ext4 shows it"), "1").unwrap();
+    let counter = counter.expect("ext4 shows it");
+    fs::write(&counter, "1").unwrap();
+    // The kernel counts it on a thread of its own (fs/ext4/super.c, s_sb_upd_work).
+    let errors = counter.with_file_name("errors_count");
+    let counted = || fs::read_to_string(&errors).is_ok_and(|text| text.trim() != "0").then_some(());
+    harness::wait::until("the error to be counted", PATIENCE, counted).unwrap();
     let text = failed(&plugin.verify(&event(NOTICE), PLENTY), abi::SNOOZE_E_STATE);
     assert!(text.ends_with("has met errors since") || text.ends_with("read-only since"), "{text}");
     drop(disk);
