@@ -14,6 +14,7 @@ mod os_shutdown;
 mod plugin_sources;
 mod pulse;
 mod resume;
+mod seen;
 mod siblings;
 mod sources;
 mod system_sources;
@@ -43,6 +44,7 @@ use crash::Found;
 use daemon::Shared;
 use drills::Drills;
 use os_shutdown::OsShutdown;
+use seen::Seen;
 use siblings::Siblings;
 use sources::Ways;
 use std::os::unix::net::UnixListener;
@@ -207,7 +209,7 @@ fn start_behind(
         recorder: Arc::clone(&recorder),
         plans: Arc::clone(&plans),
         log: Arc::clone(&ring),
-        siblings: Arc::new(Siblings::of_before(&seen)),
+        siblings: Arc::new(Siblings::new(&seen)),
         seen: seen.into(),
     };
     let sources = sources::start(&config, &ways).map_err(Failed::System)?;
@@ -276,14 +278,14 @@ fn make_sources(
 }
 
 /// What earlier processes left: the notices that they saw, the events that were not over, the drills without an end.
-fn left(store: &Store) -> (Vec<(String, bool)>, Vec<OpenEvent>, Vec<String>) {
+fn left(store: &Store) -> (Vec<Seen>, Vec<OpenEvent>, Vec<String>) {
     let now_ns = clock::wall_ns();
     let open = store.open_events().unwrap_or_else(|error| {
         tracing::error!(%error, "what was open when the last process ended cannot be read");
         Vec::new()
     });
     let seen = store.seen_since(now_ns - sources::REMEMBER_NS).unwrap_or_default();
-    (seen, open, store.drills_left_since(now_ns - drills::REMEMBER_NS).unwrap_or_default())
+    (seen::read(&seen), open, store.drills_left_since(now_ns - drills::REMEMBER_NS).unwrap_or_default())
 }
 
 fn pool_config(config: &Config, threads: usize) -> PoolConfig {

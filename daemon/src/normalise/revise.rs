@@ -13,6 +13,7 @@ use super::{Notice, NoticeKey};
 use crate::event::{Event, EventId, EventType, Machine, Moment, NoticeKind, Severity};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// A stated time this near to the one read last is the same time.
@@ -99,6 +100,20 @@ impl Reviser {
     #[must_use]
     pub fn with_room_for(mut self, keys_max: usize) -> Self {
         self.keys_max = keys_max;
+        self
+    }
+
+    /// The same with what this source told before a restart, and whether it was withdrawn, so that a completed event does not
+    /// run again while its notice still stands. `seen` may hold events of other sources, in the order in which they were told;
+    /// `key` gives the key of an event.
+    #[must_use]
+    pub fn knowing(mut self, seen: &[(Event, bool)], key: impl Fn(&Event) -> NoticeKey) -> Self {
+        let ours: Vec<&(Event, bool)> = seen.iter().filter(|(event, _)| event.source == self.source).collect();
+        // One that was over when its withdrawal came is withdrawn all the same: that was told, too.
+        let withdrawn: HashSet<EventId> = ours.iter().filter_map(|(event, _)| event.cancels).collect();
+        for (event, is_withdrawn) in ours.into_iter().filter(|(event, _)| !event.event_type.is_cancelled()) {
+            self.seed(key(event), event.id, event.effective, *is_withdrawn || withdrawn.contains(&event.id));
+        }
         self
     }
 

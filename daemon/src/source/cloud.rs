@@ -4,7 +4,7 @@
 //! hold anything that belongs to one cloud.
 //!
 //! To add a cloud: a parser `normalise/NAME.rs`, bytes to `Notice`s, with fixtures; a type here that implements
-//! [`Cloud`]; its settings under `sources` of the configuration; a row in the table of `supervise/sources.rs`.
+//! [`Cloud`]; its settings under `sources` of the configuration; a row in the table of `supervise/clouds.rs`.
 //! What polls, backs off, remembers, publishes, tells of its health and tests itself is `poller` and `round`.
 
 use super::imds::FetchError;

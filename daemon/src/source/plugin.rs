@@ -7,7 +7,7 @@
 use super::Sink;
 use super::health::Health;
 use crate::event::told::{Heard, Sight, Told, When};
-use crate::event::{Event, EventId, Machine, Moment};
+use crate::event::{Event, Machine, Moment};
 use crate::normalise::revise::{Absence, Reviser, Verdict};
 use crate::normalise::{Notice, NoticeKey};
 use serde_json::Value;
@@ -182,22 +182,15 @@ pub fn see(health: &Health, sight: Sight, now_boot_ns: i64) -> super::health::Ch
     }
 }
 
-/// What such a source remembers of the events that were told before a restart, and perhaps withdrawn: each event, and
-/// whether it was.
-pub fn remembering<'e>(source: &str, seen: impl IntoIterator<Item = (&'e Event, bool)>) -> Reviser {
-    let mut reviser = Reviser::new(source.to_owned()).with_room_for(NOTICES_MAX);
-    let ours: Vec<(&Event, bool)> = seen.into_iter().filter(|(event, _)| event.source == source).collect();
-    let withdrawn: Vec<EventId> = ours.iter().filter_map(|(event, _)| event.cancels).collect();
-    for (event, is_withdrawn) in ours.iter().filter(|(event, _)| !event.event_type.is_cancelled()) {
-        reviser.seed(key_of(event), event.id, event.effective, *is_withdrawn || withdrawn.contains(&event.id));
-    }
-    reviser
+/// What such a source remembers of the events that were told before a restart: each event, and whether it was withdrawn.
+pub fn remembering(source: &str, seen: &[(Event, bool)]) -> Reviser {
+    Reviser::new(source.to_owned()).with_room_for(NOTICES_MAX).knowing(seen, key_of)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Action, EventType, NoticeKind, Severity};
+    use crate::event::{Action, EventId, EventType, NoticeKind, Severity};
     use crate::normalise::deadline::SECOND_NS;
     use serde_json::json;
 
@@ -236,7 +229,7 @@ mod tests {
     }
 
     fn watch() -> Watch {
-        let mut watch = Watch::new(remembering("plugin.nimbus", []));
+        let mut watch = Watch::new(remembering("plugin.nimbus", &[]));
         watch.found_machine(&Arc::new(Machine { instance_id: "drop-1".into(), ..Machine::default() }));
         watch
     }
@@ -319,10 +312,10 @@ mod tests {
         let Heard::News(id) = watch.notice(told("n-1", at(600)), START, &mut sink).heard else { panic!("no news") };
         let kept = sink.events[0].to_json(START);
         let event = Event::from_json(&kept, START).expect("an event");
-        let mut after = Watch::new(remembering("plugin.nimbus", [(&event, false)]));
+        let mut after = Watch::new(remembering("plugin.nimbus", &[(Event::clone(&event), false)]));
         after.found_machine(&Arc::new(event.machine.as_ref().clone()));
         assert_eq!(after.notice(told("n-1", at(600)), START, &mut sink).heard, Heard::Known(id));
-        let mut other = Watch::new(remembering("plugin.other", [(&event, false)]));
+        let mut other = Watch::new(remembering("plugin.other", &[(Event::clone(&event), false)]));
         assert!(matches!(other.notice(told("n-1", at(600)), START, &mut sink).heard, Heard::News(_)));
     }
 

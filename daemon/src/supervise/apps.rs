@@ -3,6 +3,7 @@
 //! Inputs: the settings, what the history knows to be open. Outputs: the socket, the file, sentences about what is not as
 //! it should be. Must never keep the daemon from its work: whatever fails here is a problem that the status tells.
 
+use super::seen::Seen;
 use crate::apps::notices::Notices;
 use crate::apps::registry::Registry;
 use crate::apps::state_file::StateFile;
@@ -10,7 +11,7 @@ use crate::apps::wire::AppStatus;
 use crate::apps::{Desk, HANDLER, server};
 use crate::config::Config;
 use crate::dispatch::plan::Plans;
-use crate::event::{Event, Pattern};
+use crate::event::Pattern;
 use crate::history::recorder::Recorder;
 use crate::sys::{clock, socket};
 use arc_swap::ArcSwap;
@@ -62,9 +63,9 @@ impl Apps {
         apps
     }
 
-    /// Has the recorder tell what happens, and the file written. `seen` are events of before a restart, as JSON, and whether
+    /// Has the recorder tell what happens, and the file written. `seen` are events of before a restart, and whether
     /// they were withdrawn.
-    pub(super) fn follow(&mut self, config: &Config, recorder: &Recorder, seen: &[(String, bool)]) {
+    pub(super) fn follow(&mut self, config: &Config, recorder: &Recorder, seen: &[Seen]) {
         if let Some(path) = config.apps_state_file() {
             let file = Arc::new(StateFile::new(path, open_before(seen)));
             let writer = Arc::clone(&file);
@@ -110,15 +111,12 @@ impl Drop for Apps {
 }
 
 /// The notices that still stand after a restart. What the journal has open is published again.
-fn open_before(seen: &[(String, bool)]) -> Notices {
+fn open_before(seen: &[Seen]) -> Notices {
     let (now, mut notices) = (clock::now(), Notices::default());
-    let read = |text: &String| Event::from_json(&serde_json::from_str(text).ok()?, now);
-    let events: Vec<(Event, bool)> =
-        seen.iter().filter_map(|(text, is_withdrawn)| Some((read(text)?, *is_withdrawn))).collect();
-    let withdrawn: Vec<_> = events.iter().filter_map(|(event, _)| event.cancels).collect();
-    for (event, is_withdrawn) in events {
+    let withdrawn: Vec<_> = seen.iter().filter_map(|(event, _)| event.cancels).collect();
+    for (event, is_withdrawn) in seen {
         if !is_withdrawn && !withdrawn.contains(&event.id) {
-            notices.known(event, now);
+            notices.known(event.clone(), now);
         }
     }
     notices
@@ -126,6 +124,7 @@ fn open_before(seen: &[(String, bool)]) -> Notices {
 
 #[cfg(test)]
 mod tests {
+    use super::super::seen;
     use super::*;
     use serde_json::json;
 
@@ -152,7 +151,7 @@ mod tests {
             (told(5, 600, Some(4)), false),
             ("no event".to_owned(), false),
         ];
-        let open = open_before(&seen).document(now).events;
+        let open = open_before(&seen::read(&seen)).document(now).events;
         assert_eq!(
             open.iter().map(|notice| notice.id.as_str()).collect::<Vec<_>>(),
             ["019a1b2c-3d4e-7f60-8182-000000000001"]

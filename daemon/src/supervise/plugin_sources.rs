@@ -90,17 +90,12 @@ impl Follower for Ends {
 /// Text: a descriptor or thread that is not to be had.
 pub(super) fn start(made: Vec<SourceMade>, ways: &Ways) -> Result<PluginSources, String> {
     let mut all = PluginSources { running: Vec::new(), barred: Vec::new() };
-    let now = clock::now();
-    let read = |(text, is_withdrawn): &(String, bool)| {
-        Some((Event::from_json(&serde_json::from_str(text).ok()?, now)?, *is_withdrawn))
-    };
-    let seen: Vec<(Event, bool)> = ways.seen.iter().filter_map(read).collect();
     for SourceMade { called, source } in made {
         match source {
             Err(why) => all.barred.push((called, why)),
             Ok(source) => {
                 let source = Arc::new(source);
-                match start_one(&called, &source, ways, &seen) {
+                match start_one(&called, &source, ways) {
                     Ok(running) => all.running.push(running),
                     Err(error) => {
                         source.instance().retire();
@@ -114,7 +109,7 @@ pub(super) fn start(made: Vec<SourceMade>, ways: &Ways) -> Result<PluginSources,
     Ok(all)
 }
 
-fn start_one(called: &str, source: &Arc<PluginSource>, ways: &Ways, seen: &[(Event, bool)]) -> Result<Running, String> {
+fn start_one(called: &str, source: &Arc<PluginSource>, ways: &Ways) -> Result<Running, String> {
     let (sink, recorder) = (ways.sink()?, &ways.recorder);
     // Leaked: a source lives as long as the process.
     let name: &'static str = Box::leak(plugin::source_of(called).into_boxed_str());
@@ -124,7 +119,7 @@ fn start_one(called: &str, source: &Arc<PluginSource>, ways: &Ways, seen: &[(Eve
     let (came_back, ended) = mpsc::channel();
     let here = Arc::<OnceLock<Here>>::default();
     let desk = Desk {
-        watch: Watch::new(plugin::remembering(name, seen.iter().map(|(event, withdrawn)| (event, *withdrawn)))),
+        watch: Watch::new(plugin::remembering(name, &ways.seen)),
         sink,
         health: Arc::clone(&health),
         here: Arc::clone(&here),

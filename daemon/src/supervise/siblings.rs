@@ -5,9 +5,9 @@
 //! the event that another source made of the same notice. Threads: the sources'. Must never make one of them wait: the list is
 //! swapped, and read without a lock.
 
+use super::seen::Seen;
 use crate::event::{Event, EventId, EventType, Moment};
 use crate::normalise::revise::DRIFT_MAX_NS;
-use crate::sys::clock;
 use arc_swap::ArcSwap;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -67,28 +67,18 @@ impl Told {
 
 impl Siblings {
     /// Knows the events of before a restart, and whether they were withdrawn.
-    pub(super) fn new<'e>(seen: impl IntoIterator<Item = (&'e Event, bool)>) -> Self {
+    pub(super) fn new(seen: &[Seen]) -> Self {
         let siblings = Self::default();
         for (event, is_withdrawn) in seen {
             match event.cancels {
                 Some(withdrawn) => drop(siblings.withdraw(withdrawn)),
                 None => siblings.add(event),
             }
-            if is_withdrawn {
+            if *is_withdrawn {
                 siblings.withdraw(event.id);
             }
         }
         siblings
-    }
-
-    /// The same of events as the history has them, as JSON.
-    pub(super) fn of_before(seen: &[(String, bool)]) -> Self {
-        let now = clock::now();
-        let read = |(text, is_withdrawn): &(String, bool)| {
-            Some((Event::from_json(&serde_json::from_str(text).ok()?, now)?, *is_withdrawn))
-        };
-        let events: Vec<(Event, bool)> = seen.iter().filter_map(read).collect();
-        Self::new(events.iter().map(|(event, is_withdrawn)| (event, *is_withdrawn)))
     }
 
     /// The event that another source made of the same notice.
@@ -243,10 +233,10 @@ mod tests {
     #[test]
     fn what_was_told_before_a_restart_is_known_and_the_list_is_bounded() {
         let before = event(1, "aws.ec2.metadata-service", Some(120));
-        let siblings = Siblings::new([(&*before, false)]);
+        let siblings = Siblings::new(&[(Event::clone(&before), false)]);
         let mut queue = Aliases::default();
         assert!(!publish(&siblings, &mut queue, &event(2, "plugin.aws-queue", Some(120))));
-        let withdrawn = Siblings::new([(&*before, true)]);
+        let withdrawn = Siblings::new(&[(Event::clone(&before), true)]);
         assert!(publish(&withdrawn, &mut queue, &event(3, "plugin.aws-queue", Some(120))));
         for number in 0..1_000 {
             siblings.add(&event(number, "plugin.x", Some(i64::from(number) * 1_000)));

@@ -4,6 +4,7 @@
 //! the cloud. Must never run a source on a thread that anything else needs, nor have the start wait for an answer.
 
 use super::clouds::{CLOUDS, Offer};
+use super::seen::Seen;
 use super::siblings::{self, Aliases, Siblings};
 use crate::config::{Config, DetectSource};
 use crate::control::wire::SourceStatus;
@@ -24,7 +25,6 @@ use crate::source::{Control, Health, Sink, Told};
 use crate::sys::bell::{Bell, Woken};
 use crate::sys::{clock, dmi};
 use arc_swap::{ArcSwap, Cache};
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -313,8 +313,8 @@ pub(super) struct Ways {
     pub(super) log: Arc<LogRing>,
     /// What the other sources have told.
     pub(super) siblings: Arc<Siblings>,
-    /// Events of before a restart, as JSON, and whether they were withdrawn.
-    pub(super) seen: Arc<[(String, bool)]>,
+    /// Events of before a restart.
+    pub(super) seen: Arc<[Seen]>,
 }
 
 impl Ways {
@@ -394,8 +394,12 @@ pub(super) fn start_thread<C: Cloud + 'static>(
 ) -> Result<Running, String> {
     let control = Control::new(pace(config)).map_err(|e| format!("cannot make the source's bell: {e}"))?;
     let cloud = make(Arc::clone(&control.bell))?;
-    let poller =
-        Poller::new(cloud, remembering(C::SOURCE, &ways.seen), Arc::clone(&control), config.dispatch.self_test);
+    let poller = Poller::new(
+        cloud,
+        Reviser::new(C::SOURCE).knowing(&ways.seen, NoticeKey::of),
+        Arc::clone(&control),
+        config.dispatch.self_test,
+    );
     let health = Poller::<C>::health();
     let mut sink = ways.sink()?;
     let (seen_by, log) = (Arc::clone(&health), Arc::clone(&ways.log));
@@ -415,21 +419,4 @@ pub(super) fn start_thread<C: Cloud + 'static>(
         looks_at_shutdown: false,
         thread: Mutex::new(Some(thread)),
     })
-}
-
-/// A restart must not run a completed event again: the notice still stands in the metadata.
-fn remembering(source: &'static str, seen: &[(String, bool)]) -> Reviser {
-    let mut reviser = Reviser::new(source);
-    let now = clock::now();
-    let read = |(text, is_withdrawn): &(String, bool)| {
-        Some((Event::from_json(&serde_json::from_str(text).ok()?, now)?, *is_withdrawn))
-    };
-    let events: Vec<(Event, bool)> = seen.iter().filter_map(read).filter(|(e, _)| e.source == source).collect();
-    // One that was over when its withdrawal came is withdrawn all the same: that was told, too.
-    let withdrawn: HashSet<EventId> = events.iter().filter_map(|(event, _)| event.cancels).collect();
-    for (event, is_withdrawn) in events.iter().filter(|(event, _)| !event.event_type.is_cancelled()) {
-        let is_withdrawn = *is_withdrawn || withdrawn.contains(&event.id);
-        reviser.seed(NoticeKey::of(event), event.id, event.effective, is_withdrawn);
-    }
-    reviser
 }

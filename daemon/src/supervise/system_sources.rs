@@ -4,6 +4,7 @@
 //! pool's lock, nor keep the daemon from starting: what cannot be watched is said.
 
 use super::daemon::Shared;
+use super::seen::Seen;
 use crate::config::Config;
 use crate::control::wire::SourceStatus;
 use crate::dispatch::plan::Plans;
@@ -57,7 +58,7 @@ impl Sink for ToClerk {
     fn moved(&mut self, _id: EventId, _effective: Moment) {}
 }
 
-/// Starts watching what the settings want. `seen` are events of before a restart, as JSON.
+/// Starts watching what the settings want. `seen` are events of before a restart.
 ///
 /// # Errors
 /// Text: no descriptor, no thread.
@@ -65,17 +66,13 @@ pub(super) fn start(
     config: &Config,
     pool: &Pool,
     plans: &Arc<ArcSwap<Plans>>,
-    seen: &[(String, bool)],
+    seen: &[Seen],
 ) -> Result<SystemSources, String> {
     let settings = &config.sources.system;
-    let now = clock::now();
-    let read = |(text, _): &(String, bool)| Event::from_json(&serde_json::from_str(text).ok()?, now);
-    // Looked for in the text first: most of what is kept is others'.
-    let seen = seen.iter().filter(|(text, _)| text.contains("\"system.")).filter_map(read);
-    let seen: Vec<Event> = seen.filter(|event| event.provider == "system").collect();
-    let units = (settings.units.enabled && !settings.units.names.is_empty()).then(|| system::alarms(settings, &seen));
+    let ours = || seen.iter().map(|(event, _)| event).filter(|event| event.provider == "system");
+    let units = (settings.units.enabled && !settings.units.names.is_empty()).then(|| system::alarms(settings, ours()));
     let control = Control::new(()).map_err(|error| format!("cannot make the bell of the machine's thread: {error}"))?;
-    let round = system::round(settings, system::alarms(settings, &seen), Arc::clone(&control));
+    let round = system::round(settings, system::alarms(settings, ours()), Arc::clone(&control));
     let running = round.map(|round| {
         let (health, watched) = (Arc::clone(&round.health), Arc::clone(&round.watched));
         let mut sink = ToClerk { pool: pool.clone(), plans: Arc::clone(plans) };
