@@ -237,7 +237,9 @@ impl Guest {
         }
         let mut stream = UnixStream::connect(self.test_monitor()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        writeln!(stream, "{}\n{line}", json!({ "execute": "qmp_capabilities" })).unwrap();
+        // In one write: QEMU obeys "quit" at its closing brace and is gone before a line's end could follow.
+        let lines = format!("{}\n{line}\n", json!({ "execute": "qmp_capabilities" }));
+        stream.write_all(lines.as_bytes()).unwrap();
         let lines = BufReader::new(stream).lines();
         let answers = lines.map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap());
         answers.filter(|answer| answer["id"] == "test").take(1).next().unwrap()["return"].take()
