@@ -169,12 +169,9 @@ async fn settled(
     // Subscribed before the first look, so that no change falls between the look and the wait.
     let mut changed = service.subscribe();
     let mut held: Option<Hold> = None;
-    let verdict = loop {
+    loop {
         match service.answer(request, plan, received, held.as_ref()) {
             Verdict::Hold(hold) => {
-                if held.is_none() {
-                    service.count_held(true);
-                }
                 let left_ns = hold.until_ns.map(|until_ns| until_ns.saturating_sub(service.clock.shifted_boot_ns()));
                 held = Some(hold);
                 tokio::select! {
@@ -182,18 +179,14 @@ async fn settled(
                     () = wait_at_most(left_ns) => {}
                     () = client_leaves(stream, buffer) => {
                         service.leave_held(request, plan, received);
-                        break None;
+                        return None;
                     }
                 }
             }
-            Verdict::Reply(reply, news) => break Some((reply, news)),
-            Verdict::Cut => break None,
+            Verdict::Reply(reply, news) => return Some((reply, news)),
+            Verdict::Cut => return None,
         }
-    };
-    if held.is_some() {
-        service.count_held(false);
     }
-    verdict
 }
 
 /// Sleeps so long, or for ever.

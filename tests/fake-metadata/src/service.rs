@@ -212,7 +212,7 @@ impl Service {
     }
 
     /// Says what becomes of a request, and logs it as received at `received` once that is settled. `held` is what it was
-    /// told to wait for the last time.
+    /// told to wait for the last time: it counts as hanging from the first time to the moment at which it is settled.
     pub(crate) fn answer(
         &self,
         request: &Incoming,
@@ -223,6 +223,15 @@ impl Service {
         let mut state = self.lock();
         let answer = state.answer(request, plan, &self.clock, held);
         let overridden = state.overridden(plan);
+        let hangs = overridden.is_none() && matches!(answer.outcome, Outcome::Hold(_));
+        match (held.is_some(), hangs) {
+            (false, true) => {
+                state.held += 1;
+                self.arrived.notify_all();
+            }
+            (true, false) => state.held = state.held.saturating_sub(1),
+            _ => {}
+        }
         let (mut reply, news) = match (overridden, answer.outcome) {
             (Some(reply), _) => (reply, false),
             (None, Outcome::Reply(reply)) => (reply, answer.news),
@@ -248,15 +257,9 @@ impl Service {
 
     /// Logs a request whose client left, or whose time ended, while it waited for a change.
     pub(crate) fn leave_held(&self, request: &Incoming, plan: &Plan, received: (u64, Timestamp)) {
-        self.log(self.lock(), request, None, TokenUse::None, plan, received);
-    }
-
-    /// One more request hangs, or one fewer.
-    pub(crate) fn count_held(&self, begins: bool) {
         let mut state = self.lock();
-        state.held = if begins { state.held + 1 } else { state.held.saturating_sub(1) };
-        drop(state);
-        self.arrived.notify_all();
+        state.held = state.held.saturating_sub(1);
+        self.log(state, request, None, TokenUse::None, plan, received);
     }
 
     /// Waits until `count` requests hang, at most for `timeout`; whether they do.
