@@ -103,8 +103,7 @@ impl Listing {
         let missing = standing.filter(|(key, _)| !self.seen.iter().any(|seen| seen.key.matches(key)));
         // Azure does not begin before the time that it states.
         let has_begun = |told: Option<Moment>| told.is_none_or(|at| at.boot_ns <= now_boot_ns);
-        let why = |told| if has_begun(told) { Absence::Ended } else { Absence::Withdrawn };
-        let gone: Vec<_> = missing.map(|(key, told)| (key.clone(), why(told))).collect();
+        let gone: Vec<_> = missing.map(|(key, told)| (key.clone(), why_gone(key, has_begun(told)))).collect();
         let is_settled = self.settled_boot_ns.is_some_and(|at| at <= now_boot_ns);
         if is_settled { (gone, false) } else { (Vec::new(), !gone.is_empty()) }
     }
@@ -121,12 +120,19 @@ impl Listing {
 }
 
 impl Seen {
-    /// Why it is no longer listed. A recommendation says nothing about its end.
     fn gone(self) -> (NoticeKey, Absence) {
-        let is_advice = self.key.kind == EventType::SPOT_REBALANCE;
-        let why = if self.is_started || is_advice { Absence::Ended } else { Absence::Withdrawn };
+        let why = why_gone(&self.key, self.is_started);
         (self.key, why)
     }
+}
+
+/// Why an event is no longer listed. Maintenance is over or was called off: either way the machine is there, and what was
+/// stopped for it is to be put back. An eviction or a deletion that has begun ends the machine, and what was saved from it
+/// stays saved. A recommendation says nothing about its end.
+fn why_gone(key: &NoticeKey, is_started: bool) -> Absence {
+    let is_end = [EventType::SPOT_INTERRUPT, EventType::INSTANCE_TERMINATE].contains(&key.kind);
+    let has_ended = (is_started && is_end) || key.kind == EventType::SPOT_REBALANCE;
+    if has_ended { Absence::Ended } else { Absence::Withdrawn }
 }
 
 /// When a notice that is held back is told, CLOCK_BOOTTIME nanoseconds.
@@ -160,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_leaves_before_it_started_is_withdrawn_and_after_it_is_over() {
+    fn an_eviction_that_leaves_before_it_started_is_withdrawn_and_after_it_is_over() {
         let mut listing = Listing::new();
         let both = json!([event("A", "Scheduled", 900), event("B", "Scheduled", 900)]);
         assert_eq!(read(&mut listing, "vm", 0, 2, &both).tell.len(), 2);
@@ -171,6 +177,16 @@ mod tests {
         let why: Vec<_> = gone.iter().map(|(key, why)| (key.provider_id.as_deref().unwrap_or(""), *why)).collect();
         assert_eq!(why, [("a", Absence::Withdrawn), ("b", Absence::Ended)]);
         assert!(read(&mut listing, "vm", 3, 4, &json!([])).gone.is_empty(), "told once");
+    }
+
+    #[test]
+    fn maintenance_that_leaves_is_withdrawn_also_when_it_had_begun_so_that_what_was_stopped_is_put_back() {
+        let mut listing = Listing::new();
+        let mut freeze = event("a", "Started", 0);
+        freeze["EventType"] = json!("Freeze");
+        read(&mut listing, "vm", 0, 2, &json!([freeze]));
+        let step = read(&mut listing, "vm", 1, 3, &json!([]));
+        assert!(matches!(step.gone[..], [(_, Absence::Withdrawn)]), "{step:?}");
     }
 
     #[test]
