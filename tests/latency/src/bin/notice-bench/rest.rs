@@ -17,8 +17,9 @@ use tempfile::TempDir;
 
 /// Seconds between polls.
 const INTERVAL_SECONDS: f64 = 1.0;
-/// Start and first rounds are not rest.
-const SETTLE: Duration = Duration::from_secs(10);
+/// Start and first rounds are not rest. After ten seconds the daemon lets go of the code that only its start needed, and what is
+/// used again comes back in the seconds after that.
+const SETTLE: Duration = Duration::from_secs(30);
 
 /// What was found of one provider.
 pub(crate) struct Rest {
