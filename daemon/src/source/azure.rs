@@ -12,7 +12,7 @@
 mod listing;
 mod versions;
 
-use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
+use super::cloud::{Again, CALM_NS, Cloud, Item, Pace, PollError, Role};
 use super::imds::{CONNECT_TIMEOUT_NS, EndpointError, FetchError, Found, Header, MetadataClient};
 use super::round::{Round, reading};
 use crate::config::{AzureSource, Config};
@@ -33,11 +33,9 @@ const IDENTITY: &str = "/metadata/instance/compute?api-version=2021-02-01";
 
 const HEADERS: &[Header<'static>] = &[("metadata", "true")];
 
-/// Shortest interval, seconds. The whole machine may make five requests a second, and others ask too.
-const INTERVAL_SECONDS_MIN: f64 = 0.25;
-
-/// Least wait after an answer that says or may mean "too many", nanoseconds: one request a second is always allowed.
-const CALM_NS: i64 = SECOND_NS;
+/// Shortest interval, seconds. The whole machine may make five requests a second, and this leaves more than half of them to
+/// the question who this machine is and to others.
+const INTERVAL_SECONDS_MIN: f64 = 0.5;
 
 /// Longest that the first question is left open, nanoseconds: two minutes, and some patience.
 const PENDING_MAX_NS: i64 = 150 * SECOND_NS;
@@ -251,10 +249,9 @@ impl Cloud for Azure {
         }
     }
 
-    /// Errors slow nothing down: an eviction leaves half a minute, and the usual pace is a fifth of what is allowed.
-    fn goes_on_after(&self, error: &PollError) -> Option<i64> {
-        let is_refusal = matches!(error, PollError::Explained { error: FetchError::Status(400 | 404 | 429), .. });
-        Some(if is_refusal { CALM_NS } else { 0 })
+    /// After a refusal of the versions, for which several were asked.
+    fn calm_ns(&self, error: &PollError) -> i64 {
+        if matches!(error.status(), Some(400 | 404 | 429)) { CALM_NS } else { 0 }
     }
 
     fn specimen(reading: Reading<'_>) -> Option<Notice> {

@@ -5,13 +5,17 @@
 //!
 //! To add a cloud: a parser `normalise/NAME.rs`, bytes to `Notice`s, with fixtures; a type here that implements
 //! [`Cloud`]; its settings under `sources` of the configuration; a row in the table of `supervise/clouds.rs`.
-//! What polls, backs off, remembers, publishes, tells of its health and tests itself is `poller` and `round`.
+//! What polls, remembers, publishes, tells of its health and tests itself is `poller` and `round`.
 
 use super::imds::FetchError;
 use super::round::Round;
 use super::token::TokenError;
+use crate::normalise::deadline::SECOND_NS;
 use crate::normalise::{Notice, ParseError, Reading};
 use thiserror::Error;
+
+/// Least wait after an answer that says "too many requests", nanoseconds: every service can be asked once a second.
+pub(super) const CALM_NS: i64 = SECOND_NS;
 
 /// Seconds between attempts to learn who this machine is.
 const IDENTITY_INTERVAL_SECONDS: f64 = 5.0;
@@ -100,6 +104,16 @@ pub enum PollError {
 }
 
 impl PollError {
+    /// The status of an answer that was no good.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Fetch(FetchError::Status(status))
+            | Self::Token(TokenError::Fetch(FetchError::Status(status)))
+            | Self::Explained { error: FetchError::Status(status), .. } => Some(*status),
+            _ => None,
+        }
+    }
+
     /// Whether it was only the source itself that did not wait for an answer: it was told to stop, or to look at once.
     pub(super) fn is_no_answer(&self) -> bool {
         let is_ours = |error: &FetchError| matches!(error, FetchError::Stopped | FetchError::CalledAway);
@@ -128,10 +142,10 @@ pub trait Cloud: Send {
     /// Anything but an answer. Absence is an answer.
     fn look(&mut self, number: usize, round: &mut Round<'_>) -> Result<Again, PollError>;
 
-    /// Whether after this error the item is read again after its interval as always, and after how many nanoseconds at the
-    /// earliest. None: errors in a row are answered with longer and longer waits, which suits services that count requests.
-    fn goes_on_after(&self, _error: &PollError) -> Option<i64> {
-        None
+    /// Nanoseconds that have to pass after this error before the item is read again, where its interval is shorter. Errors slow
+    /// nothing down, but for a service that refuses because it is asked too often.
+    fn calm_ns(&self, error: &PollError) -> i64 {
+        if error.status() == Some(429) { CALM_NS } else { 0 }
     }
 
     /// A notice as the cloud writes it, read by the cloud's own parser, for the self-test. Its time lies ahead for as

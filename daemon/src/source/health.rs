@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 pub const BLIND_AFTER_ERRORS: u32 = 2;
 
 /// How long nothing may be polled, beyond three intervals, before the source counts as hanging, seconds:
-/// longer than back-off and time-outs together.
+/// longer than time-outs together.
 const SILENCE_SECONDS: f64 = 60.0;
 
 /// Whether something can be seen.

@@ -1,7 +1,7 @@
 //! The poller: what every cloud's source does alike.
 //!
-//! Responsibilities: which item is read when, on one kept connection, one after the other; back-off, hurry, other
-//! intervals; the books of what is seen. Inputs: a [`Cloud`], its pace, what was told before a restart. Outputs: events
+//! Responsibilities: which item is read when, on one kept connection, one after the other; hurry, other intervals;
+//! the books of what is seen. Inputs: a [`Cloud`], its pace, what was told before a restart. Outputs: events
 //! to the sink, health for status. Must never log, lock or wait between the last byte of a notice and `Sink::publish`,
 //! take an error for the absence of a notice, or let one item's trouble keep another from being read.
 //!
@@ -123,13 +123,10 @@ impl<C: Cloud> Poller<C> {
         }
         keep_books::<C>(number, &outcome, told);
         match outcome {
-            Ok(Again::Usual) => self.rota.done(number, began_boot_ns, true),
+            Ok(Again::Usual) => self.rota.done(number, began_boot_ns, 0),
             Ok(Again::AtOnce) => self.rota.again(number, began_boot_ns),
             Ok(Again::Never) => self.rota.retire(number),
-            Err(error) => match self.cloud.goes_on_after(&error) {
-                Some(wait_min_ns) => self.rota.go_on(number, began_boot_ns, wait_min_ns),
-                None => self.rota.done(number, began_boot_ns, false),
-            },
+            Err(error) => self.rota.done(number, began_boot_ns, self.cloud.calm_ns(&error)),
         }
     }
 }

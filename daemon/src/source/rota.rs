@@ -69,13 +69,16 @@ impl Rota {
         }
     }
 
-    /// A path was read, beginning at `began_boot_ns`, with or without success.
-    pub fn done(&mut self, number: usize, began_boot_ns: i64, is_ok: bool) {
+    /// A path was read, beginning at `began_boot_ns`, with or without success. It is read again after its interval, but not
+    /// before `wait_min_ns` have passed.
+    pub fn done(&mut self, number: usize, began_boot_ns: i64, wait_min_ns: i64) {
         self.last = number;
         if let Some(Entry { cadence, due_boot_ns, early_ns }) = self.entries.get_mut(number) {
-            *due_boot_ns =
-                if is_ok { cadence.after_success(began_boot_ns) } else { cadence.after_error(began_boot_ns) };
-            *early_ns = cadence.interval_ns() / TOGETHER;
+            (*due_boot_ns, *early_ns) = (cadence.next(began_boot_ns), cadence.interval_ns() / TOGETHER);
+            let earliest = began_boot_ns.saturating_add(wait_min_ns);
+            if *due_boot_ns < earliest {
+                (*due_boot_ns, *early_ns) = (earliest, 0);
+            }
         }
     }
 
@@ -83,22 +86,9 @@ impl Rota {
     /// holds its answers back sets the pace itself, one that does not must not be flooded.
     pub fn again(&mut self, number: usize, began_boot_ns: i64) {
         self.last = number;
-        if let Some(Entry { cadence, due_boot_ns, early_ns }) = self.entries.get_mut(number) {
-            cadence.after_success(began_boot_ns);
+        if let Some(Entry { due_boot_ns, early_ns, .. }) = self.entries.get_mut(number) {
             *due_boot_ns = began_boot_ns.saturating_add(AGAIN_MIN_NS);
             *early_ns = 0;
-        }
-    }
-
-    /// A path was read without success, beginning at `began_boot_ns`, and is to be read after its interval all the same,
-    /// but not before `wait_min_ns` have passed.
-    pub fn go_on(&mut self, number: usize, began_boot_ns: i64, wait_min_ns: i64) {
-        self.done(number, began_boot_ns, true);
-        if let Some(Entry { due_boot_ns, early_ns, .. }) = self.entries.get_mut(number) {
-            let earliest = began_boot_ns.saturating_add(wait_min_ns);
-            if *due_boot_ns < earliest {
-                (*due_boot_ns, *early_ns) = (earliest, 0);
-            }
         }
     }
 
@@ -137,7 +127,7 @@ mod tests {
                 return (read, due);
             }
             read.push(number);
-            rota.done(number, now, true);
+            rota.done(number, now, 0);
             now += 1_000_000;
         }
     }
@@ -165,20 +155,20 @@ mod tests {
             let now = (n + 1) * SECOND_NS;
             let (number, due) = rota.next(now);
             assert!(due <= now);
-            rota.done(number, now, n % 2 == 0);
+            rota.done(number, now, 0);
             read.push(number);
         }
         assert_eq!(read, [0, 1, 0, 2, 0, 3, 0, 1, 0, 2, 0, 3]);
     }
 
     #[test]
-    fn a_path_that_goes_on_keeps_its_interval_whatever_fails_and_the_least_wait_where_that_is_longer() {
+    fn a_path_keeps_its_interval_and_the_least_wait_where_that_is_longer() {
         let mut rota = Rota::new(&[1.0], 7);
         for n in 1..20 {
-            rota.go_on(0, n * SECOND_NS, 0);
+            rota.done(0, n * SECOND_NS, 0);
             let wait = rota.next(n * SECOND_NS).1 - n * SECOND_NS;
             assert!((SECOND_NS * 94 / 100..=SECOND_NS * 106 / 100).contains(&wait), "{wait}");
-            rota.go_on(0, n * SECOND_NS, 5 * SECOND_NS);
+            rota.done(0, n * SECOND_NS, 5 * SECOND_NS);
             assert_eq!(rota.next(n * SECOND_NS).1, (n + 5) * SECOND_NS);
         }
     }
@@ -218,7 +208,7 @@ mod tests {
                     let longest = (intervals[number] * 1.051 * 1e9) as i64 + 2_000_000 * (intervals.len() as i64 + 1);
                     prop_assert!(now - last[number] <= longest, "{} waited {}", number, now - last[number]);
                     last[number] = now;
-                    rota.done(number, now, true);
+                    rota.done(number, now, 0);
                     now += 1_000_000;
                 }
             }

@@ -11,6 +11,7 @@ use cloudsnooze::source::poller::Poller;
 use cloudsnooze::source::{Control, Health, Sink, Told as To};
 use cloudsnooze::sys::bell::Bell;
 use cloudsnooze::sys::clock;
+use fake_metadata::Request;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -39,6 +40,20 @@ impl Sink for Channel {
     fn moved(&mut self, id: EventId, effective: Moment) {
         let _ = self.0.send(Told::Moved(id, effective));
     }
+}
+
+/// That errors in a row did not make looks rarer: the good answer after them is then asked for within an interval. `failed`:
+/// the requests that failed, in order, six or more; where a look is a request or more, the first gaps are as long as the last.
+///
+/// # Panics
+/// They became rarer, or were fewer than six.
+pub fn assert_pace_kept(failed: &[Request], what: &str) {
+    let gaps: Vec<u64> = failed.windows(2).map(|pair| pair[1].boot_ns - pair[0].boot_ns).collect();
+    assert!(gaps.len() >= 5, "{what}: {gaps:?}");
+    let longest_of = |gaps: &[u64]| gaps.iter().max().copied().unwrap_or_default();
+    let (early, late) = gaps.split_at(gaps.len() / 2);
+    // With waits that double, six errors would be eight intervals apart at the end.
+    assert!(longest_of(late) < 4 * longest_of(early), "{what}: {gaps:?}");
 }
 
 /// A source that runs.

@@ -10,8 +10,8 @@ use cloudsnooze::source::health::State;
 use cloudsnooze::source::imds::MetadataClient;
 use cloudsnooze::source::token::{self, TokenKeeper};
 use cloudsnooze::sys::bell::Bell;
-use e2e::watched::{PATIENCE, Told, Watched};
-use fake_metadata::{Action, Body, Effect, FakeMetadata, Fault, GARBAGE, Maintenance, Options};
+use e2e::watched::{PATIENCE, Told, Watched, assert_pace_kept};
+use fake_metadata::{Action, Body, Effect, FakeMetadata, Fault, GARBAGE, Maintenance, Options, Request};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ fn watch_it(fake: &FakeMetadata) -> Watched {
 /// Waits until each path has been asked for and answered `polls` more times.
 fn polls(fake: &FakeMetadata, polls: usize) {
     for path in ["spot/instance-action", "events/maintenance/history"] {
-        let is_one = |r: &fake_metadata::Request| r.path.ends_with(path);
+        let is_one = |r: &Request| r.path.ends_with(path);
         let before = fake.requests().into_iter().filter(is_one).count();
         // A request shows that the answers to those before it have been dealt with.
         assert!(fake.wait_for(before + polls + 1, PATIENCE, is_one).is_some(), "{path} is not polled");
@@ -229,11 +229,12 @@ fn only_targets_that_end_in_termination_are_told_and_another_target_withdraws_th
     assert_eq!(source.event("cloud.autoscaling.terminate.cancelled").cancels, Some(event.id));
 }
 
-/// Every way a path can fail: seen as an error of that path and never as "no notice", over when it is over, and
-/// no obstacle for other paths.
+/// Every way a path can fail: seen as an error of that path and never as "no notice", over when it is over, no reason to look
+/// more rarely, and no obstacle for other paths.
 #[test]
-fn no_error_passes_for_the_absence_of_a_notice_or_hides_another_path() {
+fn no_error_passes_for_the_absence_of_a_notice_delays_the_next_look_or_hides_another_path() {
     let cases = [
+        (Effect::Status(410), "HTTP status 410"),
         (Effect::Status(500), "HTTP status 500"),
         (Effect::Status(503), "HTTP status 503"),
         (Effect::Status(429), "HTTP status 429"),
@@ -258,6 +259,9 @@ fn no_error_passes_for_the_absence_of_a_notice_or_hides_another_path() {
         source.assert_silent();
         fake.lifecycle_state(Some("Terminated"));
         source.event("cloud.autoscaling.terminate");
+        source.until(|r| r.paths[0].consecutive_errors >= 8);
+        let failed: Vec<Request> = fake.requests().into_iter().filter(|r| !r.faults.is_empty()).collect();
+        assert_pace_kept(&failed, &format!("{effect:?}"));
         fake.clear_faults();
         source.event("cloud.spot.interrupt");
         source.until(|r| r.state == State::Seeing);
@@ -296,20 +300,6 @@ fn a_connection_that_died_between_polls_costs_no_poll() {
     let mut source = watch_it(&fake);
     source.event("cloud.spot.interrupt");
     assert_eq!(source.report().errors, 0, "{}", source.report());
-}
-
-#[test]
-fn a_success_after_errors_ends_back_off_at_once() {
-    let fake = fake();
-    let mut source = watch_it(&fake);
-    fake.set_fault(Fault::new(Effect::Status(500)).paths(["spot/instance-action"]).count(4));
-    source.until(|r| r.paths[0].consecutive_errors >= 3);
-    source.until(|r| r.paths[0].consecutive_errors == 0);
-    let is_one = |r: &fake_metadata::Request| r.path.ends_with("spot/instance-action") && r.status == Some(404);
-    let before = fake.requests().into_iter().filter(is_one).count();
-    let after = fake.wait_for(before + 6, PATIENCE, is_one).expect("polls");
-    let fastest = after.windows(2).skip(before).map(|pair| pair[1].boot_ns - pair[0].boot_ns).min();
-    assert!(fastest.is_some_and(|ns| ns < 200_000_000), "still backed off: {fastest:?} ns between polls");
 }
 
 #[test]
@@ -471,7 +461,7 @@ fn a_recommendation_to_leave_makes_it_look_more_often() {
     let mut calm = Pace { hurried_seconds: 0.05, ..every(3_600.0) };
     calm.seconds[2] = 0.05;
     let mut source = start(&config(fake.base_url()), calm, Reviser::new(Aws::SOURCE));
-    let is_spot = |r: &fake_metadata::Request| r.path.ends_with("spot/instance-action");
+    let is_spot = |r: &Request| r.path.ends_with("spot/instance-action");
     assert!(fake.wait_for(1, PATIENCE, is_spot).is_some());
     assert!(source.health.interval_seconds() > 3_000.0);
     fake.rebalance();

@@ -9,7 +9,7 @@ use cloudsnooze::source::gcp::{Begun, MaintenanceEvent, Preempted, UpcomingMaint
 use cloudsnooze::source::health::State;
 use cloudsnooze::sys::clock;
 use e2e::scripted::{Scripted, google};
-use e2e::watched::{PATIENCE, Told, Watched};
+use e2e::watched::{PATIENCE, Told, Watched, assert_pace_kept};
 use fake_metadata::{
     Action, Body, Change, Effect, FakeMetadata, Fault, GARBAGE, GcpSettings, Maintenance, NoUpcoming, Options,
     Provider, Request, Settings, Upcoming, UpcomingForm, When,
@@ -376,12 +376,14 @@ fn maintenance_that_only_the_announcement_tells_of_is_told_when_it_goes_on() {
     host.assert_silent();
 }
 
-/// Every way an answer can fail: seen as an error and never as "no notice", over with the first good answer.
+/// Every way an answer can fail: seen as an error and never as "no notice", over with the first good answer, and no reason to
+/// ask more rarely.
 #[test]
 fn no_error_passes_for_the_absence_of_a_notice_and_the_first_good_answer_tells() {
     let cases = [
         (Effect::Status(403), "HTTP status 403"),
         (Effect::Status(404), "HTTP status 404"),
+        (Effect::Status(410), "HTTP status 410"),
         (Effect::Status(429), "HTTP status 429"),
         (Effect::Status(500), "HTTP status 500"),
         (Effect::Status(503), "HTTP status 503"),
@@ -402,6 +404,9 @@ fn no_error_passes_for_the_absence_of_a_notice_and_the_first_good_answer_tells()
         let error = report.paths[0].last_error.as_deref().unwrap_or_default();
         assert!(error.contains(expected), "{effect:?}: {report}");
         source.assert_silent();
+        source.until(|r| r.paths[0].consecutive_errors >= 8);
+        let failed: Vec<Request> = fake.requests().into_iter().filter(|r| !r.faults.is_empty()).collect();
+        assert_pace_kept(&failed, &format!("{effect:?}"));
         fake.clear_faults();
         source.event("cloud.spot.interrupt");
         let good = |r: &Request| r.path.ends_with(PREEMPTED) && r.status == Some(200) && r.faults.is_empty();

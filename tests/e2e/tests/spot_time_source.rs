@@ -8,7 +8,7 @@ use cloudsnooze::source::alibaba::Alibaba;
 use cloudsnooze::source::cloud::{Cloud, Pace};
 use cloudsnooze::source::health::State;
 use cloudsnooze::source::tencent::Tencent;
-use e2e::watched::{PATIENCE, Told, Watched};
+use e2e::watched::{PATIENCE, Told, Watched, assert_pace_kept};
 use fake_metadata::{Action, Body, Effect, FakeMetadata, Fault, GARBAGE, Options, Provider, Request};
 use std::time::{Duration, Instant};
 
@@ -168,9 +168,10 @@ fn an_empty_answer_is_no_notice_with_alibaba_and_an_error_with_tencent() {
     assert_eq!(CLOUDS.map(empty), [State::Seeing, State::Blind]);
 }
 
-/// Every way the notice can fail: seen as an error and never as "no notice", and over when it is over.
+/// Every way the notice can fail: seen as an error and never as "no notice", over when it is over, and no reason to look more
+/// rarely.
 #[test]
-fn no_error_passes_for_the_absence_of_a_notice() {
+fn no_error_passes_for_the_absence_of_a_notice_or_delays_the_next_look() {
     let cases = [
         (Effect::Status(500), "HTTP status 500"),
         (Effect::Status(503), "HTTP status 503"),
@@ -195,6 +196,9 @@ fn no_error_passes_for_the_absence_of_a_notice() {
             let error = report.paths[0].last_error.as_deref().unwrap_or_default();
             assert!(error.contains(expected), "{provider:?} {effect:?}: {report}");
             source.assert_silent();
+            source.until(|r| r.paths[0].consecutive_errors >= 8);
+            let failed: Vec<Request> = fake.requests().into_iter().filter(|r| !r.faults.is_empty()).collect();
+            assert_pace_kept(&failed, &format!("{provider:?} {effect:?}"));
             fake.clear_faults();
             source.event("cloud.spot.interrupt");
             source.until(|r| r.state == State::Seeing);

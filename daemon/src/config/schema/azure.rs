@@ -18,8 +18,8 @@ pub struct AzureSource {
     #[schemars(range(min = 50, max = 60_000))]
     pub request_timeout_ms: u32,
     /// Seconds between two polls, where `event_handlers` gives no interval. All events stand in one document, so the
-    /// shortest interval counts; no more than four requests a second are made, since the machine as a whole may make five.
-    #[schemars(range(min = 0.25, max = 3600.0))]
+    /// shortest interval counts; at most two requests a second, since the machine as a whole may make five.
+    #[schemars(range(min = 0.5, max = 3600.0))]
     pub polling_interval_seconds: f64,
 }
 

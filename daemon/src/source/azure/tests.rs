@@ -86,5 +86,5 @@ fn the_most_impatient_type_sets_the_pace_within_what_the_service_allows() {
     assert_eq!(of(r#"{"event_handlers": {"cloud.spot.interrupt": {"polling_interval_seconds": 0.5}}}"#), [0.5]);
     assert_eq!(of(r#"{"event_handlers": {"cloud.spot.interrupt": {"polling_interval_seconds": 9}}}"#), [1.0]);
     assert_eq!(of(r#"{"event_handlers": {"*": {"polling_interval_seconds": 9}}}"#), [9.0]);
-    assert_eq!(of(r#"{"event_handlers": {"*": {"polling_interval_seconds": 0.05}}}"#), [0.25]);
+    assert_eq!(of(r#"{"event_handlers": {"*": {"polling_interval_seconds": 0.05}}}"#), [0.5]);
 }

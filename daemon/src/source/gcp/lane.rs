@@ -169,7 +169,7 @@ impl Lane {
     }
 
     /// The answer that the server holds back until there is something to say. When it is cut off it is asked for again at
-    /// once, and only then left to the poller's back-off.
+    /// once, and only then left to the poller.
     fn held(&mut self, seconds: u32, round: &mut Round<'_>) -> Result<Found, FetchError> {
         let query = if self.key.contains('?') { '&' } else { '?' };
         let etag = self.etag.as_deref().unwrap_or(NO_ETAG);

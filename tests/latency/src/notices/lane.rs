@@ -251,7 +251,7 @@ mod tests {
     fn every_provider_is_watched_by_both_clients() {
         for provider in Provider::ALL {
             for who in [Who::Ours, Who::Bare] {
-                let plan = Plan { provider, interval_seconds: 0.25, notices: 4, fault_seconds: 1.0, seed: 1 };
+                let plan = Plan { provider, interval_seconds: 0.5, notices: 4, fault_seconds: 2.5, seed: 1 };
                 let found = run(plan, who).unwrap_or_else(|error| panic!("{provider}, {who:?}: {error}"));
                 assert!(
                     found.delays_ns.len() == 4 && found.delays_ns.iter().all(|ns| *ns > 0),

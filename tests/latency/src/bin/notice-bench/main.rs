@@ -29,13 +29,13 @@ struct Options {
     /// Notices of each provider.
     #[arg(long, default_value_t = 200)]
     notices: usize,
-    /// Seconds between polls. Azure is never asked more often than every quarter of a second.
+    /// Seconds between polls. Azure is never asked more often than every half second.
     #[arg(long, default_value_t = 0.2)]
     interval: f64,
     /// Seconds for which every third request fails.
     #[arg(long, default_value_t = 15.0)]
     fault_seconds: f64,
-    /// Seconds for which the daemon is measured at rest, after ten to settle; 0 leaves it out.
+    /// Seconds for which the daemon is measured at rest, after thirty to settle; 0 leaves it out.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     cost: u64,
     /// These providers only.
@@ -162,7 +162,7 @@ fn all<T: Send>(
 
 /// Ours and the floor at the same time, each on a service of its own.
 fn sight(options: &Options, provider: Provider) -> io::Result<Seen> {
-    let least = if provider == Provider::Azure { 0.25 } else { 0.05 };
+    let least = if provider == Provider::Azure { 0.5 } else { 0.05 };
     let plan = Plan {
         provider,
         interval_seconds: options.interval.max(least),
