@@ -4,6 +4,9 @@
 #   make test      everything, on real servers; installs what is missing when run as root on Debian
 #   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
 #                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
+#   make promises  every number that docs/PROMISES.md promises, measured on this machine, more than an hour; PROMISES="--only footprint"
+#                  takes some of them, PROMISES=--judge judges what was measured before
+#   make bench-poll  what the daemon costs while nothing happens, at four intervals; make footprint: its size, memory and start
 #   make bench-notices  how soon a notice is seen after it stands in the metadata, for every provider, and what watching costs a
 #                  day, some three minutes; NOTICES="--notices 50 --cost 0" takes less, NOTICES="--help" tells the rest
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
@@ -38,7 +41,8 @@ DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
 PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
 
-.PHONY: all demo demo-provider test test-data-safety bench bench-hardened bench-notices soak endurance fuzz check generate build \
+.PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-notices bench-poll \
+        soak endurance fuzz check generate build \
         setup setup-demo setup-bench setup-fuzz setup-safety install clean
 
 all: build
@@ -86,6 +90,19 @@ endurance: setup
 bench-hardened: setup-bench
 	$(CARGO) build --locked --release -p latency
 	tests/latency/hardened.sh $(TARGET)/release/latency-bench
+
+bench-poll: setup-bench
+	$(CARGO) build --locked --release -p latency -p cloudsnooze
+	$(TARGET)/release/poll-bench
+
+footprint: setup-bench
+	$(CARGO) build --locked --release -p cloudsnooze -p promises $(PLUGINS:%=-p %)
+	$(TARGET)/release/footprint
+
+# The commands of the promises are makes of their own, which build what they need.
+promises: setup-bench
+	$(CARGO) build --locked --release -p promises
+	$(TARGET)/release/promises $(PROMISES)
 
 bench-notices: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze

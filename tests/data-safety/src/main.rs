@@ -18,7 +18,7 @@ use outcome::{Ending, Shown};
 use plan::Plan;
 use serde_json::json;
 use servers::SERVERS;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -49,11 +49,15 @@ fn main() -> ExitCode {
     let requires_all = plan.require_all || std::env::var(harness::require::REQUIRE_ALL).is_ok_and(|value| value == "1");
     let ending = Ending::of(&all, requires_all);
     let (date, machine, seconds) = (jiff::Timestamp::now(), machine(), begun.elapsed().as_secs());
+    let told = json!({
+        "ending": ending, "subjects": all, "not_shown_safe": outcome::not_shown_safe(&all), "date": format!("{date:.0}"),
+        "machine": machine, "seconds": seconds, "seconds_to_deadline": plan.seconds, "shows": WHAT_IT_SHOWS,
+    });
+    if let Err(error) = keep(&plan, &format!("{told:#}\n")) {
+        plan.tell(&error);
+        return ExitCode::from(Ending::Unknown.code());
+    }
     if plan.json {
-        let told = json!({
-            "ending": ending, "subjects": all, "date": format!("{date:.0}"), "machine": machine, "seconds": seconds,
-            "seconds_to_deadline": plan.seconds, "shows": WHAT_IT_SHOWS,
-        });
         println!("{told:#}");
     } else {
         println!("{}\n{WHAT_IT_SHOWS}\n", outcome::text(&all));
@@ -65,6 +69,16 @@ fn main() -> ExitCode {
         println!("{verdict} {date:.0}, {machine}, {seconds} s.");
     }
     ExitCode::from(ending.code())
+}
+
+/// Writes the figures where promises are judged by them.
+fn keep(plan: &Plan, text: &str) -> Result<(), String> {
+    let target = || std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    let directory = plan.out.clone().unwrap_or_else(target).join("promises");
+    let file = directory.join("data-safety.json");
+    let failed = |error: std::io::Error| format!("{}: {error}", file.display());
+    std::fs::create_dir_all(&directory).map_err(failed)?;
+    std::fs::write(&file, text).map_err(failed)
 }
 
 /// Shows all, some side by side, in the order of the plan.

@@ -141,6 +141,14 @@ pub enum Shown {
 }
 
 impl Shown {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Server(outcome) => outcome.name,
+            Self::Program(outcome) => outcome.name,
+            Self::NotRun(name, _) | Self::Broken(name, _) => name,
+        }
+    }
+
     /// Whether what it shows is what was to be shown; None: it shows nothing.
     fn holds(&self) -> Option<bool> {
         match self {
@@ -168,6 +176,11 @@ impl Serialize for Shown {
             Self::Broken(name, why) => Nothing { name, not_run: None, broken: Some(why) }.serialize(serializer),
         }
     }
+}
+
+/// The names of those of which it was not shown that nothing is lost, for whatever reason.
+pub fn not_shown_safe(all: &[Shown]) -> Vec<&'static str> {
+    all.iter().filter(|shown| shown.holds() != Some(true)).map(Shown::name).collect()
 }
 
 /// How it ends.

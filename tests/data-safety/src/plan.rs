@@ -50,6 +50,9 @@ pub struct Plan {
     /// Print the outcome as JSON in place of tables.
     #[arg(long)]
     pub json: bool,
+    /// Directory for promises/data-safety.json [default: cargo's target]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Where programs and plugins are; found out, not given.
     #[arg(skip)]
     pub bin_dir: PathBuf,

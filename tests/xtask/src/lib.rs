@@ -23,6 +23,7 @@ pub fn fresh(root: &Path) -> Result<BTreeMap<String, String>> {
     files.insert("abi/src/digest.rs".into(), headers::digest_source(root)?);
     let schema = serde_json::to_string_pretty(&config::json_schema())? + "\n";
     files.insert("daemon/dist/config.schema.json".into(), schema);
+    files.insert("docs/PROMISES.md".into(), promises::page()?);
     for (name, text) in cli::man_pages() {
         files.insert(format!("daemon/dist/man/{name}"), text);
     }
