@@ -101,7 +101,7 @@ pub fn page() -> Result<String> {
              make promises PROMISES=\"--only footprint,soak\"  # some of it\n    \
              make promises PROMISES=--judge                  # what was measured before\n\n\
          Times are ratios against a baseline in the same run wherever there is one: those can be compared between machines.\n\
-         Figures that were measured, with the machine and the day, are in [LATENCY.md](LATENCY.md) and [data-safety.md](data-safety.md).\n\n",
+         Figures that were measured, with machine and day: [LATENCY.md](LATENCY.md), [data-safety.md](data-safety.md).\n\n",
     );
     page.push_str("| promise | what is measured | limit | measured by |\n|---|---|---|---|\n");
     for promise in &promises.all {

@@ -138,6 +138,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/fake-metadata/src/", "a slow service is what it plays"),
     ("tests/data-safety/src/", "a machine ends at a time, and writers that never pause would have all of this one"),
     ("tests/soak/", "when things go wrong is drawn, not waited for"),
+    ("tests/promises/", "memory is measured at rest, and rest is a time"),
     ("tests/latency/", "the pause between notices is part of what is measured"),
 ];
 
