@@ -14,6 +14,7 @@ mod versions;
 
 use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
 use super::imds::{CONNECT_TIMEOUT_NS, EndpointError, FetchError, Found, Header, MetadataClient};
+use super::imdsd::{self, Refusal};
 use super::round::{Round, reading};
 use crate::config::{AzureSource, Config};
 use crate::event::{Action, EventType};
@@ -23,6 +24,7 @@ use crate::normalise::{Notice, Reading};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use listing::Listing;
+use std::path::Path;
 use std::sync::Arc;
 use versions::{NAMES, TRIES_MAX, Versions};
 
@@ -159,6 +161,8 @@ impl Azure {
                 }
                 Ok(None) => refusal = FetchError::Status(404),
                 Err(error @ FetchError::Status(400)) => refusal = error,
+                // Every status that systemd-imdsd does not tell, 400 among them.
+                Err(error @ FetchError::Imdsd(Refusal::Unsaid)) => refusal = error,
                 Err(error) => {
                     if error == FetchError::Timeout {
                         self.leave_pending();
@@ -168,7 +172,10 @@ impl Azure {
             }
         }
         self.versions.refused();
-        let meaning = "the service offers none of the versions of scheduled events that this program knows";
+        let meaning = match refusal {
+            FetchError::Imdsd(_) => "the service is being updated, or has none of the versions that this program knows",
+            _ => "the service offers none of the versions of scheduled events that this program knows",
+        };
         Err(PollError::Explained { error: refusal, meaning })
     }
 
@@ -220,7 +227,11 @@ impl Azure {
         if !round.machine().instance_id.is_empty() {
             return Ok(());
         }
-        let found = self.who.get(IDENTITY, HEADERS).map_err(|error| self.explained(error))?;
+        // A connection to systemd-imdsd is a process: one is enough.
+        let asked =
+            if self.client.is_through_imdsd() { Err(FetchError::Locked) } else { self.who.get(IDENTITY, HEADERS) };
+        let asked = if asked == Err(FetchError::Locked) { self.client.get(IDENTITY, HEADERS) } else { asked };
+        let found = asked.map_err(|error| self.explained(error))?;
         let identity = parse::identity(&found.ok_or(FetchError::Status(404))?.body)?;
         self.eviction = identity.eviction;
         round.found_machine(identity.machine);
@@ -239,6 +250,15 @@ impl Cloud for Azure {
         Item { name: "instance/compute", role: Role::Identity },
     ];
 
+    /// Not the patient question: systemd-imdsd gives up after 40 s (`imdsd.c`), and takes one at a time.
+    fn imdsd_at(&mut self, socket: &Path) {
+        self.client.imdsd_at(socket);
+    }
+
+    fn detour(&self) -> Option<&'static str> {
+        self.client.is_through_imdsd().then_some(imdsd::REMARK)
+    }
+
     fn look_max_ns(&self) -> i64 {
         self.look_max_ns
     }
@@ -253,8 +273,14 @@ impl Cloud for Azure {
 
     /// Errors slow nothing down: an eviction leaves half a minute, and the usual pace is a fifth of what is allowed.
     fn goes_on_after(&self, error: &PollError) -> Option<i64> {
-        let is_refusal = matches!(error, PollError::Explained { error: FetchError::Status(400 | 404 | 429), .. });
-        Some(if is_refusal { CALM_NS } else { 0 })
+        let is_refusal = |error: &FetchError| {
+            matches!(error, FetchError::Status(400 | 404 | 429) | FetchError::Imdsd(_) | FetchError::Locked)
+        };
+        let calms = match error {
+            PollError::Explained { error, .. } | PollError::Fetch(error) => is_refusal(error),
+            _ => false,
+        };
+        Some(if calms { CALM_NS } else { 0 })
     }
 
     fn specimen(reading: Reading<'_>) -> Option<Notice> {

@@ -113,7 +113,7 @@ fn looked_at(config: &Config) -> Vec<Check> {
     let on = clouds.iter().filter(|(_, wanted, ..)| *wanted == Some(true));
     let mut checks: Vec<Check> = on
         .map(|(provider, _, endpoint, timeout_ms)| {
-            asked_alone(*provider, endpoint, &probe::ask(*provider, endpoint, *timeout_ms))
+            asked_alone(*provider, endpoint, &probe::ask(*provider, endpoint, *timeout_ms, &sources.imds_socket))
         })
         .collect();
     if !sources.detect.enabled {
@@ -125,7 +125,7 @@ fn looked_at(config: &Config) -> Vec<Check> {
     }
     let findings = Findings::of_firmware(&dmi::read(&sources.detect.sys_directory));
     let findings = match findings.is_open() && checks.is_empty() {
-        true => findings.with_answers(probe::ask_all(&sources.detect)),
+        true => findings.with_answers(probe::ask_all(&sources.detect, &sources.imds_socket)),
         false => findings,
     };
     if checks.is_empty() || !findings.is_open() {
