@@ -162,7 +162,7 @@ impl Azure {
                 Ok(None) => refusal = FetchError::Status(404),
                 Err(error @ FetchError::Status(400)) => refusal = error,
                 // Every status that systemd-imdsd does not tell, 400 among them.
-                Err(error @ FetchError::Imdsd(Refusal::Unsaid)) => refusal = error,
+                Err(error @ FetchError::Imdsd(Refusal::Untold | Refusal::Unsaid)) => refusal = error,
                 Err(error) => {
                     if error == FetchError::Timeout {
                         self.leave_pending();

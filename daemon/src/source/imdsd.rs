@@ -10,6 +10,13 @@
 //! in it, live as long. What differs from asking directly: no headers (no time of the service, no `ETag`), few statuses, no
 //! requests but GET; docs/clouds/systemd-imdsd.md has what that means for each cloud.
 //!
+//! # Absence
+//!
+//! A 404 with a body, as AWS sends for "no notice", looks like any other status that is not told (`wire`). An error must not be
+//! taken for absence: so where an item gets such an answer, the directories above it are read, and only a list that lacks it
+//! says that it is not there. Where that does not help, the process behind the connection may hold a token that the service no
+//! longer takes, which it does not notice for the same reason: it is left for another.
+//!
 //! The protocol is JSON that ends with a zero byte. The libraries for it were looked at: `varlink` (13.0) reads until the zero
 //! byte without a limit of size or time and cannot be called away; `zlink` (0.8) needs an asynchronous runtime, which the thread
 //! of a source must not have (`imds`). So serde reads and writes the JSON, and this file the bytes.
@@ -31,6 +38,18 @@ pub use wire::{Refusal, Vendor};
 /// The remark in the status of a source that asks this way.
 pub const REMARK: &str = "through systemd-imdsd, because direct access is locked";
 
+/// How long a list is good for saying that an item is not there that has just not been given, nanoseconds. Each question takes
+/// systemd-imdsd a quarter of a second (measured with 262.1), and the items of AWS stand below the same directories.
+const LIST_NS: i64 = 2_000_000_000;
+
+/// A directory of the service.
+#[derive(Debug)]
+struct List {
+    path: String,
+    body: Vec<u8>,
+    read_boot_ns: i64,
+}
+
 /// A client of systemd-imdsd. Used by one thread; [`Bell::stop`] ends its waiting from any other.
 #[derive(Debug)]
 pub(super) struct Imdsd {
@@ -41,6 +60,9 @@ pub(super) struct Imdsd {
     vendor: Option<Vendor>,
     /// The number of the network interface on which the service was found.
     interface: Option<i64>,
+    /// The process behind the connection has got an answer of the service: it has a token, where one is needed.
+    has_answered: bool,
+    lists: Vec<List>,
     /// The question as it is sent, and the answer as it comes: kept, so that little is allocated for them.
     call: Vec<u8>,
     answer: Vec<u8>,
@@ -49,8 +71,17 @@ pub(super) struct Imdsd {
 impl Imdsd {
     /// A client of the socket at this path. Does nothing yet.
     pub(super) fn new(socket: &Path, bell: Arc<Bell>) -> Self {
-        let socket = socket.to_owned();
-        Self { socket, bell, connection: None, vendor: None, interface: None, call: Vec::new(), answer: Vec::new() }
+        Self {
+            socket: socket.to_owned(),
+            bell,
+            connection: None,
+            vendor: None,
+            interface: None,
+            has_answered: false,
+            lists: Vec::new(),
+            call: Vec::new(),
+            answer: Vec::new(),
+        }
     }
 
     /// Whether there is a socket.
@@ -76,7 +107,7 @@ impl Imdsd {
     /// Asks for what the service at `host` has at `path` now. 404 and 403 are answers like 200, with an empty body.
     ///
     /// # Errors
-    /// There is no usable answer until `until_boot_ns`; a connection that has died is `Closed`.
+    /// There is no usable answer until `until_boot_ns`. `Closed`: the connection has died, or should; asking again helps.
     pub(super) fn get(
         &mut self,
         host: &str,
@@ -84,30 +115,76 @@ impl Imdsd {
         until_boot_ns: i64,
         meanwhile: Option<Meanwhile<'_>>,
     ) -> Result<Found, FetchError> {
-        let key = self.vendor(until_boot_ns)?.key(host, path)?;
-        wire::write_get(&mut self.call, &key, self.interface);
-        let told = self.exchange(until_boot_ns, meanwhile);
-        let told = told.and_then(|()| wire::parameters(&self.answer)).and_then(|told| wire::found(&told));
-        match self.sorted(told) {
-            Ok((found, interface)) => {
-                self.interface = interface.or(self.interface);
+        let vendor = self.vendor(until_boot_ns)?;
+        let key = vendor.key(host, path)?;
+        let untold = Refusal::Untold.into();
+        match self.ask(&key, until_boot_ns, meanwhile) {
+            Ok(found) => {
+                self.lists.clear();
                 Ok(found)
             }
             Err(FetchError::Status(status)) => Ok(Found { status, ..Found::default() }),
+            // Azure has neither directories nor tokens.
+            Err(error) if error == untold && !vendor.has_suffix => match self.is_absent(&key, until_boot_ns) {
+                Ok(true) => Ok(Found { status: 404, ..Found::default() }),
+                Err(error) if error == untold && self.has_answered => {
+                    self.forget();
+                    Err(FetchError::Closed)
+                }
+                Ok(false) => Err(untold),
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         }
     }
 
+    /// Whether a directory above the key lacks it, or what it is in.
+    fn is_absent(&mut self, key: &str, until_boot_ns: i64) -> Result<bool, FetchError> {
+        for (path, name) in wire::directories(key) {
+            let now_boot_ns = clock::boot_ns();
+            self.lists.retain(|list| now_boot_ns.saturating_sub(list.read_boot_ns) < LIST_NS);
+            let known = self.lists.iter().find(|list| list.path == path).map(|list| wire::lists(&list.body, &name));
+            let has_it = if let Some(known) = known {
+                known
+            } else {
+                let body = self.ask(&path, until_boot_ns, None)?.body;
+                let has_it = wire::lists(&body, &name);
+                self.lists.push(List { path, body, read_boot_ns: now_boot_ns });
+                has_it
+            };
+            match has_it {
+                Some(false) => return Ok(true),
+                Some(true) => {}
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
+    }
+
+    fn ask(&mut self, key: &str, until_boot_ns: i64, meanwhile: Option<Meanwhile<'_>>) -> Result<Found, FetchError> {
+        wire::write_get(&mut self.call, key, self.interface);
+        let told = self.exchange(until_boot_ns, meanwhile);
+        let told = told.and_then(|()| wire::parameters(&self.answer)).and_then(|told| wire::found(&told));
+        let (found, interface) = self.sorted(told)?;
+        self.interface = interface.or(self.interface);
+        self.has_answered = true;
+        Ok(found)
+    }
+
     /// After anything that may be the fault of the process behind the connection, or of the interface, both are chosen anew.
-    /// A question that was given up must not have its answer taken for that of the next.
+    /// A question that was given up must not have its answer taken for that of the next, and a process that has refused a
+    /// key once refuses it for ever (`async_polkit_query_check_action`).
     fn sorted<T>(&mut self, told: Result<T, FetchError>) -> Result<T, FetchError> {
-        let is_final = |refusal: &Refusal| matches!(refusal, Refusal::NotAllowed | Refusal::NotSupported);
         match &told {
-            Ok(_) | Err(FetchError::Status(_)) => {}
-            Err(FetchError::Imdsd(refusal)) if is_final(refusal) => {}
-            Err(_) => (self.connection, self.vendor, self.interface) = (None, None, None),
+            Ok(_) | Err(FetchError::Status(_) | FetchError::Imdsd(Refusal::Untold)) => {}
+            Err(_) => self.forget(),
         }
         told
+    }
+
+    fn forget(&mut self) {
+        (self.connection, self.vendor, self.interface, self.has_answered) = (None, None, None, false);
+        self.lists.clear();
     }
 
     fn exchange(&mut self, until_boot_ns: i64, meanwhile: Option<Meanwhile<'_>>) -> Result<(), FetchError> {

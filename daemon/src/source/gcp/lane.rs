@@ -150,7 +150,8 @@ impl Lane {
         let found =
             if is_called || is_unknown { self.plain(self.key) } else { self.held(seconds, round).map_err(Into::into) };
         let local = clock::now();
-        let found = found.inspect_err(|error| self.lose(if is_timeout(error) { asked } else { local }))?;
+        let found = found.inspect_err(|error| self.lose(if is_timeout(error) { asked } else { local }));
+        let found = found.map_err(|error| self.explained(error))?;
         let machine = Arc::clone(round.machine());
         let reading = reading(&machine, &found, local);
         let ago_ns = self.lost.map_or(0, |lost| lost.boot_ns.saturating_sub(local.boot_ns).min(0));
@@ -187,7 +188,7 @@ impl Lane {
 
     fn plain(&mut self, item: &str) -> Result<Found, PollError> {
         let found = self.client.ask(&format!("{INSTANCE}{item}"), &[FLAVOR])?;
-        Ok(self.from_google(found)?)
+        Ok(self.proven(found)?)
     }
 
     /// The answer that the server holds back until there is something to say. When it is cut off it is asked for again at
@@ -200,15 +201,27 @@ impl Lane {
         let path = format!("{INSTANCE}{key}{query}wait_for_change=true{etag}&timeout_sec={seconds}");
         let first = self.hold(&path, seconds, round);
         if self.lost.is_some() || !is_cut(&first) {
-            return first.and_then(|found| self.from_google(found));
+            return first.and_then(|found| self.proven(found));
         }
         self.lose(clock::now());
         let second = self.hold(&path, seconds, round);
-        second.and_then(|found| self.from_google(found))
+        second.and_then(|found| self.proven(found))
+    }
+
+    /// systemd-imdsd asks again after a 503, which is also how the server says that there is nothing.
+    fn explained(&self, error: PollError) -> PollError {
+        match error {
+            PollError::Fetch(error @ FetchError::Timeout) if self.client.is_through_imdsd() => {
+                let meaning =
+                    "systemd-imdsd does not pass on a server's word that it has nothing to say (503), and waits";
+                PollError::Explained { error, meaning }
+            }
+            error => error,
+        }
     }
 
     /// systemd-imdsd shows no headers; which service it asks was found out before.
-    fn from_google(&self, found: Found) -> Result<Found, FetchError> {
+    fn proven(&self, found: Found) -> Result<Found, FetchError> {
         if self.client.is_through_imdsd() { Ok(found) } else { from_google(found) }
     }
 

@@ -4,9 +4,10 @@
 //! Inputs: paths, bytes. Outputs: texts, [`Found`]s, a [`FetchError`]. Pure. Must never panic, or hold more than the longest
 //! answer, whatever the bytes are; must never ask for an answer that somebody has kept.
 //!
-//! Facts: systemd 261, `varlink-io.systemd.InstanceMetadata.c` (methods and errors), `imdsd.c` (what they mean: 404 is
-//! `KeyNotFound`, 403 is `NotAvailable`, any other status but 200 is an `io.systemd.System` with EIO, a key is appended to the
-//! vendor's base and followed by its suffix), `sd-varlink.h` (general errors), `40-imds.hwdb` (the vendors).
+//! Facts: systemd 261, `varlink-io.systemd.InstanceMetadata.c` (methods and errors), `imdsd.c` (what they mean: 403 is
+//! `NotAvailable`, 404 is `KeyNotFound`, a key is appended to the vendor's base and followed by its suffix), `sd-varlink.h`
+//! (general errors), `40-imds.hwdb` (the vendors). Seen with systemd 262.1: a status from 300 on whose answer has a body, a 404
+//! among them, is not told; it is an `io.systemd.System` with the errno ENOTRECOVERABLE and the bit of a synthetic one.
 
 use super::super::imds::{BODY_BYTES_MAX, FetchError, Found};
 use base64::Engine;
@@ -22,6 +23,16 @@ pub(super) const ANSWER_BYTES_MAX: usize = BODY_BYTES_MAX.div_ceil(3) * 4 + 4096
 
 /// errno(3): EPERM and EACCES, by which the kernel and polkit refuse.
 const REFUSED_ERRNOS: [i64; 2] = [1, 13];
+
+/// ENOTRECOVERABLE.
+const UNTOLD_ERRNO: i64 = 131;
+
+/// What systemd adds to an errno that no system call gave (`errno-util.h`, `SYNTHETIC_ERRNO`).
+const SYNTHETIC_ERRNO: i64 = 1 << 30;
+
+/// How long a token that systemd-imdsd asks for may live, microseconds: the longest that EC2 gives. Without a cache it means
+/// nothing else.
+const REFRESH_US: i64 = 21_600 * 1_000_000;
 
 /// Why systemd-imdsd gives no answer, where HTTP has no word for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -41,7 +52,10 @@ pub enum Refusal {
     /// It does not reach the service.
     #[error("systemd-imdsd does not reach the metadata service")]
     Unreached,
-    /// An HTTP status that it does not tell, or an error of its own.
+    /// An HTTP status that it does not tell.
+    #[error("systemd-imdsd got an HTTP status from the metadata service that it does not tell")]
+    Untold,
+    /// An error of its own, or a status without a body.
     #[error("systemd-imdsd got no usable answer from the metadata service, and does not say more")]
     Unsaid,
     /// It gives out no tokens and takes no requests but GET.
@@ -58,6 +72,7 @@ pub(super) fn write_get(call: &mut Vec<u8>, key: &str, interface: Option<i64>) {
     let mut parameters = Map::new();
     parameters.insert("key".into(), key.into());
     parameters.insert("cache".into(), false.into());
+    parameters.insert("refreshUSec".into(), REFRESH_US.into());
     if let Some(interface) = interface {
         parameters.insert("interface".into(), interface.into());
     }
@@ -94,7 +109,7 @@ pub(super) fn parameters(answer: &[u8]) -> Result<Map<String, Value>, FetchError
 
 fn meaning(error: &str, parameters: &Map<String, Value>) -> FetchError {
     let own = error.strip_prefix("io.systemd.InstanceMetadata.").unwrap_or(error);
-    let errno = || parameters.get("errno").and_then(Value::as_i64);
+    let errno = || parameters.get("errno").and_then(Value::as_i64).map(|errno| errno & !SYNTHETIC_ERRNO);
     match own {
         "KeyNotFound" => FetchError::Status(404),
         // The service is switched off for this machine, or refuses it.
@@ -108,8 +123,27 @@ fn meaning(error: &str, parameters: &Map<String, Value>) -> FetchError {
         "io.systemd.System" if errno().is_some_and(|errno| REFUSED_ERRNOS.contains(&errno)) => {
             Refusal::NotAllowed.into()
         }
+        "io.systemd.System" if errno() == Some(UNTOLD_ERRNO) => Refusal::Untold.into(),
         _ => Refusal::Unsaid.into(),
     }
+}
+
+/// Of a key below the base, each directory and the name that it must list for the key to be there, the outermost first.
+/// The outermost part itself is taken for granted.
+pub(super) fn directories(key: &str) -> Vec<(String, String)> {
+    let path = key.split(['?', '#']).next().unwrap_or_default();
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let below = |depth: usize| {
+        let (outer, inner) = parts.split_at_checked(depth)?;
+        Some((format!("/{}/", outer.join("/")), (*inner.first()?).to_owned()))
+    };
+    (1..parts.len()).filter_map(below).collect()
+}
+
+/// Whether a directory as AWS and GCP list them, a name a line and directories with a slash, has this name. None: that is no list.
+pub(super) fn lists(body: &[u8], name: &str) -> Option<bool> {
+    let text = std::str::from_utf8(body).ok().filter(|text| !text.trim().is_empty())?;
+    Some(text.lines().any(|line| line.trim().trim_end_matches('/') == name))
 }
 
 /// What the answer to [`write_get`] holds: the body, and the interface on which the service was found.
@@ -131,7 +165,7 @@ pub struct Vendor {
     /// What a key is appended to.
     base: String,
     /// Whether anything follows the key.
-    has_suffix: bool,
+    pub(super) has_suffix: bool,
     /// Hosts by which the service is known: of its base, and its addresses.
     hosts: Vec<String>,
 }
@@ -231,7 +265,8 @@ mod tests {
         let Some((0, text)) = call.split_last() else { panic!("no zero byte") };
         let expected = json!({
             "method": "io.systemd.InstanceMetadata.Get",
-            "parameters": {"key": "/meta-data/\"x", "cache": false, "interface": 2},
+            "parameters":
+                {"key": "/meta-data/\"x", "cache": false, "refreshUSec": 21_600_000_000_i64, "interface": 2},
         });
         assert_eq!(serde_json::from_slice::<Value>(text).ok(), Some(expected));
         write_get(&mut call, "/x", None);
@@ -273,9 +308,24 @@ mod tests {
             (r#""io.systemd.InteractiveAuthenticationRequired""#, Refusal::NotAllowed.into()),
             (r#""io.systemd.System","parameters":{"errno":5}"#, Refusal::Unsaid.into()),
             (r#""io.systemd.System","parameters":{"errno":13,"origin":"linux"}"#, Refusal::NotAllowed.into()),
+            (r#""io.systemd.System","parameters":{"origin":"linux","errno":1073741955}"#, Refusal::Untold.into()),
         ] {
             assert_eq!(read(&format!(r#"{{"error":{error}}}"#)), Err(meaning), "{error}");
         }
+    }
+
+    #[test]
+    fn a_list_says_what_is_not_there_and_what_is_no_list_says_nothing() {
+        let expected = [("/meta-data/", "events"), ("/meta-data/events/", "rebalance")];
+        let expected: Vec<_> = expected.map(|(path, name)| (path.to_owned(), name.to_owned())).into();
+        assert_eq!(directories("/meta-data/events/rebalance?x=/y"), expected);
+        assert_eq!((directories("/x"), directories(""), directories("//")), (Vec::new(), Vec::new(), Vec::new()));
+        let list = b"ami-id\nevents/\nspot-price\n";
+        assert_eq!(
+            (lists(list, "spot"), lists(list, "events"), lists(list, "ami-id")),
+            (Some(false), Some(true), Some(true))
+        );
+        assert_eq!((lists(b" \n", "x"), lists(b"\xff", "x")), (None, None));
     }
 
     proptest! {
@@ -293,6 +343,7 @@ mod tests {
                 "addressIPv4": [number, data], "addressIPv6": vec![number; 16], "vendor": number}});
             let parameters = parameters(answer.to_string().as_bytes()).expect("an answer");
             let _ = found(&parameters);
+            let _ = (directories(&path), lists(path.as_bytes(), &data));
             if let Ok(vendor) = vendor(&parameters) {
                 let _ = vendor.key(&url, &path);
             }
