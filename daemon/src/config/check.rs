@@ -69,6 +69,8 @@ pub(super) fn check(document: &Value) -> Findings {
     for cloud in CLOUDS {
         findings.endpoint(document, sources.key(cloud).key("endpoint"));
     }
+    findings.absolute(document, &sources.key("imds_socket"));
+    findings.socket(document, &sources.key("imds_socket"));
     let detect = sources.key("detect");
     findings.absolute(document, &detect.key("sys_directory"));
     for cloud in ASKED {

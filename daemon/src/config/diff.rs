@@ -12,7 +12,7 @@ use super::schema::{Config, EventHandlers, Handler, SourcePlugin};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 39] = [
+const AT_START: [&str; 40] = [
     "state_directory",
     "control",
     "apps",
@@ -35,6 +35,7 @@ const AT_START: [&str; 39] = [
     "sources.tencent.endpoint",
     "sources.tencent.request_timeout_ms",
     "sources.detect",
+    "sources.imds_socket",
     "sources.gcp.enabled",
     "sources.gcp.endpoint",
     "sources.gcp.preemption_notice_seconds",

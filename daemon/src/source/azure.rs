@@ -14,6 +14,7 @@ mod versions;
 
 use super::cloud::{Again, CALM_NS, Cloud, Item, Pace, PollError, Role};
 use super::imds::{CONNECT_TIMEOUT_NS, EndpointError, FetchError, Found, Header, MetadataClient};
+use super::imdsd::{self, Refusal};
 use super::round::{Round, reading};
 use crate::config::{AzureSource, Config};
 use crate::event::{Action, EventType};
@@ -23,6 +24,7 @@ use crate::normalise::{Notice, Reading};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use listing::Listing;
+use std::path::Path;
 use std::sync::Arc;
 use versions::{NAMES, TRIES_MAX, Versions};
 
@@ -157,6 +159,8 @@ impl Azure {
                 }
                 Ok(None) => refusal = FetchError::Status(404),
                 Err(error @ FetchError::Status(400)) => refusal = error,
+                // Every status that systemd-imdsd does not tell, 400 among them.
+                Err(error @ FetchError::Imdsd(Refusal::Untold | Refusal::Unsaid)) => refusal = error,
                 Err(error) => {
                     if error == FetchError::Timeout {
                         self.leave_pending();
@@ -166,7 +170,10 @@ impl Azure {
             }
         }
         self.versions.refused();
-        let meaning = "the service offers none of the versions of scheduled events that this program knows";
+        let meaning = match refusal {
+            FetchError::Imdsd(_) => "the service is being updated, or has none of the versions that this program knows",
+            _ => "the service offers none of the versions of scheduled events that this program knows",
+        };
         Err(PollError::Explained { error: refusal, meaning })
     }
 
@@ -218,7 +225,11 @@ impl Azure {
         if !round.machine().instance_id.is_empty() {
             return Ok(());
         }
-        let found = self.who.get(IDENTITY, HEADERS).map_err(|error| self.explained(error))?;
+        // A connection to systemd-imdsd is a process: one is enough.
+        let asked =
+            if self.client.is_through_imdsd() { Err(FetchError::Locked) } else { self.who.get(IDENTITY, HEADERS) };
+        let asked = if asked == Err(FetchError::Locked) { self.client.get(IDENTITY, HEADERS) } else { asked };
+        let found = asked.map_err(|error| self.explained(error))?;
         let identity = parse::identity(&found.ok_or(FetchError::Status(404))?.body)?;
         self.eviction = identity.eviction;
         round.found_machine(identity.machine);
@@ -237,6 +248,15 @@ impl Cloud for Azure {
         Item { name: "instance/compute", role: Role::Identity },
     ];
 
+    /// Not the patient question: systemd-imdsd gives up after 40 s (`imdsd.c`), and takes one at a time.
+    fn imdsd_at(&mut self, socket: &Path) {
+        self.client.imdsd_at(socket);
+    }
+
+    fn detour(&self) -> Option<&'static str> {
+        self.client.is_through_imdsd().then_some(imdsd::REMARK)
+    }
+
     fn look_max_ns(&self) -> i64 {
         self.look_max_ns
     }
@@ -249,9 +269,14 @@ impl Cloud for Azure {
         }
     }
 
-    /// After a refusal of the versions, for which several were asked.
+    /// After a refusal of the versions, for which several were asked; systemd-imdsd does not tell that one from others.
     fn calm_ns(&self, error: &PollError) -> i64 {
-        if matches!(error.status(), Some(400 | 404 | 429)) { CALM_NS } else { 0 }
+        let is_untold = matches!(
+            error,
+            PollError::Explained { error: FetchError::Imdsd(_) | FetchError::Locked, .. }
+                | PollError::Fetch(FetchError::Imdsd(_) | FetchError::Locked)
+        );
+        if is_untold || matches!(error.status(), Some(400 | 404 | 429)) { CALM_NS } else { 0 }
     }
 
     fn specimen(reading: Reading<'_>) -> Option<Notice> {

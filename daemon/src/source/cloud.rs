@@ -12,6 +12,7 @@ use super::round::Round;
 use super::token::TokenError;
 use crate::normalise::deadline::SECOND_NS;
 use crate::normalise::{Notice, ParseError, Reading};
+use std::path::Path;
 use thiserror::Error;
 
 /// Least wait after an answer that says "too many requests", nanoseconds: every service can be asked once a second.
@@ -131,6 +132,12 @@ pub trait Cloud: Send {
 
     /// What is read, by number, the most important first.
     const ITEMS: &'static [Item];
+
+    /// Has systemd-imdsd asked, whose socket is at this path, where direct access to the service is locked.
+    fn imdsd_at(&mut self, socket: &Path);
+
+    /// By which detour the service is asked now, in words for the status; None: directly.
+    fn detour(&self) -> Option<&'static str>;
 
     /// Longest that one look may take, nanoseconds: after that the thread counts as hanging.
     fn look_max_ns(&self) -> i64;

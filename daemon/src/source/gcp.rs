@@ -31,6 +31,7 @@ use crate::normalise::revise::Absence;
 use crate::normalise::{Notice, Reading};
 use crate::sys::bell::Bell;
 use lane::{Answer, Lane};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
@@ -146,6 +147,14 @@ impl Cloud for Preempted {
     const SOURCE: &'static str = "gcp.compute.preempted";
     const ITEMS: &'static [Item] = &[Item { name: "preempted", role: Role::Urgent }, IDENTITY];
 
+    fn imdsd_at(&mut self, socket: &Path) {
+        self.lane.imdsd_at(socket);
+    }
+
+    fn detour(&self) -> Option<&'static str> {
+        self.lane.detour()
+    }
+
     fn look_max_ns(&self) -> i64 {
         self.lane.look_max_ns()
     }
@@ -207,6 +216,14 @@ impl MaintenanceEvent {
 impl Cloud for MaintenanceEvent {
     const SOURCE: &'static str = "gcp.compute.maintenance-event";
     const ITEMS: &'static [Item] = &[Item { name: "maintenance-event", role: Role::Urgent }, IDENTITY];
+
+    fn imdsd_at(&mut self, socket: &Path) {
+        self.lane.imdsd_at(socket);
+    }
+
+    fn detour(&self) -> Option<&'static str> {
+        self.lane.detour()
+    }
 
     fn look_max_ns(&self) -> i64 {
         self.lane.look_max_ns()
@@ -291,6 +308,14 @@ impl UpcomingMaintenance {
 impl Cloud for UpcomingMaintenance {
     const SOURCE: &'static str = "gcp.compute.upcoming-maintenance";
     const ITEMS: &'static [Item] = &[Item { name: "upcoming-maintenance", role: Role::Notice }, IDENTITY];
+
+    fn imdsd_at(&mut self, socket: &Path) {
+        self.lane.imdsd_at(socket);
+    }
+
+    fn detour(&self) -> Option<&'static str> {
+        self.lane.detour()
+    }
 
     fn look_max_ns(&self) -> i64 {
         self.lane.look_max_ns()

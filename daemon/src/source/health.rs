@@ -54,6 +54,8 @@ pub struct Health {
     polls: AtomicU64,
     errors: AtomicU64,
     remark: OnceLock<String>,
+    /// By which detour the service is asked.
+    detour: Mutex<Option<&'static str>>,
     machine: OnceLock<Arc<Machine>>,
     /// Seconds, as the bits of a float.
     interval_seconds: AtomicU64,
@@ -100,6 +102,7 @@ impl Health {
             polls: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             remark: OnceLock::new(),
+            detour: Mutex::new(None),
             machine: OnceLock::new(),
             interval_seconds: AtomicU64::new(0),
             polled_boot_ns: AtomicI64::new(0),
@@ -178,6 +181,18 @@ impl Health {
         let _ = self.remark.set(text);
     }
 
+    /// By which detour the service is asked from now on, in words; None: directly.
+    pub fn set_detour(&self, detour: Option<&'static str>) {
+        *self.detour.lock().unwrap_or_else(PoisonError::into_inner) = detour;
+    }
+
+    /// What whoever reads the status should know.
+    fn remarks(&self) -> Option<String> {
+        let detour = *self.detour.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: Vec<&str> = detour.into_iter().chain(self.remark.get().map(String::as_str)).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
     /// The health as of `now_boot_ns` (CLOCK_BOOTTIME). For any thread.
     pub fn report(&self, now_boot_ns: i64) -> Report {
         let silence = self.silence(now_boot_ns);
@@ -196,7 +211,7 @@ impl Health {
             state,
             polls: self.polls.load(Relaxed),
             errors: self.errors.load(Relaxed),
-            remark: self.remark.get().cloned(),
+            remark: self.remarks(),
             paths,
         }
     }
@@ -257,7 +272,7 @@ pub struct Report {
     pub polls: u64,
     /// How many of them failed.
     pub errors: u64,
-    /// A lasting fact, such as that the machine is no spot instance.
+    /// A lasting fact, such as that the machine is no spot instance, and the detour by which the service is asked.
     pub remark: Option<String>,
     /// Each path, the most important first.
     pub paths: Vec<PathReport>,

@@ -1,7 +1,8 @@
 //! The client of metadata services: one GET or PUT at a time, on one kept connection, over a plain socket.
 //!
 //! Responsibilities: how to ask so that nothing stands between the machine and its service (no proxy, no
-//! redirect), limits of time and size, and what went wrong in terms that tell an operator what to mend.
+//! redirect), limits of time and size, and what went wrong in terms that tell an operator what to mend. Where the
+//! machine itself prohibits asking, the question goes to `imdsd`, if that was named.
 //! Inputs: an endpoint, paths, headers. Outputs: bodies or a `FetchError`. Must never log or quote a body,
 //! or wait without a bound.
 //!
@@ -11,13 +12,15 @@
 
 mod pending;
 
+use super::imdsd::{Imdsd, Refusal, Vendor};
 use super::reply::{self, Parsed};
 use crate::sys::bell::{Bell, For, Woken};
 use crate::sys::clock;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -50,6 +53,12 @@ pub enum FetchError {
     /// Nothing listens there.
     #[error("the metadata service refuses connections")]
     Refused,
+    /// This machine prohibits the connection: EACCES or EPERM, as from a `prohibit` route (ip-route(8)).
+    #[error("direct access to the metadata service is locked on this machine")]
+    Locked,
+    /// So it does, and systemd-imdsd, which was asked instead, has no answer.
+    #[error("direct access to the metadata service is locked on this machine, and {0}")]
+    Imdsd(#[from] Refusal),
     /// No complete answer in time.
     #[error("no answer within the time limit")]
     Timeout,
@@ -102,6 +111,13 @@ pub struct MetadataClient {
     /// The request as it is sent, and the answer as it comes: kept, so that nothing is allocated for them.
     request: Vec<u8>,
     answer: Vec<u8>,
+    /// Asked where direct access is locked; None: nobody is.
+    imdsd: Option<Imdsd>,
+    /// Direct access is locked.
+    is_locked: bool,
+    /// The path of the request: what `imdsd` is asked for.
+    path: String,
+    is_get: bool,
 }
 
 impl MetadataClient {
@@ -127,7 +143,35 @@ impl MetadataClient {
             known: None,
             request: Vec::with_capacity(1024),
             answer: Vec::with_capacity(8 * 1024),
+            imdsd: None,
+            is_locked: false,
+            path: String::new(),
+            is_get: false,
         })
+    }
+
+    /// Has systemd-imdsd asked, whose socket is at this path, where direct access is locked.
+    pub fn imdsd_at(&mut self, socket: &Path) {
+        self.imdsd = Some(Imdsd::new(socket, Arc::clone(&self.bell)));
+    }
+
+    /// Whether direct access was found to be locked, and not to be open since.
+    pub fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
+    /// Whether systemd-imdsd is asked. It keeps the service's tokens, and asks with all headers that the service wants.
+    pub fn is_through_imdsd(&self) -> bool {
+        self.is_locked && self.imdsd.is_some()
+    }
+
+    /// Asks systemd-imdsd which service it asks, locked or not.
+    ///
+    /// # Errors
+    /// It is not there, or has no usable answer.
+    pub fn vendor(&mut self) -> Result<Vendor, FetchError> {
+        let until_boot_ns = clock::boot_ns().saturating_add(self.request_timeout_ns);
+        self.imdsd.as_mut().ok_or(Refusal::NoSocket)?.vendor(until_boot_ns)
     }
 
     /// Asks for `path` (`/latest/…`). None for 404: the service works and has no such item now.
@@ -196,6 +240,8 @@ impl MetadataClient {
         if !all_plain {
             return Err(FetchError::Malformed);
         }
+        path.clone_into(&mut self.path);
+        self.is_get = method == "GET";
         self.request.clear();
         let length = if method == "PUT" { "content-length: 0\r\n" } else { "" };
         // Writing to memory does not fail.
@@ -216,9 +262,15 @@ impl MetadataClient {
 
     fn exchange(&mut self, limit_ns: i64, meanwhile: Option<Meanwhile<'_>>) -> Result<Found, FetchError> {
         let until_boot_ns = clock::boot_ns().saturating_add(limit_ns);
+        if self.is_through_imdsd() {
+            return self.ask_imdsd(until_boot_ns, meanwhile);
+        }
         let mut connection = match self.connection.take() {
             Some(kept) => kept,
-            None => self.connect(until_boot_ns)?,
+            None => match self.connect(until_boot_ns) {
+                Err(FetchError::Locked) => return self.ask_imdsd(until_boot_ns, meanwhile),
+                connected => connected?,
+            },
         };
         self.send(&mut connection, until_boot_ns)?;
         let (found, can_be_kept) = self.receive(&mut connection, until_boot_ns, meanwhile)?;
@@ -229,6 +281,19 @@ impl MetadataClient {
             code @ 300..400 => Err(FetchError::Redirect(code)),
             _ => Ok(found),
         }
+    }
+
+    /// While nobody listens at systemd's socket, whether direct access is still locked is looked at each time.
+    fn ask_imdsd(&mut self, until_boot_ns: i64, meanwhile: Option<Meanwhile<'_>>) -> Result<Found, FetchError> {
+        self.is_locked = true;
+        let Some(imdsd) = &mut self.imdsd else { return Err(FetchError::Locked) };
+        let answer = match self.is_get {
+            _ if !imdsd.is_there() => Err(Refusal::NoSocket.into()),
+            true => imdsd.get(&self.host, &self.path, until_boot_ns, meanwhile),
+            false => Err(Refusal::OnlyGet.into()),
+        };
+        self.is_locked = !matches!(answer, Err(FetchError::Imdsd(Refusal::NoSocket)));
+        answer
     }
 
     /// Whether the endpoint is a name. Asking what it stands for takes time of its own, on which only the system has a
@@ -307,28 +372,6 @@ impl MetadataClient {
         Ok(())
     }
 
-    /// Waits for bytes, and does what is to be done meanwhile.
-    fn wait(
-        &self,
-        connection: &TcpStream,
-        until_boot_ns: i64,
-        meanwhile: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<(), FetchError> {
-        loop {
-            let now_boot_ns = clock::boot_ns();
-            if now_boot_ns >= until_boot_ns {
-                return Err(FetchError::Timeout);
-            }
-            let piece_boot_ns = until_boot_ns.min(now_boot_ns.saturating_add(TELL_NS));
-            match self.bell.wait_for_or_ring(connection.as_fd(), For::Reading, piece_boot_ns) {
-                Woken::Ready => return Ok(()),
-                Woken::Stopped => return Err(FetchError::Stopped),
-                Woken::Rung | Woken::Time if meanwhile().is_break() => return Err(FetchError::CalledAway),
-                Woken::Rung | Woken::Time => {}
-            }
-        }
-    }
-
     /// Reads one answer. Gives also whether the connection is good for another.
     fn receive(
         &mut self,
@@ -340,7 +383,7 @@ impl MetadataClient {
         let mut chunk = [0u8; 4096];
         loop {
             if let Some(meanwhile) = &mut meanwhile {
-                self.wait(connection, until_boot_ns, meanwhile)?;
+                wait(&self.bell, connection.as_fd(), until_boot_ns, meanwhile)?;
             }
             let is_end = match connection.read(&mut chunk) {
                 Ok(n) => {
@@ -363,11 +406,34 @@ impl MetadataClient {
     }
 }
 
+/// Waits for bytes, and does what is to be done meanwhile.
+pub(super) fn wait(
+    bell: &Bell,
+    connection: BorrowedFd<'_>,
+    until_boot_ns: i64,
+    meanwhile: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<(), FetchError> {
+    loop {
+        let now_boot_ns = clock::boot_ns();
+        if now_boot_ns >= until_boot_ns {
+            return Err(FetchError::Timeout);
+        }
+        let piece_boot_ns = until_boot_ns.min(now_boot_ns.saturating_add(TELL_NS));
+        match bell.wait_for_or_ring(connection, For::Reading, piece_boot_ns) {
+            Woken::Ready => return Ok(()),
+            Woken::Stopped => return Err(FetchError::Stopped),
+            Woken::Rung | Woken::Time if meanwhile().is_break() => return Err(FetchError::CalledAway),
+            Woken::Rung | Woken::Time => {}
+        }
+    }
+}
+
 /// What an error means while no connection is there yet.
 fn unreachable(error: &io::Error) -> FetchError {
     match error.kind() {
         ErrorKind::ConnectionRefused => FetchError::Refused,
         ErrorKind::TimedOut => FetchError::Timeout,
+        ErrorKind::PermissionDenied => FetchError::Locked,
         _ => FetchError::NoRoute,
     }
 }

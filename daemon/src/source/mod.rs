@@ -2,7 +2,8 @@
 //!
 //! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), what a cloud must say to be
 //! one (`cloud`) and what all of them do alike (`poller`, `round`), which cloud this is (`detect`), the metadata client
-//! (`imds`), the rhythm of polling (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`, `azure`, `gcp`;
+//! (`imds`; `imdsd` where the machine prohibits it),
+//! the rhythm of polling (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`, `azure`, `gcp`;
 //! `alibaba` and `tencent` share `spot_time`), the machine itself (`logind`, `system`), what
 //! plugins tell (`plugin`). Inputs: a provider's service, the
 //! kernel, settings. Outputs: events to the sink, health for status. Must never run a plugin, wait for one, or take silence
@@ -18,6 +19,7 @@ pub mod detect;
 pub mod gcp;
 pub mod health;
 pub mod imds;
+pub mod imdsd;
 pub mod logind;
 pub mod plugin;
 pub mod poller;

@@ -27,6 +27,8 @@ pub struct Poller<C> {
     /// The pace that the rota goes by, and whether it is in a hurry.
     pace: (Arc<Pace>, bool),
     watch: Watch,
+    /// By which detour the service was asked last.
+    detour: Option<&'static str>,
 }
 
 impl<C: Cloud> Poller<C> {
@@ -42,6 +44,7 @@ impl<C: Cloud> Poller<C> {
             control,
             pace: (pace, false),
             watch: Watch::new::<C>(reviser, self_test),
+            detour: None,
         }
     }
 
@@ -108,6 +111,16 @@ impl<C: Cloud> Poller<C> {
         told.health.set_interval_seconds(self.interval_seconds(0));
     }
 
+    /// Says when the service is asked by a detour, or directly again.
+    fn tell_detour(&mut self, told: Told<'_>) {
+        let detour = self.cloud.detour();
+        if std::mem::replace(&mut self.detour, detour) != detour {
+            told.health.set_detour(detour);
+            let text = detour.map_or("asked directly again".to_owned(), |detour| format!("asked {detour}"));
+            told.log.push(C::SOURCE, SNOOZE_LOG_WARNING, &text);
+        }
+    }
+
     /// Reads an item, tells what is new, then keeps the books.
     fn poll(&mut self, number: usize, sink: &mut dyn Sink, told: Told<'_>) {
         let began_boot_ns = clock::boot_ns();
@@ -115,6 +128,7 @@ impl<C: Cloud> Poller<C> {
         told.health.lives_until(began_boot_ns.saturating_add(self.cloud.look_max_ns()));
         let mut round = Round { watch: &mut self.watch, sink, told, control: &self.control };
         let outcome = self.cloud.look(number, &mut round);
+        self.tell_detour(told);
         if outcome.as_ref().is_err_and(PollError::is_no_answer) {
             return;
         }

@@ -113,8 +113,11 @@ impl TokenKeeper {
     /// # Errors
     /// There is no token and none is to be had.
     pub fn header(&mut self, client: &mut MetadataClient, now_boot_ns: i64) -> Result<Option<Header<'_>>, TokenError> {
-        if self.access.is_none() || now_boot_ns >= self.ask_again_boot_ns {
+        let is_due = self.access.is_none() || now_boot_ns >= self.ask_again_boot_ns;
+        if is_due && !client.is_through_imdsd() {
             let outcome = self.ask(client, now_boot_ns);
+            // systemd-imdsd keeps the token itself, and this is how it is found out that it is to be asked.
+            let outcome = if client.is_through_imdsd() { Ok(()) } else { outcome };
             let is_still_good = match self.access {
                 Some(Access::Token { expires_boot_ns }) => now_boot_ns < expires_boot_ns,
                 Some(Access::Without) => true,
@@ -127,6 +130,9 @@ impl TokenKeeper {
                 }
                 self.ask_again_boot_ns = now_boot_ns.saturating_add(RENEW_AGAIN_NS);
             }
+        }
+        if client.is_through_imdsd() {
+            self.forget();
         }
         Ok((!self.token.is_empty()).then_some((self.dialect.token_header, self.token.as_str())))
     }

@@ -25,6 +25,7 @@ use crate::source::{Control, Health, Sink, Told};
 use crate::sys::bell::{Bell, Woken};
 use crate::sys::{clock, dmi};
 use arc_swap::{ArcSwap, Cache};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -185,9 +186,9 @@ impl Sources {
     }
 
     /// Asks the metadata services, again and again, until one answers as its own cloud's does.
-    fn search(&self, settings: &DetectSource, ways: &Ways) {
+    fn search(&self, settings: &DetectSource, imdsd: &Path, ways: &Ways) {
         loop {
-            let findings = self.findings().with_answers(probe::ask_all(settings));
+            let findings = self.findings().with_answers(probe::ask_all(settings, imdsd));
             if findings.rounds == 1 && findings.is_open() {
                 tracing::warn!(details = ?findings.details(), "{}", findings.summary());
             }
@@ -371,9 +372,10 @@ pub(super) fn start(config: &Config, ways: &Ways) -> Result<Arc<Sources>, String
     }
     if findings.is_open() {
         let (searching, settings, ways) = (Arc::clone(&sources), config.sources.detect.clone(), ways.clone());
+        let imdsd = config.sources.imds_socket.clone();
         let thread = thread::Builder::new().name("snooze-detect".into());
         *sources.findings.lock().unwrap_or_else(PoisonError::into_inner) = findings;
-        let spawned = thread.spawn(move || searching.search(&settings, &ways));
+        let spawned = thread.spawn(move || searching.search(&settings, &imdsd, &ways));
         spawned.map_err(|e| format!("cannot start the thread that finds out which cloud this is: {e}"))?;
     } else {
         sources.take(findings, ways);
@@ -393,7 +395,8 @@ pub(super) fn start_thread<C: Cloud + 'static>(
     make: impl FnOnce(Arc<Bell>) -> Result<C, String>,
 ) -> Result<Running, String> {
     let control = Control::new(pace(config)).map_err(|e| format!("cannot make the source's bell: {e}"))?;
-    let cloud = make(Arc::clone(&control.bell))?;
+    let mut cloud = make(Arc::clone(&control.bell))?;
+    cloud.imdsd_at(&config.sources.imds_socket);
     let poller = Poller::new(
         cloud,
         Reviser::new(C::SOURCE).knowing(&ways.seen, NoticeKey::of),

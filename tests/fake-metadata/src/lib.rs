@@ -31,6 +31,7 @@ mod control;
 mod faults;
 mod gcp;
 mod http;
+mod imdsd;
 mod instance;
 pub mod scenario;
 mod script;
@@ -57,6 +58,7 @@ pub use change::{
 };
 pub use cloud::Provider;
 pub use faults::{Effect, Fault, FaultId, GARBAGE};
+pub use imdsd::{Behaviour, Call, Imdsd};
 pub use instance::{Instance, LIFE_CYCLES};
 pub use script::{Script, ScriptError, Step};
 use server::Server;

@@ -213,6 +213,7 @@ impl Daemon {
             ("control", "socket", json!(self.socket())),
             ("sources", "aws", aws),
             ("sources", "detect", detect),
+            ("sources", "imds_socket", json!(self.root.join("imdsd.sock"))),
             ("sources", "system", system),
         ];
         for (key, inner, value) in private {

@@ -9,6 +9,8 @@ use super::Check;
 use crate::config::{Config, SpotTimeSource};
 use crate::control::wire::{Detection, SourceStatus, Status};
 use crate::source::detect::{Findings, Provider, probe};
+use crate::source::imds::FetchError;
+use crate::source::imdsd::Refusal;
 use crate::source::spot_time::Dialect;
 use crate::source::{alibaba, system, tencent};
 use crate::sys::dmi;
@@ -61,7 +63,10 @@ fn source(source: &SourceStatus) -> Check {
         "seeing" | "watching" => Check::good(CLOUD, text),
         // What the kernel does not tell takes no cloud's notice away.
         "blind" if source.name == system::SOURCE => Check::doubtful(CLOUD, text, "see: journalctl -u snoozed"),
-        "blind" => Check::bad(CLOUD, text, HINT_BLIND),
+        "blind" => {
+            let hint = hint_locked(&text).unwrap_or(HINT_BLIND);
+            Check::bad(CLOUD, text, hint)
+        }
         "off" => Check::doubtful(CLOUD, text, "see the setting 'sources'"),
         _ => Check::doubtful(CLOUD, text, "look again in a minute"),
     }
@@ -69,6 +74,22 @@ fn source(source: &SourceStatus) -> Check {
 
 const HINT_BLIND: &str = "does a firewall or a container stand between? On EC2 the service may be switched off for the instance, \
     and in a container its hop limit must be 2 (aws ec2 modify-instance-metadata-options)";
+
+const HINT_NOT_ALLOWED: &str = "polkit lets the user cloudsnooze read by the package's rule 50-cloudsnooze.rules, once the action \
+    io.systemd.imds.get names its owner, which systemd 262 does not: docs/clouds/systemd-imdsd.md has the two steps";
+
+const HINT_LOCKED: &str = "is systemd-imdsd.socket active? Without it boot with systemd.imds.network=unlocked, or take the \
+    prohibit route away (docs/clouds/systemd-imdsd.md)";
+
+/// What helps where direct access is locked; None: the text says nothing of that.
+fn hint_locked(text: &str) -> Option<&'static str> {
+    let says = |error: FetchError| text.contains(&error.to_string());
+    match () {
+        () if text.contains(&Refusal::NotAllowed.to_string()) => Some(HINT_NOT_ALLOWED),
+        () if says(FetchError::Locked) => Some(HINT_LOCKED),
+        () => None,
+    }
+}
 
 const HINT_UNKNOWN: &str = "elsewhere than in a cloud that is as it should be; else say which one with sources.NAME.enabled \
     (a rehearsal: snooze mock-metadata)";
@@ -79,15 +100,21 @@ fn detected(found: &Detection) -> Vec<Check> {
     let text = found.summary.clone();
     let first = match found.state.as_str() {
         "off" => return Vec::new(),
-        "found" if is_watched => Check::good(CLOUD, text),
+        "found" if is_watched => match hint_locked(&text) {
+            Some(hint) => Check::bad(CLOUD, text, hint),
+            None => Check::good(CLOUD, text),
+        },
         "found" => Check::doubtful(CLOUD, text, "what knows of a notice can tell it: snooze emit --help"),
         "looking" => Check::doubtful(CLOUD, text, "look again in a minute"),
         _ => Check::doubtful(CLOUD, text, HINT_UNKNOWN),
     };
-    let is_known = first.mark == super::Mark::Good;
+    let is_known = found.state == "found" && is_watched;
     // Where the cloud is known, what it rests on is in the sentence.
     let details = found.details.iter().filter(|_| !is_known);
-    let details = details.map(|detail| Check::doubtful(CLOUD, detail.clone(), "one of the reasons for the line above"));
+    let details = details.map(|detail| {
+        let hint = hint_locked(detail).unwrap_or("one of the reasons for the line above");
+        Check::doubtful(CLOUD, detail.clone(), hint)
+    });
     std::iter::once(first).chain(details).collect()
 }
 
@@ -97,6 +124,8 @@ fn looked_at(config: &Config) -> Vec<Check> {
     let own = |spot: &SpotTimeSource, usual: &str| spot.endpoint.clone().unwrap_or_else(|| usual.to_owned());
     let clouds = [
         (Provider::Aws, sources.aws.wanted(), sources.aws.endpoint.clone(), sources.aws.request_timeout_ms),
+        (Provider::Azure, sources.azure.wanted(), sources.azure.endpoint.clone(), sources.azure.request_timeout_ms),
+        (Provider::Gcp, sources.gcp.wanted(), sources.gcp.endpoint.clone(), sources.gcp.request_timeout_ms),
         (
             Provider::Alibaba,
             sources.alibaba.wanted(),
@@ -113,7 +142,7 @@ fn looked_at(config: &Config) -> Vec<Check> {
     let on = clouds.iter().filter(|(_, wanted, ..)| *wanted == Some(true));
     let mut checks: Vec<Check> = on
         .map(|(provider, _, endpoint, timeout_ms)| {
-            asked_alone(*provider, endpoint, &probe::ask(*provider, endpoint, *timeout_ms))
+            asked_alone(*provider, endpoint, &probe::ask(*provider, endpoint, *timeout_ms, &sources.imds_socket))
         })
         .collect();
     if !sources.detect.enabled {
@@ -125,7 +154,7 @@ fn looked_at(config: &Config) -> Vec<Check> {
     }
     let findings = Findings::of_firmware(&dmi::read(&sources.detect.sys_directory));
     let findings = match findings.is_open() && checks.is_empty() {
-        true => findings.with_answers(probe::ask_all(&sources.detect)),
+        true => findings.with_answers(probe::ask_all(&sources.detect, &sources.imds_socket)),
         false => findings,
     };
     if checks.is_empty() || !findings.is_open() {
@@ -143,8 +172,17 @@ fn looked_at(config: &Config) -> Vec<Check> {
 fn asked_alone(provider: Provider, endpoint: &str, said: &Result<String, String>) -> Check {
     let title = provider.title();
     match said {
-        Ok(said) => Check::good(CLOUD, format!("the metadata service of {title} answers at {endpoint}: {said}")),
-        Err(why) => Check::bad(CLOUD, format!("the metadata service of {title} at {endpoint}: {why}"), HINT_BLIND),
+        Ok(said) => {
+            let text = format!("the metadata service of {title} answers at {endpoint}: {said}");
+            match hint_locked(said) {
+                Some(hint) => Check::bad(CLOUD, text, hint),
+                None => Check::good(CLOUD, text),
+            }
+        }
+        Err(why) => {
+            let text = format!("the metadata service of {title} at {endpoint}: {why}");
+            Check::bad(CLOUD, text, hint_locked(why).unwrap_or(HINT_BLIND))
+        }
     }
 }
 

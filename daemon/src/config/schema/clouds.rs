@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// Where notices come from.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sources {
     /// The metadata service of Amazon EC2.
@@ -24,10 +24,30 @@ pub struct Sources {
     /// How it is found out which cloud this machine is in. What is found is watched, unless its `enabled` says otherwise; a
     /// cloud whose `endpoint` is given is watched without being looked for.
     pub detect: DetectSource,
+    /// Absolute path of systemd-imdsd's socket. It is asked where the machine prohibits direct access to its metadata service,
+    /// as systemd does from version 261 on.
+    pub imds_socket: PathBuf,
     /// The machine itself: its shutdown, its disks, memory, network, clock, units and hardware.
     pub system: SystemSource,
     /// Plugins that bring notices. Read at the start.
     pub plugins: Vec<SourcePlugin>,
+}
+
+impl Default for Sources {
+    /// Socket: systemd 261, `systemd-imdsd.socket`.
+    fn default() -> Self {
+        Self {
+            aws: AwsSource::default(),
+            azure: AzureSource::default(),
+            gcp: GcpSource::default(),
+            alibaba: SpotTimeSource::default(),
+            tencent: SpotTimeSource::default(),
+            detect: DetectSource::default(),
+            imds_socket: PathBuf::from("/run/systemd/io.systemd.InstanceMetadata"),
+            system: SystemSource::default(),
+            plugins: Vec::new(),
+        }
+    }
 }
 
 /// The metadata service of Amazon EC2.

@@ -4,6 +4,8 @@
 //! cloud: what it said of the machine, or why it is not that cloud's. Must never be asked on a thread that anything waits
 //! for, ask for anything secret, or quote a body.
 //!
+//! Where the machine prohibits asking, systemd-imdsd is asked which cloud it is; everybody may.
+//!
 //! Facts: EC2 user guide, "Use IMDSv2"; Azure Instance Metadata Service (400 without the header `Metadata`); Google Compute
 //! Engine, "Querying metadata" (403 without `Metadata-Flavor`); Alibaba Cloud ECS, "Obtain instance metadata"; Tencent Cloud,
 //! "Querying instance metadata" (ids begin with `ins-`); Oracle Cloud Infrastructure, "Getting instance metadata" (version 2).
@@ -16,6 +18,7 @@ use crate::source::token::{self, TokenKeeper};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use serde_json::Value;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -44,17 +47,19 @@ pub struct Answer {
     pub said: Result<String, String>,
 }
 
-/// Asks every service of the settings at the same time. Takes some seconds at most: one that hangs in the system is not
+/// Asks every service of the settings at the same time, or systemd-imdsd at that socket where direct access is locked.
+/// Takes some seconds at most: one that hangs in the system is not
 /// waited for.
-pub fn ask_all(settings: &DetectSource) -> Vec<Answer> {
+pub fn ask_all(settings: &DetectSource, imdsd: &Path) -> Vec<Answer> {
     let timeout_ms = settings.probe_timeout_ms;
     let asked: Vec<(Provider, &str)> =
         Provider::ALL.iter().filter_map(|cloud| Some((*cloud, endpoint_of(&settings.endpoints, *cloud)?))).collect();
     let (sender, receiver) = mpsc::channel();
     for (provider, endpoint) in &asked {
         let (provider, endpoint, sender) = (*provider, (*endpoint).to_owned(), sender.clone());
+        let imdsd = imdsd.to_owned();
         let body = move || {
-            let said = ask(provider, &endpoint, timeout_ms);
+            let said = ask(provider, &endpoint, timeout_ms, &imdsd);
             let _ = sender.send(Answer { provider, endpoint, said });
         };
         // One that cannot be asked is told below, as one that does not answer.
@@ -99,23 +104,47 @@ pub fn endpoint_of(endpoints: &DetectEndpoints, provider: Provider) -> Option<&s
 ///
 /// # Errors
 /// Why it is not, in words.
-pub fn ask(provider: Provider, endpoint: &str, timeout_ms: u32) -> Result<String, String> {
+pub fn ask(provider: Provider, endpoint: &str, timeout_ms: u32, imdsd: &Path) -> Result<String, String> {
     let bell = Arc::new(Bell::new().map_err(|error| error.to_string())?);
     let client = MetadataClient::new(endpoint, timeout_ms.into(), bell).map_err(|error| error.to_string())?;
     let mut service = Service(client);
-    match provider {
+    let said = match provider {
         Provider::Aws => service.aws(),
         Provider::Azure => service.azure(),
         Provider::Gcp => service.gcp(),
         Provider::Alibaba => service.alibaba(),
         Provider::Tencent => service.tencent(),
         Provider::Oracle => service.oracle(),
+    };
+    if service.0.is_locked() { service.through_imdsd(provider, imdsd) } else { said }
+}
+
+/// What systemd-imdsd calls a cloud (systemd, `40-imds.hwdb`), and where its service names the machine; None: it has none of it.
+const fn vendor(provider: Provider) -> Option<(&'static str, &'static str)> {
+    match provider {
+        Provider::Aws => Some(("amazon-ec2", INSTANCE_ID)),
+        Provider::Azure => Some(("microsoft-azure", AZURE_COMPUTE)),
+        Provider::Gcp => Some(("google-gcp", GCP_ID)),
+        Provider::Alibaba | Provider::Tencent | Provider::Oracle => None,
     }
 }
 
 struct Service(MetadataClient);
 
 impl Service {
+    /// What systemd-imdsd says of the machine decides; that it also lets this user read is good to know.
+    fn through_imdsd(&mut self, provider: Provider, socket: &Path) -> Result<String, String> {
+        self.0.imdsd_at(socket);
+        let told = self.0.vendor().map_err(|error| error.to_string())?.name;
+        let (name, path) = vendor(provider).filter(|(name, _)| *name == told).ok_or_else(|| {
+            format!("{}, and systemd-imdsd says that this is a machine of {told}", FetchError::Locked)
+        })?;
+        match self.get(path, &[]) {
+            Ok(_) => Ok(format!("systemd-imdsd says that this is {name}, and gives its metadata")),
+            Err(why) => Ok(format!("systemd-imdsd says that this is {name}, but: {why}")),
+        }
+    }
+
     /// A token of EC2, and an id that its machines have.
     fn aws(&mut self) -> Result<String, String> {
         let mut keeper = TokenKeeper::new(&token::EC2, false);
@@ -202,6 +231,8 @@ mod tests {
     use super::*;
     use fake_metadata::{FakeMetadata, Options};
 
+    const NOWHERE: &str = "/nonexistent/imdsd";
+
     fn asking(endpoint: &str) -> DetectSource {
         let everywhere = || Some(endpoint.to_owned());
         let endpoints = DetectEndpoints {
@@ -219,7 +250,7 @@ mod tests {
     fn a_service_answers_the_question_of_its_own_cloud_and_no_other() {
         for cloud in fake_metadata::Provider::ALL {
             let service = FakeMetadata::start(Options::of(cloud)).expect("a free port");
-            for answer in ask_all(&asking(&service.base_url())) {
+            for answer in ask_all(&asking(&service.base_url()), NOWHERE.as_ref()) {
                 assert_eq!(answer.said.is_ok(), answer.provider.as_str() == cloud.name(), "{cloud}: {answer:?}");
             }
         }
@@ -241,12 +272,12 @@ mod tests {
                 let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
             }
         });
-        let answers = ask_all(&asking(&endpoint));
+        let answers = ask_all(&asking(&endpoint), NOWHERE.as_ref());
         assert!(answers.len() == 6 && answers.iter().all(|answer| answer.said.is_err()), "{answers:?}");
         let mut last = std::net::TcpStream::connect(endpoint.trim_start_matches("http://")).expect("listening");
         last.write_all(b"END").expect("sent");
         polite.join().expect("it ends");
-        let answers = ask_all(&asking(&endpoint));
+        let answers = ask_all(&asking(&endpoint), NOWHERE.as_ref());
         assert!(answers.iter().all(|answer| answer.said.as_ref().is_err_and(|e| e.contains("refuses"))), "{answers:?}");
     }
 
@@ -254,7 +285,8 @@ mod tests {
     fn a_cloud_without_an_address_is_not_asked() {
         let mut settings = asking("http://127.0.0.1:9");
         settings.endpoints = DetectEndpoints { aws: settings.endpoints.aws, ..DetectEndpoints::none() };
-        let asked: Vec<Provider> = ask_all(&settings).into_iter().map(|answer| answer.provider).collect();
+        let asked: Vec<Provider> =
+            ask_all(&settings, NOWHERE.as_ref()).into_iter().map(|answer| answer.provider).collect();
         assert_eq!(asked, [Provider::Aws]);
     }
 }

@@ -20,6 +20,7 @@ use crate::source::round::{Round, reading};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where everything about this machine is.
@@ -40,6 +41,14 @@ const TRIAL_SECONDS: u32 = 1;
 
 /// The same while the machine is not known, seconds: it is asked for again between two questions.
 const UNKNOWN_SECONDS: u32 = 5;
+
+/// The same through systemd-imdsd, seconds. That tells no `ETag`, so a change that falls between an answer and the next question
+/// is only told when that question ends. It gives up itself after 40 s (`imdsd.c`).
+const INDIRECT_SECONDS: u32 = 5;
+
+/// The remark in the status of a lane that asks this way.
+const REMARK: &str = "through systemd-imdsd, because direct access is locked; that tells no ETag, so a change between two \
+    questions is seen up to 5 s late";
 
 /// How many times the time of a plain request an answer that was held back may take on top: ten seconds, unless the
 /// configuration says otherwise.
@@ -109,6 +118,16 @@ impl Lane {
         })
     }
 
+    /// Has systemd-imdsd asked, whose socket is at this path, where direct access is locked.
+    pub(super) fn imdsd_at(&mut self, socket: &Path) {
+        self.client.imdsd_at(socket);
+    }
+
+    /// By which detour the server is asked now.
+    pub(super) fn detour(&self) -> Option<&'static str> {
+        self.client.is_through_imdsd().then_some(REMARK)
+    }
+
     /// Longest time without a sign of life, nanoseconds.
     pub(super) fn look_max_ns(&self) -> i64 {
         self.request_timeout_ns.saturating_mul(REQUESTS_MAX).saturating_add(SIGN_NS)
@@ -126,9 +145,13 @@ impl Lane {
     ) -> Result<Again, PollError> {
         let asked = clock::now();
         let (is_called, seconds) = (round.is_called(), self.hold_seconds(round));
-        let found = if is_called { self.plain(self.key) } else { self.held(seconds, round).map_err(Into::into) };
+        // Without an `ETag` the server would hold back what is not known yet.
+        let is_unknown = self.client.is_through_imdsd() && (self.last.is_none() || self.lost.is_some());
+        let found =
+            if is_called || is_unknown { self.plain(self.key) } else { self.held(seconds, round).map_err(Into::into) };
         let local = clock::now();
-        let found = found.inspect_err(|error| self.lose(if is_timeout(error) { asked } else { local }))?;
+        let found = found.inspect_err(|error| self.lose(if is_timeout(error) { asked } else { local }));
+        let found = found.map_err(|error| self.explained(error))?;
         let machine = Arc::clone(round.machine());
         let reading = reading(&machine, &found, local);
         let ago_ns = self.lost.map_or(0, |lost| lost.boot_ns.saturating_sub(local.boot_ns).min(0));
@@ -165,7 +188,7 @@ impl Lane {
 
     fn plain(&mut self, item: &str) -> Result<Found, PollError> {
         let found = self.client.ask(&format!("{INSTANCE}{item}"), &[FLAVOR])?;
-        Ok(from_google(found)?)
+        Ok(self.proven(found)?)
     }
 
     /// The answer that the server holds back until there is something to say. When it is cut off it is asked for again at
@@ -174,13 +197,32 @@ impl Lane {
         let query = if self.key.contains('?') { '&' } else { '?' };
         let etag = self.etag.as_deref().unwrap_or(NO_ETAG);
         let key = self.key;
-        let path = format!("{INSTANCE}{key}{query}wait_for_change=true&last_etag={etag}&timeout_sec={seconds}");
+        let etag = if self.client.is_through_imdsd() { String::new() } else { format!("&last_etag={etag}") };
+        let path = format!("{INSTANCE}{key}{query}wait_for_change=true{etag}&timeout_sec={seconds}");
         let first = self.hold(&path, seconds, round);
         if self.lost.is_some() || !is_cut(&first) {
-            return first.and_then(from_google);
+            return first.and_then(|found| self.proven(found));
         }
         self.lose(clock::now());
-        self.hold(&path, seconds, round).and_then(from_google)
+        let second = self.hold(&path, seconds, round);
+        second.and_then(|found| self.proven(found))
+    }
+
+    /// systemd-imdsd asks again after a 503, which is also how the server says that there is nothing.
+    fn explained(&self, error: PollError) -> PollError {
+        match error {
+            PollError::Fetch(error @ FetchError::Timeout) if self.client.is_through_imdsd() => {
+                let meaning =
+                    "systemd-imdsd does not pass on a server's word that it has nothing to say (503), and waits";
+                PollError::Explained { error, meaning }
+            }
+            error => error,
+        }
+    }
+
+    /// systemd-imdsd shows no headers; which service it asks was found out before.
+    fn proven(&self, found: Found) -> Result<Found, FetchError> {
+        if self.client.is_through_imdsd() { Ok(found) } else { from_google(found) }
     }
 
     fn hold(&mut self, path: &str, seconds: u32, round: &mut Round<'_>) -> Result<Found, FetchError> {
@@ -198,6 +240,7 @@ impl Lane {
 
     fn hold_seconds(&self, round: &Round<'_>) -> u32 {
         let most = match self.lost {
+            _ if self.client.is_through_imdsd() => INDIRECT_SECONDS,
             Some(_) => TRIAL_SECONDS,
             None if round.machine().instance_id.is_empty() => UNKNOWN_SECONDS,
             None => self.hold_seconds,
