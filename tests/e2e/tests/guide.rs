@@ -54,8 +54,9 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn the_path_of_c_works_as_pasted() {
     let (_parent, directory) = place();
-    let Some(told) = walk("c", &["bash", "cc", "make", "patch"], &directory) else { return };
-    for expected in ["Fit: ", "my-flusher: handled in", "durable  yes", "1 of 1 handled and verified"] {
+    let Some(told) = walk("c", &["bash", "cc", "make", "patch", "dpkg-deb"], &directory) else { return };
+    for expected in ["Fit: ", "my-flusher: handled in", "durable  yes", "1 of 1 handled and verified", "/my-flusher.so"]
+    {
         assert!(told.contains(expected), "{expected} is not in {told}");
     }
 }
@@ -138,7 +139,11 @@ fn check(mut config: Value) -> program::Output {
     let mut credentials = Vec::new();
     named(&config, "credential", &mut credentials);
     for name in credentials {
-        fs::write(place.path().join(name), "https://hooks.example.com/x").expect("a secret");
+        let secret = match name.as_str() {
+            "mysql" => "snooze:secret@unix(/run/mysqld/mysqld.sock)/",
+            _ => "https://hooks.example.com/x",
+        };
+        fs::write(place.path().join(name), secret).expect("a secret");
     }
     let file = place.path().join("cloudsnooze.json");
     fs::write(&file, config.to_string()).expect("written");
