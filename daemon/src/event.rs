@@ -105,16 +105,16 @@ impl EventType {
         Self::known("cloud.autoscaling.terminate", abi::SNOOZE_KIND_AUTOSCALING_TERMINATE);
     /// `cloud.instance.terminate`: the machine is deleted.
     pub const INSTANCE_TERMINATE: Self = Self::known("cloud.instance.terminate", abi::SNOOZE_KIND_INSTANCE_TERMINATE);
-    /// `cloud.maintenance.reboot`
+    /// `cloud.maintenance.reboot`: the machine is restarted in place.
     pub const MAINTENANCE_REBOOT: Self = Self::known("cloud.maintenance.reboot", abi::SNOOZE_KIND_MAINTENANCE_REBOOT);
-    /// `cloud.maintenance.stop`
+    /// `cloud.maintenance.stop`: the machine is stopped.
     pub const MAINTENANCE_STOP: Self = Self::known("cloud.maintenance.stop", abi::SNOOZE_KIND_MAINTENANCE_STOP);
-    /// `cloud.maintenance.retire`
+    /// `cloud.maintenance.retire`: the hardware is given up, and the machine stopped with it.
     pub const MAINTENANCE_RETIRE: Self = Self::known("cloud.maintenance.retire", abi::SNOOZE_KIND_MAINTENANCE_RETIRE);
-    /// `cloud.maintenance.redeploy`
+    /// `cloud.maintenance.redeploy`: the machine moves to another host and loses its local disks.
     pub const MAINTENANCE_REDEPLOY: Self =
         Self::known("cloud.maintenance.redeploy", abi::SNOOZE_KIND_MAINTENANCE_REDEPLOY);
-    /// `cloud.maintenance.freeze`
+    /// `cloud.maintenance.freeze`: the machine stands still for seconds, or what is told is not known.
     pub const MAINTENANCE_FREEZE: Self = Self::known("cloud.maintenance.freeze", abi::SNOOZE_KIND_MAINTENANCE_FREEZE);
     /// `system.shutdown`: the operating system is going down.
     pub const SYSTEM_SHUTDOWN: Self = Self::known("system.shutdown", abi::SNOOZE_KIND_SYSTEM_SHUTDOWN);

@@ -3,9 +3,11 @@
 //! a source told.
 
 pub mod bestiary;
+pub mod documents;
 pub mod machine;
 pub mod official;
 pub mod picture;
+pub mod script;
 pub mod scripted;
 pub mod simple;
 pub mod watched;

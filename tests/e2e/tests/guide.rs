@@ -1,67 +1,35 @@
 //! The guides: the plugin developer's paths run as they are pasted, and every configuration in them loads.
 
+use e2e::documents::{self, repository};
+use e2e::script;
 use harness::{paths, program, require};
 use serde_json::{Value, json};
-use std::fs::{self, File};
-use std::os::unix::process::CommandExt;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 /// A path compiles, and has every test of `snooze plugin verify` in a process of its own; generous, as machines are busy.
 const PATH_LIMIT: Duration = Duration::from_secs(400);
 const CHECK_LIMIT: Duration = Duration::from_secs(60);
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
-}
-
 fn document(name: &str) -> String {
     fs::read_to_string(repository().join("docs").join(name)).expect("the document")
 }
 
-/// What stands in the fenced blocks of this kind, in order.
-fn blocks(text: &str, kind: &str) -> Vec<String> {
-    let begin = format!("```{kind}");
-    let mut found = Vec::new();
-    let mut inside: Option<String> = None;
-    for line in text.lines() {
-        match &mut inside {
-            None if line == begin => inside = Some(String::new()),
-            Some(_) if line == "```" => found.extend(inside.take()),
-            Some(block) => {
-                block.push_str(line);
-                block.push('\n');
-            }
-            None => {}
-        }
-    }
-    found
+/// What stands in the blocks of this path, in order.
+fn path(name: &str) -> String {
+    let blocks = documents::blocks("docs/plugins/guide.md", &document("plugins/guide.md"));
+    blocks.iter().filter(|block| block.word("path") == Some(name)).map(|block| &*block.text).collect()
 }
 
-/// Runs a script in an empty directory, as somebody who reads the guide would, and gives what it wrote. Its processes end with it.
+/// What stands in the blocks of JSON, in order.
+fn configurations(text: &str) -> impl Iterator<Item = String> {
+    documents::blocks("", text).into_iter().filter(|block| block.language == "json").map(|block| block.text)
+}
+
 fn run(script: &str, directory: &Path) -> Result<String, String> {
-    let bin = paths::bin_dir()?;
-    let path = std::env::join_paths(
-        std::iter::once(bin).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
-    );
-    let log = directory.with_extension("output");
-    let output = File::create(&log).map_err(|error| error.to_string())?;
-    let mut command = Command::new("bash");
-    command.args(["-eu", "-c", script]).current_dir(directory).env_remove("SNOOZE_SOCKET").env_remove("PYTHONPATH");
-    command.env("PATH", path.map_err(|error| error.to_string())?).env("CLOUDSNOOZE_SRC", repository());
-    command.stdin(Stdio::null()).stderr(output.try_clone().map_err(|error| error.to_string())?).stdout(output);
-    // A group of its own: the daemon that the script leaves in the background goes with it.
-    let mut child = command.process_group(0).spawn().map_err(|error| format!("bash: {error}"))?;
-    let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).map_err(|error| error.to_string())?);
-    let ended = program::wait_for_exit(&mut child, PATH_LIMIT);
-    let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
-    program::kill_and_reap(&mut child);
-    let text = fs::read_to_string(&log).unwrap_or_default();
-    match ended {
-        Ok(status) if status.success() => Ok(text),
-        other => Err(format!("{other:?}\n{text}")),
-    }
+    script::run(script, directory, &[], PATH_LIMIT)
 }
 
 /// Runs a path of the guide in order and gives what it wrote; None, loudly, on a machine that lacks what it takes.
@@ -70,9 +38,9 @@ fn walk(name: &str, needed: &[&str], directory: &Path) -> Option<String> {
         require::missing_means_skip(&format!("the guide's path of {name}: there is no {missing}"));
         return None;
     }
-    let steps = blocks(&document("plugins/guide.md"), &format!("sh path={name}"));
+    let steps = path(name);
     assert!(!steps.is_empty(), "the guide has no path of {name}");
-    Some(run(&steps.concat(), directory).unwrap_or_else(|error| panic!("the path of {name}: {error}")))
+    Some(run(&steps, directory).unwrap_or_else(|error| panic!("the path of {name}: {error}")))
 }
 
 /// A place that the daemon trusts, with room beside it for what a path writes.
@@ -86,8 +54,9 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn the_path_of_c_works_as_pasted() {
     let (_parent, directory) = place();
-    let Some(told) = walk("c", &["bash", "cc", "make", "patch"], &directory) else { return };
-    for expected in ["Fit: ", "my-flusher: handled in", "durable  yes", "1 of 1 handled and verified"] {
+    let Some(told) = walk("c", &["bash", "cc", "make", "patch", "dpkg-deb"], &directory) else { return };
+    for expected in ["Fit: ", "my-flusher: handled in", "durable  yes", "1 of 1 handled and verified", "/my-flusher.so"]
+    {
         assert!(told.contains(expected), "{expected} is not in {told}");
     }
 }
@@ -115,9 +84,9 @@ fn the_path_of_python_works_as_pasted() {
 #[test]
 fn a_path_whose_plugin_does_nothing_is_found_out() {
     let (_parent, directory) = place();
-    let steps = blocks(&document("plugins/guide.md"), "sh path=python");
-    let idle = steps.concat().replace("with open(self.flag, \"w\") as file:", "with open(os.devnull, \"w\") as file:");
-    assert_ne!(idle, steps.concat(), "the place where the plugin does its work");
+    let steps = path("python");
+    let idle = steps.replace("with open(self.flag, \"w\") as file:", "with open(os.devnull, \"w\") as file:");
+    assert_ne!(idle, steps, "the place where the plugin does its work");
     if program::find("python3").is_none() {
         require::missing_means_skip("a path whose plugin does nothing: there is no python3");
         return;
@@ -170,7 +139,11 @@ fn check(mut config: Value) -> program::Output {
     let mut credentials = Vec::new();
     named(&config, "credential", &mut credentials);
     for name in credentials {
-        fs::write(place.path().join(name), "https://hooks.example.com/x").expect("a secret");
+        let secret = match name.as_str() {
+            "mysql" => "snooze:secret@unix(/run/mysqld/mysqld.sock)/",
+            _ => "https://hooks.example.com/x",
+        };
+        fs::write(place.path().join(name), secret).expect("a secret");
     }
     let file = place.path().join("cloudsnooze.json");
     fs::write(&file, config.to_string()).expect("written");
@@ -184,7 +157,7 @@ fn every_configuration_of_the_guides_loads() {
     let bin = paths::bin_dir().expect("built programs");
     let mut whole = 0;
     for (name, text) in guides() {
-        for (number, block) in blocks(&text, "json").into_iter().enumerate() {
+        for (number, block) in configurations(&text).enumerate() {
             let config: Value =
                 serde_json::from_str(&block).unwrap_or_else(|error| panic!("{name}, block {number}: {error}\n{block}"));
             assert!(config["event_handlers"].is_object(), "{name}, block {number} is no whole configuration");

@@ -3,6 +3,7 @@
 //! It must never change a file, reach the network, or judge a file by anything but its path and text.
 
 pub mod bans;
+pub mod book;
 pub mod docs;
 pub mod evidence;
 pub mod fence;
@@ -125,8 +126,15 @@ pub const FILE_RULES: &[fn(&Source) -> Vec<Violation>] = &[
 ];
 
 /// Every rule that needs the whole repository.
-pub const TREE_RULES: &[fn(&Tree) -> Vec<Violation>] =
-    &[names::vague_names, markdown::links, markdown::readme_map, evidence::named_tests];
+pub const TREE_RULES: &[fn(&Tree) -> Vec<Violation>] = &[
+    names::vague_names,
+    markdown::links,
+    markdown::readme_map,
+    book::index,
+    book::anchors,
+    book::roadmap,
+    evidence::named_tests,
+];
 
 /// Applies every rule to every file.
 pub fn check(tree: &Tree) -> Vec<Violation> {

@@ -46,7 +46,7 @@ fn has_scheme(target: &str) -> bool {
 }
 
 /// The path from the top of the repository that `target` means in the document at `document`; `None` when it leads out.
-fn resolve(document: &str, target: &str) -> Option<String> {
+pub(crate) fn resolve(document: &str, target: &str) -> Option<String> {
     let folder = if target.starts_with('/') { "" } else { document.rsplit_once('/').map_or("", |(folder, _)| folder) };
     let mut parts: Vec<&str> = Vec::new();
     for part in folder.split('/').chain(target.split('/')) {

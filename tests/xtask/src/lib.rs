@@ -3,6 +3,7 @@
 //! generated.
 
 mod headers;
+mod reference;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
@@ -33,6 +34,7 @@ pub fn fresh(root: &Path) -> Result<BTreeMap<String, String>> {
     for (shell, file) in [(Shell::Bash, "snooze.bash"), (Shell::Zsh, "_snooze"), (Shell::Fish, "snooze.fish")] {
         files.insert(format!("daemon/dist/completions/{file}"), cli::completions(shell));
     }
+    files.extend(reference::pages(root)?);
     Ok(files)
 }
 
