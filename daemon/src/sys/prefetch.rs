@@ -31,10 +31,18 @@ pub fn hot_code() {
             #[link_name = "__stop_snooze_hot"]
             static STOP: u8;
         }
+        std::hint::black_box(anchor as fn());
         let (start, stop) = ((&raw const START).addr(), (&raw const STOP).addr());
         stretch(start, stop - start);
     }
 }
+
+/// Keeps the section in programs of which the compiler has made all of its other functions a part of their callers: the linker
+/// names the ends of a section only where there is one.
+#[cfg(target_os = "linux")]
+#[inline(never)]
+#[unsafe(link_section = "snooze_hot")]
+fn anchor() {}
 
 fn line(address: usize) {
     // SAFETY: never faults (Intel SDM volume 2, PREFETCHh; Arm ARM, PRFM).
