@@ -1,6 +1,7 @@
 //! `footprint`: what the built daemon takes of a machine before it does anything.
 //!
-//! Inputs: the programs and plugins beside this one, stripped as they are packaged. Outputs: a table or JSON,
+//! Inputs: the programs and five plugins beside this one, as they are packaged. What the others need is held by the tests of the
+//! packages (tests/system). Outputs: a table or JSON,
 //! `promises/footprint.json`. Must never measure a build without optimisation.
 #![allow(clippy::print_stdout)]
 
@@ -32,7 +33,7 @@ const REST: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Measures the size of the programs, the memory and start of the daemon, and what libraries everything needs. Needs snoozed,
-/// snooze, snooze-plugin-host and the official plugins beside this program (make footprint builds them).
+/// snooze, snooze-plugin-host and five plugins beside this program (make footprint builds them).
 #[derive(Debug, Parser)]
 #[command(name = "footprint")]
 struct Options {
@@ -56,10 +57,8 @@ fn main() -> Result<()> {
         let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default().replace('-', "_");
         found[format!("{name}_mb")] = json!(megabytes(fs::metadata(program)?.len()));
     }
-    let plugins = plugins(&directory)?;
-    found["plugins_mb"] =
-        json!(megabytes(plugins.iter().map(|path| Ok(fs::metadata(path)?.len())).sum::<Result<u64>>()?));
-    found["plugins"] = json!(plugins.len());
+    let plugins: Vec<PathBuf> =
+        FIVE.iter().map(|name| paths::plugin(&directory, name).map_err(anyhow::Error::msg)).collect::<Result<_>>()?;
     let (mut foreign, mut glibc) = (BTreeSet::new(), 0.0_f64);
     for path in programs.iter().chain(&plugins) {
         let needs = needs(path).with_context(|| path.display().to_string())?;
@@ -91,28 +90,6 @@ fn main() -> Result<()> {
 #[allow(clippy::cast_precision_loss, reason = "sizes of files")]
 fn megabytes(bytes: u64) -> f64 {
     (bytes as f64 / 1e4).round() / 1e2
-}
-
-/// The libraries of official plugins: all that exports a plugin's entry.
-fn plugins(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory)? {
-        let path = entry?.path();
-        let is_library = path.extension().is_some_and(|ending| ending == "so");
-        let is_ours = |path: &Path| {
-            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
-            let name = name.trim_start_matches("lib").replace('_', "-");
-            Path::new("plugins").join(name).is_dir()
-        };
-        if is_library && is_ours(&path) {
-            found.push(path);
-        }
-    }
-    if found.len() < 10 {
-        bail!("only {} official plugins in {}: `make footprint` builds them", found.len(), directory.display());
-    }
-    found.sort();
-    Ok(found)
 }
 
 struct Needs {
