@@ -78,6 +78,14 @@ function scale(whole, deadline) {
   return el("div", { class: "scale", "aria-hidden": "true" }, marks, due);
 }
 
+/** The whole notice in one bar, where the lanes show only its beginning. */
+function notice(nowMs, deadlineMs) {
+  const words = `the whole notice: ${human(nowMs / 1e3)} of ${human(deadlineMs / 1e3)} used`;
+  const bar = el("span", { class: "used" });
+  bar.style.width = `${Math.min(100, (nowMs / deadlineMs) * 100)}%`;
+  return el("div", { class: "notice" }, el("span", { class: "small" }, words), el("span", { class: "strip", "aria-hidden": "true" }, bar));
+}
+
 /**
  * The picture as a table. `rows` are handlers as in a report, besides with status `running` and `waiting`; `nowMs` is how long the
  * event lasts so far, `deadlineMs` when the cloud acts, both counted from detection.
@@ -95,7 +103,8 @@ export function timeline(caption, rows, nowMs, deadlineMs) {
     el("th", { scope: "row", role: "rowheader" }, row.handler, el("span", { class: "small" }, `priority ${row.priority}`)),
     el("td", { role: "cell", class: "lanes" }, lane(row, whole, deadline)),
     el("td", { role: "cell", class: "result" }, result(row))));
-  return framed("timeline", caption, head, body);
+  const isFar = deadlineMs !== null && deadline === null;
+  return el("div", {}, isFar ? notice(nowMs, deadlineMs) : null, framed("timeline", caption, head, body));
 }
 
 /** When the cloud acts, milliseconds after detection; null when the notice named no time. */
