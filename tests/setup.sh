@@ -82,6 +82,9 @@ if [ "$mode" = test ]; then
     need mkfs.xfs xfsprogs
     need zsh zsh
     need fish fish
+    # The dashboard is looked at by a real browser; metrics, rules and their tests by Prometheus' own tool.
+    need chromium chromium
+    need promtool prometheus
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
@@ -109,10 +112,20 @@ emulators() { # into the directory of builds: Debian has none of them, and their
     echo "setup: ==================================================================" >&2
 }
 
+browsers() { # what drives the browser that Debian has, beside the emulators; it brings none of its own unless it is asked to
+    venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/venv"
+    "$venv/bin/python" -c 'import playwright, axe_playwright_python' 2>/dev/null && return 0
+    echo "setup: installing playwright and axe into $venv"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || true
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check 'playwright>=1.55,<2' axe-playwright-python==0.1.8 ||
+        echo "setup: could not install playwright: the tests of the dashboard in a browser will say NOT RUN" >&2
+}
+
 python_places() { # what comes from Python's packages, for every test
     [ "$mode" != test ] && return 0
     celery
     emulators
+    browsers
 }
 if [ -z "$missing" ]; then
     python_places

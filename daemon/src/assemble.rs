@@ -148,6 +148,7 @@ pub fn check(loaded: &Loaded, secrets: &SecretSources, quarantine: &Quarantine) 
     let mut errors = made.errors;
     errors.extend(sources::check(loaded, secrets, quarantine));
     errors.extend(reports(loaded, secrets).err().unwrap_or_default());
+    errors.extend(loaded.resolve_dashboard(secrets).err().unwrap_or_default());
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
@@ -306,6 +307,9 @@ pub fn scrubber(loaded: &Loaded, secrets: &SecretSources) -> Scrubber {
     if let Ok(Some((post, secrets))) = loaded.resolve_post(secrets) {
         // The whole address, as that of a webhook: its path may be all the secret there is.
         configs.extend([json!({"webhook": post["url"]}), post]);
+        known.push(secrets);
+    }
+    if let Ok(Some((_, secrets))) = loaded.resolve_dashboard(secrets) {
         known.push(secrets);
     }
     Scrubber::new(&known.concat(), &configs)

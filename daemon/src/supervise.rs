@@ -9,6 +9,7 @@ mod apps;
 mod clouds;
 mod crash;
 mod daemon;
+mod dashboard;
 mod drills;
 mod os_shutdown;
 mod plugin_sources;
@@ -133,9 +134,16 @@ enum Failed {
     System(String),
 }
 
+/// Where the daemon can be asked.
+struct Listening {
+    socket: UnixListener,
+    rights: Rights,
+    port: Option<dashboard::Port>,
+}
+
 struct Started {
     shared: Arc<Shared>,
-    listening: (UnixListener, Rights),
+    listening: Listening,
     reloads: mpsc::Receiver<ReloadReply>,
     recorder_thread: thread::JoinHandle<()>,
 }
@@ -161,23 +169,21 @@ fn refuse(errors: &[ConfigError]) -> i32 {
 }
 
 fn start(args: &Args, loaded: Loaded) -> Result<Started, Failed> {
-    let found = crash::look(&loaded.config, &assemble::directories(&loaded.config));
+    let mut found = crash::look(&loaded.config, &assemble::directories(&loaded.config));
     // Nothing is opened, made or written before everything that can be checked has been.
     assemble::check(&loaded, &SecretSources::system(), &found.quarantine).map_err(Failed::Config)?;
     // A second daemon learns here that it is one: before it makes an instance or asks a cloud.
     let control = loaded.config.control.clone();
-    let listening = rights::listen(&control).map_err(Failed::System)?;
-    start_behind(listening, args, loaded, found).inspect_err(|_| {
+    let (socket, rights) = rights::listen(&control).map_err(Failed::System)?;
+    let port = dashboard::listen(&loaded, &SecretSources::system(), &mut found.problems).map_err(Failed::Config);
+    let listening = port.map(|port| Listening { socket, rights, port });
+    let started = listening.and_then(|listening| start_behind(listening, args, loaded, found));
+    started.inspect_err(|_| {
         let _ = std::fs::remove_file(&control.socket);
     })
 }
 
-fn start_behind(
-    listening: (UnixListener, Rights),
-    args: &Args,
-    loaded: Loaded,
-    found: Found,
-) -> Result<Started, Failed> {
+fn start_behind(listening: Listening, args: &Args, loaded: Loaded, found: Found) -> Result<Started, Failed> {
     let config = loaded.config.clone();
     let delivery = assemble::reports(&loaded, &SecretSources::system()).map_err(Failed::Config)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -230,6 +236,7 @@ fn start_behind(
         plugin_sources: from_plugins,
         retired: Mutex::default(),
         problems,
+        dashboard: listening.port.as_ref().map(|port| port.address),
         locked,
         started_boot_ns: clock::boot_ns(),
         reload,
@@ -382,12 +389,13 @@ fn serve(started: Started) -> i32 {
 
 async fn tend_and_answer(
     shared: &Arc<Shared>,
-    (listener, rights): (UnixListener, Rights),
+    Listening { socket, rights, port }: Listening,
     mut reloads: mpsc::Receiver<ReloadReply>,
 ) -> std::io::Result<()> {
-    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let listener = tokio::net::UnixListener::from_std(socket)?;
     let limits = Arc::new(Limits::default());
     let router = server::router(Arc::clone(shared), Arc::clone(&limits));
+    let port = port.map(|port| dashboard::serve(port, router.clone(), &limits)).transpose()?;
     let mut server = tokio::spawn(gate::serve(listener, router, rights, limits));
     let mut hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -431,6 +439,9 @@ async fn tend_and_answer(
         watch.abort();
     }
     server.abort();
+    if let Some(port) = port {
+        port.abort();
+    }
     Ok(())
 }
 

@@ -25,6 +25,9 @@ _snooze() {
             snooze,config)
                 cmd="snooze__subcmd__config"
                 ;;
+            snooze,dashboard)
+                cmd="snooze__subcmd__dashboard"
+                ;;
             snooze,doctor)
                 cmd="snooze__subcmd__doctor"
                 ;;
@@ -98,7 +101,7 @@ _snooze() {
 
     case "${cmd}" in
         snooze)
-            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate drill emit watch wait apps events report plugin config reload doctor completions man mock-metadata"
+            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate drill emit watch dashboard wait apps events report plugin config reload doctor completions man mock-metadata"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -234,6 +237,32 @@ _snooze() {
         snooze__subcmd__config__subcmd__schema)
             opts="-q -h --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        snooze__subcmd__dashboard)
+            opts="-q -h --socket --config --json --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

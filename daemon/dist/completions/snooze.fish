@@ -39,6 +39,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "simulate" -d 'Make an
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "drill" -d 'Rehearse for real what can be undone, check the rest, and put everything back'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "emit" -d 'Have the daemon handle a real event of your own: of a monitoring script, or of a notice from elsewhere'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "watch" -d 'Follow events, handlers and plugins\' messages as they happen'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "dashboard" -d 'Show where the dashboard is, for a browser'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an event, print it or run a command with it'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "events" -d 'List the events there were, newest first'
@@ -133,6 +134,14 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand dashboard" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand dashboard" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand dashboard" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand dashboard" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand dashboard" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand dashboard" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand wait" -l timeout -d 'How long to wait (30s, 1h); then the exit code is 124 [default: for ever]' -r
 complete -c snooze -n "__fish_snooze_using_subcommand wait" -l exec -d 'Run this command with the event instead of printing it; everything after --exec belongs to the command' -r
 complete -c snooze -n "__fish_snooze_using_subcommand wait" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F

@@ -11,6 +11,7 @@ mod apps;
 mod client;
 mod completions;
 mod config;
+mod dashboard;
 mod doctor;
 mod drill;
 mod duration;
@@ -77,6 +78,7 @@ enum Command {
     Drill(drill::Args),
     Emit(emit::Args),
     Watch(watch::Args),
+    Dashboard(dashboard::Args),
     Wait(wait::Args),
     Apps(apps::Args),
     Events(events::Args),
@@ -129,6 +131,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Drill(args) => drill::run(&args, session),
         Command::Emit(args) => emit::run(&args, session),
         Command::Watch(args) => watch::run(&args, session),
+        Command::Dashboard(args) => dashboard::run(&args, session),
         Command::Wait(args) => wait::run(&args, session),
         Command::Apps(args) => apps::run(&args, session),
         Command::Events(args) => events::run(&args, session),

@@ -204,7 +204,11 @@ impl<'o> Session<'o> {
         }
     }
 
-    fn socket(&self) -> Result<PathBuf, Fault> {
+    /// The daemon's socket.
+    ///
+    /// # Errors
+    /// As for [`Self::daemon`].
+    pub fn socket(&self) -> Result<PathBuf, Fault> {
         match self.global.socket.as_ref().or(self.surroundings.socket.as_ref()) {
             Some(socket) => Ok(socket.clone()),
             None => Ok(self.configuration_or_default()?.control.socket),

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::path::JsonPath;
 use super::problem::{Finding, describe};
-use super::schema::IMMEDIATE;
+use super::schema::{IMMEDIATE, loopback};
 use super::secret::is_reference;
 use super::suggest::closest;
 use crate::event::{EventType, Pattern};
@@ -78,6 +78,7 @@ pub(super) fn check(document: &Value) -> Findings {
     }
     findings.source_plugins(document);
     findings.report(document);
+    findings.dashboard(document);
     findings
 }
 
@@ -260,6 +261,23 @@ impl Findings {
                 let expected = "a string, or one of {\"credential\": NAME}, {\"env\": NAME}, {\"file\": PATH}";
                 self.error(place, "an object that refers to nothing", expected, "");
             }
+        }
+    }
+
+    /// The port is for this machine alone, and its token stands elsewhere: the configuration may be read by more people.
+    fn dashboard(&mut self, document: &Value) {
+        let dashboard = JsonPath::default().key("control").key("dashboard");
+        let (listen, token) = (dashboard.key("listen"), dashboard.key("token"));
+        if let Some(given) = listen.find(document).and_then(Value::as_str)
+            && loopback(given).is_none()
+        {
+            let hint = "From elsewhere, reach it through ssh: ssh -L 7070:127.0.0.1:7070 HOST.";
+            let expected = "a loopback address and a port, such as \"127.0.0.1:7070\" or \"[::1]:7070\"";
+            self.error(listen, describe(&given.into()), expected, hint);
+        }
+        if token.find(document).is_some_and(|value| value.is_object() && !is_reference(value)) {
+            let expected = "one of {\"credential\": NAME}, {\"env\": NAME}, {\"file\": PATH}";
+            self.error(token, "an object that refers to nothing", expected, "");
         }
     }
 

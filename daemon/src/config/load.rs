@@ -13,7 +13,7 @@ use super::merge::Layers;
 use super::parse::{parse, read_file};
 use super::path::JsonPath;
 use super::problem::{ConfigError, Finding, describe};
-use super::schema::{Config, json_schema};
+use super::schema::{Config, is_token, json_schema};
 use super::secret::{Secret, SecretSources, resolve};
 use super::shape;
 
@@ -87,6 +87,27 @@ impl Loaded {
         let Some(post) = &self.config.report.post else { return Ok(None) };
         let given = json!({"url": post.url, "headers": post.headers});
         self.resolved(&given, &JsonPath::default().key("report").key("post"), sources).map(Some)
+    }
+
+    /// The token of `control.dashboard`, and the same as a secret; None when there is no port. Blocks on the file system.
+    ///
+    /// # Errors
+    /// It cannot be read, or is none that can be shown.
+    pub fn resolve_dashboard(
+        &self,
+        sources: &SecretSources,
+    ) -> Result<Option<(String, Vec<Secret>)>, Vec<ConfigError>> {
+        let Some(dashboard) = &self.config.control.dashboard else { return Ok(None) };
+        let base = JsonPath::default().key("control").key("dashboard");
+        let (resolved, secrets) = self.resolved(&json!({"token": dashboard.token}), &base, sources)?;
+        match resolved["token"].as_str().filter(|token| is_token(token)) {
+            Some(token) => Ok(Some((token.to_owned(), secrets))),
+            None => {
+                let expected = "16 to 256 letters, digits and -._~+/= in one line";
+                let hint = "Such as `openssl rand -hex 24` prints.";
+                Err(vec![self.error(&base.key("token"), "a secret that cannot be a token", expected, hint)])
+            }
+        }
     }
 
     fn resolved(

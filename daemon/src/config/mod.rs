@@ -27,10 +27,10 @@ pub use load::Loaded;
 pub use path::{JsonPath, Step};
 pub use problem::{ConfigError, describe, describe_type};
 pub use schema::{
-    Apps, AwsSource, AzureSource, ClockWatch, Config, Control, DetectEndpoints, DetectSource, DiskWatch, Dispatch,
-    EventHandlers, GcpSource, Handler, HardwareWatch, History, IMMEDIATE, Isolation, Log, LogFormat, LogLevel,
-    MemoryWatch, NameCheck, NetworkWatch, OnCrash, OnFailure, OnTerminate, Report, ReportPost, SourcePlugin, Sources,
-    SpotTimeSource, Start, SystemSource, TIMEOUT_SECONDS_MAX, UnitWatch, When, json_schema,
+    Apps, AwsSource, AzureSource, ClockWatch, Config, Control, Dashboard, DetectEndpoints, DetectSource, DiskWatch,
+    Dispatch, EventHandlers, GcpSource, Handler, HardwareWatch, History, IMMEDIATE, Isolation, Log, LogFormat,
+    LogLevel, MemoryWatch, NameCheck, NetworkWatch, OnCrash, OnFailure, OnTerminate, Report, ReportPost, SourcePlugin,
+    Sources, SpotTimeSource, Start, SystemSource, TIMEOUT_SECONDS_MAX, UnitWatch, When, json_schema,
 };
 pub use scrub::{REDACTED, Scrubber, is_secret_key, redacted_config};
 pub use secret::{Environment, SECRET_BYTES_MAX, Secret, SecretError, SecretSources, is_reference, resolve};

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 mod azure;
 mod clouds;
+mod dashboard;
 mod gcp;
 mod report;
 mod source_plugin;
@@ -20,6 +21,7 @@ mod system;
 
 pub use azure::AzureSource;
 pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
+pub use dashboard::{Dashboard, is_token, loopback};
 pub use gcp::GcpSource;
 pub use report::{Report, ReportPost};
 pub use source_plugin::SourcePlugin;
@@ -353,6 +355,11 @@ pub struct Control {
     /// are one group's, every local user can connect to the socket, and the daemon refuses whoever has no right.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub administer_group: Option<String>,
+    /// The dashboard on a port of this machine, for browsers and Prometheus: looking and drills, nothing else. Absent: only on
+    /// the socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Dashboard")]
+    pub dashboard: Option<Dashboard>,
 }
 
 impl Default for Control {
@@ -364,6 +371,7 @@ impl Default for Control {
             emit_group: None,
             simulate_group: None,
             administer_group: None,
+            dashboard: None,
         }
     }
 }

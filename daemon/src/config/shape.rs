@@ -27,7 +27,7 @@ impl<'s> Walk<'s> {
         let schema = self.target(schema);
         if !fits(value, schema) {
             // What stands where the plugin's own settings belong may be a secret.
-            let is_private = *path == path_of_config(path) || is_of_post(path);
+            let is_private = *path == path_of_config(path) || is_of_post(path) || is_token(path);
             let found = if is_private { describe_type(value).to_owned() } else { describe(value) };
             self.findings.push(Finding::new(path.clone(), found, expected(schema), hint(value, schema)));
             return;
@@ -81,6 +81,11 @@ impl<'s> Walk<'s> {
 fn is_of_post(path: &JsonPath) -> bool {
     let post = JsonPath::default().key("report").key("post");
     path.0.starts_with(&post.key("url").0) || path.0.starts_with(&post.key("headers").0)
+}
+
+/// Whether it is what stands for the dashboard's token.
+fn is_token(path: &JsonPath) -> bool {
+    path.0.starts_with(&JsonPath::default().key("control").key("dashboard").key("token").0)
 }
 
 /// The same path with its last step being `config`.

@@ -1,6 +1,6 @@
-//! Connections to the control socket: who is let in, and how long one may take to say what it wants.
+//! Connections to the control socket and the dashboard's port: who is let in, and how long one may take to say what it wants.
 //!
-//! Inputs: a listening socket, the routes, the rights. Outputs: conversations over HTTP/1.1, each with its caller attached to
+//! Inputs: listening sockets, the routes, the rights. Outputs: conversations over HTTP/1.1, each with its caller attached to
 //! every request. Must never let one connection hold up another, or read a head or a body without a bound.
 
 use super::limits::{Limits, Over};
@@ -17,7 +17,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 /// Longest head of a request, bytes: ten times what a browser sends.
@@ -33,7 +33,7 @@ const FAREWELLS_MAX: usize = 32;
 
 /// Answers on the socket for ever. What cannot be accepted now (no descriptors left) is tried again.
 pub async fn serve(mut listener: UnixListener, router: Router, rights: Rights, limits: Arc<Limits>) {
-    let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
+    let hall = Hall::new(router, limits);
     loop {
         // The trait's own accept goes on after errors, with a pause.
         let (stream, _) = Listener::accept(&mut listener).await;
@@ -44,16 +44,47 @@ pub async fn serve(mut listener: UnixListener, router: Router, rights: Rights, l
                 continue;
             }
         };
-        match limits.connect(&caller, clock::boot_ns()) {
+        hall.receive(stream, caller);
+    }
+}
+
+/// The same at the dashboard's port, where nobody is anybody before the token was shown.
+pub async fn serve_port(mut listener: TcpListener, router: Router, limits: Arc<Limits>) {
+    let hall = Hall::new(router, limits);
+    loop {
+        let (stream, _) = Listener::accept(&mut listener).await;
+        // What happens is told in small writes; none of them is to wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        hall.receive(stream, Caller::at_port(false));
+    }
+}
+
+/// Where connections are taken in or turned away.
+struct Hall {
+    router: Router,
+    limits: Arc<Limits>,
+    farewells: Arc<Semaphore>,
+}
+
+impl Hall {
+    fn new(router: Router, limits: Arc<Limits>) -> Self {
+        Self { router, limits, farewells: Arc::new(Semaphore::new(FAREWELLS_MAX)) }
+    }
+
+    fn receive<S>(&self, stream: S, caller: Caller)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        match self.limits.connect(&caller, clock::boot_ns()) {
             Ok(place) => {
-                let router = router.clone();
+                let router = self.router.clone();
                 tokio::spawn(async move {
                     converse(stream, router, caller).await;
                     drop(place);
                 });
             }
             Err(over) => {
-                let Ok(turn) = Arc::clone(&farewells).try_acquire_owned() else { continue };
+                let Ok(turn) = Arc::clone(&self.farewells).try_acquire_owned() else { return };
                 tokio::spawn(async move {
                     let _ = tokio::time::timeout(FAREWELL_TIME_MAX, turn_away(stream, over)).await;
                     drop(turn);
@@ -87,7 +118,7 @@ where
 }
 
 /// Tells one for whom there is no place. What it asks is read and dropped: closing before that could cost it the reply.
-async fn turn_away(mut stream: UnixStream, over: Over) {
+async fn turn_away(mut stream: impl AsyncRead + AsyncWrite + Unpin, over: Over) {
     let (status, text) = over_limit(over);
     if stream.write_all(&answer(status, &text)).await.is_ok() && stream.shutdown().await.is_ok() {
         let mut dropped = [0; 1024];

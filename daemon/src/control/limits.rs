@@ -2,9 +2,10 @@
 //!
 //! Inputs: who asks, the time (CLOCK_BOOTTIME). Outputs: a place that is given back when dropped, or what is over the limit.
 //! Must never be asked by a real-time thread. Users without any right share one account: there may be more of them than can be
-//! remembered.
+//! remembered. The dashboard's port has two accounts, one for whoever shows the token and one for the rest, so that neither keeps
+//! anybody from the socket and nobody who guesses keeps out who knows.
 
-use super::rights::Caller;
+use super::rights::{Caller, Door};
 use crate::dispatch::report::seconds;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,10 +46,13 @@ pub struct Limits {
 
 #[derive(Default)]
 struct State {
-    accounts: BTreeMap<Option<u32>, Account>,
+    accounts: BTreeMap<Key, Account>,
     connections: usize,
     watchers: usize,
 }
+
+/// Whose account it is: the door, and the user there; None: all who have no right.
+type Key = (Door, Option<u32>);
 
 /// What one user has.
 struct Account {
@@ -79,7 +83,7 @@ enum Kind {
 /// A place that is taken; dropping it gives it back.
 pub struct Place {
     limits: Arc<Limits>,
-    account: Option<u32>,
+    account: Key,
     is_counted: bool,
     kind: Kind,
 }
@@ -169,7 +173,10 @@ impl Limits {
         };
         let own = state.account(account, now_ns);
         let (taken, max) = match kind {
-            Kind::Connection if caller.right.is_none() => (&mut own.connections, CONNECTIONS_OF_STRANGERS_MAX),
+            // Who comes to the port has not been able to show anything yet.
+            Kind::Connection if caller.right.is_none() && caller.door == Door::Socket => {
+                (&mut own.connections, CONNECTIONS_OF_STRANGERS_MAX)
+            }
             Kind::Connection => (&mut own.connections, CONNECTIONS_OF_ONE_MAX),
             Kind::Watcher => (&mut own.watchers, WATCHERS_OF_ONE_MAX),
         };
@@ -193,15 +200,15 @@ impl Limits {
 }
 
 impl State {
-    fn account(&mut self, account: Option<u32>, now_ns: i64) -> &mut Account {
+    fn account(&mut self, account: Key, now_ns: i64) -> &mut Account {
         let fresh =
             || Account { connections: 0, watchers: 0, tokens: REQUESTS_BURST, events: EVENTS_BURST, filled_ns: now_ns };
         self.accounts.entry(account).or_insert_with(fresh)
     }
 }
 
-fn account_of(caller: &Caller) -> Option<u32> {
-    caller.right.map(|_| caller.uid)
+fn account_of(caller: &Caller) -> Key {
+    (caller.door, caller.right.map(|_| caller.uid))
 }
 
 #[cfg(test)]
@@ -248,6 +255,17 @@ mod tests {
         let _places: Vec<_> = (1000..1010).flat_map(|uid| taken(&limits, &caller(uid, 10), now)).collect();
         assert_eq!(limits.connect(&caller(1011, 10), now).err(), Some(Over::All("connections")));
         assert_eq!(taken(&limits, &caller(0, 0), now).len(), CONNECTIONS_OF_ONE_MAX);
+    }
+
+    #[test]
+    fn whoever_fills_the_port_keeps_nobody_from_the_socket_and_no_guesser_slows_the_token_down() {
+        let (limits, now) = (Arc::new(Limits::default()), 1_000_000_000_000);
+        let (guest, holder) = (Caller::at_port(false), Caller::at_port(true));
+        let places = taken(&limits, &guest, now);
+        assert_eq!(places.len(), CONNECTIONS_OF_ONE_MAX);
+        assert!(limits.connect(&caller(1000, 10), now).is_ok() && limits.connect(&caller(1000, 99), now).is_ok());
+        while limits.request(&guest, now).is_ok() {}
+        assert!(limits.request(&holder, now).is_ok());
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! group. Must never trust what the request says of its sender. Groups are looked up by name once, at the start.
 //!
 //! The rights are a ladder: who may emit may look, who may simulate may do both, who may administer may do all. Root and the
-//! daemon's own user have all.
+//! daemon's own user have all. Beside the ladder stands whoever shows the token at the dashboard's port: it may look, and
+//! have a drill, which puts back what it changes.
 
 use super::wire::{Failure, Needs};
 use crate::config::Control;
@@ -59,10 +60,24 @@ pub struct Rights {
     holders: Arc<[Holder; 4]>,
 }
 
+/// Where a caller comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Door {
+    /// The control socket, where the kernel says who it is.
+    Socket,
+    /// The dashboard's port, where a token says what it may.
+    Port,
+}
+
+/// No user: what a program gets that asks for one that cannot be (POSIX, `chown`: -1).
+const NOBODY: u32 = u32::MAX;
+
 /// Whoever is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Its user.
+    /// Where it came in.
+    pub door: Door,
+    /// Its user; at the port none.
     pub uid: u32,
     /// Root, or the daemon's own user.
     pub is_owner: bool,
@@ -113,11 +128,31 @@ impl Rights {
         let is_owner = peer.uid == 0 || peer.uid == self.own_uid;
         let holds = |right: &Right| is_owner || peer.gids.contains(&self.holders[*right as usize].gid);
         let right = Right::ALL.into_iter().rev().find(holds);
-        Caller { uid: peer.uid, is_owner, right, holders: Arc::clone(&self.holders) }
+        Caller { door: Door::Socket, uid: peer.uid, is_owner, right, holders: Arc::clone(&self.holders) }
     }
 }
 
+/// Nobody holds anything at the port: these stand in no refusal.
+fn no_holders() -> Arc<[Holder; 4]> {
+    Arc::new([0; 4].map(|gid| Holder { gid, name: None }))
+}
+
 impl Caller {
+    /// Whoever is at the dashboard's port, before it has shown the token and after.
+    pub fn at_port(has_token: bool) -> Self {
+        let right = has_token.then_some(Right::Read);
+        Self { door: Door::Port, uid: NOBODY, is_owner: false, right, holders: no_holders() }
+    }
+
+    /// Whether the caller may have a drill.
+    ///
+    /// # Errors
+    /// As for [`Self::may`]: on the socket it takes the right to simulate.
+    pub fn may_drill(&self) -> Result<(), Failure> {
+        let has_token = self.door == Door::Port && self.right.is_some();
+        if has_token { Ok(()) } else { self.may(Right::Simulate) }
+    }
+
     /// Whether the caller has the right.
     ///
     /// # Errors
@@ -125,6 +160,11 @@ impl Caller {
     pub fn may(&self, right: Right) -> Result<(), Failure> {
         if self.right.is_some_and(|held| held >= right) {
             return Ok(());
+        }
+        if self.door == Door::Port {
+            let error =
+                "the dashboard's port is for looking and for drills; for anything else use snooze on the machine";
+            return Err(Failure { error: error.into(), ..Failure::default() });
         }
         let group = self.holders[right as usize].name.clone();
         let holders = group.as_ref().map_or_else(String::new, |name| format!(" and the group '{name}'"));
@@ -172,6 +212,19 @@ mod tests {
         let refused = caller.may(Right::Administer).expect_err("refused");
         assert_eq!(refused.needs, Some(Needs { right: "administer".into(), group: Some("group-30".into()) }));
         assert_eq!(refused.error, "user 1000 lacks the right 'administer': it is for root and the group 'group-30'");
+    }
+
+    #[test]
+    fn who_shows_the_token_at_the_port_may_look_and_drill_and_nothing_else() {
+        let (holder, guest) = (Caller::at_port(true), Caller::at_port(false));
+        assert!(holder.may(Right::Read).is_ok() && holder.may_drill().is_ok());
+        for right in [Right::Emit, Right::Simulate, Right::Administer] {
+            let refused = holder.may(right).expect_err("refused");
+            assert!(refused.error.contains("use snooze on the machine") && refused.needs.is_none(), "{refused:?}");
+        }
+        assert!(guest.may(Right::Read).is_err() && guest.may_drill().is_err() && !holder.is_owner);
+        let on_the_socket = [10, 15, 20, 30].map(|gid| caller(1000, &[gid]).may_drill().is_ok());
+        assert_eq!(on_the_socket, [false, false, true, true], "a drill is a simulation there");
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! where the caller lacks the right. Must never block the runtime for long: what takes time is asked of the supervisor.
 //! Every route stands under the right that it needs.
 
+use super::browser::{self, Hosts};
 use super::gate::over_limit;
 use super::limits::{Limits, Over};
 use super::operator::right_to_emit;
+use super::page;
 use super::rights::{Caller, Right};
 use super::stream;
-use super::wire::{Apps, Emit, Events, Failure, PlanView, Reloaded, Simulate, Simulated, Status};
+use super::wire::{Apps, Drill, Emit, Events, Failure, PlanView, Plans, Reloaded, Simulate, Simulated, Status};
 use crate::event::EventType;
 use crate::history::watchers::Happening;
 use crate::sys::clock;
@@ -31,6 +33,10 @@ use tokio::sync::broadcast;
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Longest wait for the whole body of a request.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(5);
+/// Most times left that a plan may be asked for.
+const LEFT_MAX: usize = 16;
+/// What is said of others.
+const NO_LEFT: &str = "'left' is to be a number of seconds, given 16 times at most";
 /// Most events a list may have.
 const EVENTS_LIMIT_MAX: usize = 10_000;
 
@@ -43,6 +49,8 @@ pub trait Daemon: Send + Sync + 'static {
     /// # Errors
     /// What is wrong with the type.
     fn plan(&self, event_type: &str, left_seconds: &[f64]) -> Result<PlanView, String>;
+    /// The plans of all types that have handlers, at these times left (seconds), besides the time assumed.
+    fn plans(&self, left_seconds: &[f64]) -> Plans;
     /// Publishes an operator's event; gives its id.
     ///
     /// # Errors
@@ -81,6 +89,7 @@ pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
     let read = Router::new()
         .route("/v1/status", get(status::<D>))
         .route("/v1/plan", get(plan::<D>))
+        .route("/v1/plans", get(plans::<D>))
         .route("/v1/watch", get(stream::watch::<D>))
         .route("/v1/events", get(events::<D>))
         .route("/v1/reports/{id}", get(report::<D>))
@@ -90,6 +99,8 @@ pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
         .merge(under(Right::Emit, Router::new().route("/v1/emit", post(emit::<D>))))
         .merge(under(Right::Simulate, Router::new().route("/v1/simulate", post(simulate::<D>))))
         .merge(under(Right::Administer, Router::new().route("/v1/reload", post(reload::<D>))))
+        .merge(Router::new().route("/v1/drill", post(drill::<D>)).route_layer(from_fn(permit_drill)))
+        .merge(page::routes())
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path; see snooze --help") })
         .method_not_allowed_fallback(|| async {
             failure(StatusCode::METHOD_NOT_ALLOWED, "this path takes another method")
@@ -97,6 +108,7 @@ pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(pace))
         .layer(Extension(limits))
+        .layer(from_fn_with_state(Hosts::None, browser::guard))
         .with_state(daemon)
 }
 
@@ -108,6 +120,14 @@ async fn permit(
     next: Next,
 ) -> Response {
     match caller.may(right) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => told(StatusCode::FORBIDDEN, &refused),
+    }
+}
+
+/// Passes the request on when its caller may have a drill.
+async fn permit_drill(Extension(caller): Extension<Caller>, request: Request, next: Next) -> Response {
+    match caller.may_drill() {
         Ok(()) => next.run(request).await,
         Err(refused) => told(StatusCode::FORBIDDEN, &refused),
     }
@@ -157,13 +177,33 @@ async fn plan<D: Daemon>(State(daemon): State<Arc<D>>, RawQuery(query): RawQuery
     let Some(event_type) = query.get("type") else {
         return failure(StatusCode::BAD_REQUEST, "the query lacks 'type'");
     };
-    let left: Result<Vec<f64>, _> = query.all("left").map(str::parse).collect();
-    match left {
-        Ok(left) if left.iter().all(|l| l.is_finite()) => match daemon.plan(event_type, &left) {
-            Ok(plan) => json(&*daemon, &plan),
-            Err(error) => failure(StatusCode::BAD_REQUEST, &error),
-        },
-        _ => failure(StatusCode::BAD_REQUEST, "'left' is to be a number of seconds"),
+    match query.left().map(|left| daemon.plan(event_type, &left)) {
+        Some(Ok(plan)) => json(&*daemon, &plan),
+        Some(Err(error)) => failure(StatusCode::BAD_REQUEST, &error),
+        None => failure(StatusCode::BAD_REQUEST, NO_LEFT),
+    }
+}
+
+async fn plans<D: Daemon>(State(daemon): State<Arc<D>>, RawQuery(query): RawQuery) -> Response {
+    match Query::parse(query.as_deref()).left() {
+        Some(left) => json(&*daemon, &daemon.plans(&left)),
+        None => failure(StatusCode::BAD_REQUEST, NO_LEFT),
+    }
+}
+
+/// Only what is a drill: handlers do what can be undone, and the daemon withdraws it itself.
+async fn drill<D: Daemon>(State(daemon): State<Arc<D>>, request: Request) -> Response {
+    let body = match whole(request).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal,
+    };
+    let drill: Drill = match serde_json::from_slice(&body) {
+        Ok(drill) => drill,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, &format!("the body is not a drill: {error}")),
+    };
+    match daemon.simulate(drill.into()) {
+        Ok(event_id) => json(&*daemon, &Simulated { event_id }),
+        Err(error) => failure(StatusCode::BAD_REQUEST, &error),
     }
 }
 
@@ -257,7 +297,7 @@ fn json<D: Daemon>(daemon: &D, value: &impl Serialize) -> Response {
     reply(StatusCode::OK, "application/json", daemon.scrub(&text))
 }
 
-fn failure(status: StatusCode, error: &str) -> Response {
+pub(super) fn failure(status: StatusCode, error: &str) -> Response {
     told(status, &Failure { error: error.into(), ..Failure::default() })
 }
 
@@ -279,6 +319,12 @@ impl Query {
 
     fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
         self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// Times left, seconds; None when one of them is none, or there are too many.
+    fn left(&self) -> Option<Vec<f64>> {
+        let left: Vec<f64> = self.all("left").map(str::parse).collect::<Result<_, _>>().ok()?;
+        Some(left).filter(|left| left.len() <= LEFT_MAX && left.iter().all(|left| left.is_finite()))
     }
 
     fn get(&self, key: &str) -> Option<&str> {

@@ -1,11 +1,13 @@
 //! Tests of the control socket as strangers and operators meet it: bytes in, bytes out, over the real server.
 //! Must never reach a daemon of this machine.
 
+mod port;
+
 use super::gate::{converse, serve};
 use super::limits::{CONNECTIONS_OF_ONE_MAX, Limits, WATCHERS_OF_ONE_MAX};
 use super::rights::{Caller, Holder, Rights};
 use super::server::{BODY_BYTES_MAX, Daemon, router};
-use super::wire::{Apps, Emit, Events, Failure, PlanView, Reloaded, Simulate, Status};
+use super::wire::{Apps, Emit, Events, Failure, PlanView, Plans, Reloaded, Simulate, Status};
 use crate::history::watchers::Happening;
 use crate::sys::peer::Peer;
 use nix::unistd::geteuid;
@@ -17,9 +19,10 @@ use tokio::runtime::Builder;
 use tokio::sync::broadcast;
 
 /// Method and path of every route, under the group that opens it.
-const ROUTES: [(u32, &str); 10] = [
+const ROUTES: [(u32, &str); 12] = [
     (10, "GET /v1/status"),
     (10, "GET /v1/plan?type=custom.x"),
+    (10, "GET /v1/plans"),
     (10, "GET /v1/watch"),
     (10, "GET /v1/events"),
     (10, "GET /v1/reports/last"),
@@ -27,6 +30,7 @@ const ROUTES: [(u32, &str); 10] = [
     (10, "GET /metrics"),
     (15, "POST /v1/emit"),
     (20, "POST /v1/simulate"),
+    (20, "POST /v1/drill"),
     (30, "POST /v1/reload"),
 ];
 
@@ -45,6 +49,9 @@ impl Daemon for Played {
     }
     fn plan(&self, _: &str, _: &[f64]) -> Result<PlanView, String> {
         Err("played".into())
+    }
+    fn plans(&self, _: &[f64]) -> Plans {
+        Plans::default()
     }
     fn simulate(&self, request: Simulate) -> Result<String, String> {
         Ok(request.event_type)

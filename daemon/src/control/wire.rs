@@ -8,6 +8,7 @@ pub use crate::apps::wire::{AppStatus, Told};
 pub use crate::history::store::EventSummary;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 use crate::dispatch::plan::{Plan, Start};
 use crate::dispatch::{budget, report::seconds};
@@ -32,6 +33,11 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     pub dispatch: DispatchStatus,
     pub events: EventCounts,
+    #[serde(default)]
+    pub history: HistoryStatus,
+    /// Where the dashboard's port listens; None: only the socket has it.
+    #[serde(default)]
+    pub dashboard: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -84,6 +90,38 @@ pub struct InstanceStatus {
     pub timeout_seconds: f64,
     /// Its configuration, secrets redacted.
     pub config: Value,
+    #[serde(default)]
+    pub calls: Calls,
+}
+
+/// What came of the calls of an instance since the daemon's start, drills and withdrawals included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Calls {
+    /// How many ended how: `handled`, `declined`, `failed`, ... Those of which there was none are not named.
+    pub results: BTreeMap<String, u64>,
+    /// Of those, where the effect was seen not to hold.
+    pub unverified: u64,
+    /// How long they took, every attempt included; of those that began.
+    pub took: Histogram,
+}
+
+/// How often a time lay between which bounds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// Upper bounds, seconds, ascending.
+    pub bounds_seconds: Vec<f64>,
+    /// Times up to each bound and above the one before; at the end, those above all bounds.
+    pub counts: Vec<u64>,
+    pub sum_seconds: f64,
+}
+
+/// What is kept of past events.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct HistoryStatus {
+    /// Rows that are still to be written down.
+    pub rows_waiting: u64,
+    /// Writes that failed since the start.
+    pub failed_writes: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -132,6 +170,12 @@ pub struct EventCounts {
     pub refused: u64,
     /// Notes lost because the log could not keep up.
     pub notes_dropped: u64,
+    /// Events whose notice named a time, and whose handlers had not all ended by then.
+    #[serde(default)]
+    pub deadlines_missed: u64,
+    /// Time left when all handlers had ended, of the events whose notice named a time.
+    #[serde(default)]
+    pub left: Histogram,
 }
 
 /// `GET /v1/plan?type=cloud.spot.interrupt&left=120` and `snooze plan`.
@@ -146,6 +190,12 @@ pub struct PlanView {
     pub handlers: Vec<PlannedHandler>,
     /// One column a time left asked for.
     pub budgets: Vec<Budget>,
+}
+
+/// `GET /v1/plans?left=120`: of every type that has handlers, the time assumed first among the budgets.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Plans {
+    pub plans: Vec<PlanView>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -195,6 +245,23 @@ pub struct Simulate {
     /// Further members of `data`.
     #[serde(default)]
     pub data: Map<String, Value>,
+}
+
+/// `POST /v1/drill`: a simulation that is a drill, and nothing else.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drill {
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Seconds until the cloud would act.
+    pub in_seconds: f64,
+}
+
+impl From<Drill> for Simulate {
+    fn from(Drill { event_type, in_seconds }: Drill) -> Self {
+        let (severity, action, cancels, data) = (None, None, None, Map::new());
+        Self { event_type, in_seconds: Some(in_seconds), severity, action, drill: true, cancels, data }
+    }
 }
 
 /// `POST /v1/emit`: a real event of somebody on this machine.

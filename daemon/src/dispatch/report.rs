@@ -34,6 +34,36 @@ pub enum Ended {
     NotRun,
 }
 
+impl Ended {
+    /// All, as they are documented.
+    pub const ALL: [Self; 9] = [
+        Self::Handled,
+        Self::Declined,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Abandoned,
+        Self::Panicked,
+        Self::Crashed,
+        Self::Cancelled,
+        Self::NotRun,
+    ];
+
+    /// The name in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Handled => "handled",
+            Self::Declined => "declined",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed-out",
+            Self::Abandoned => "abandoned",
+            Self::Panicked => "panicked",
+            Self::Crashed => "crashed",
+            Self::Cancelled => "cancelled",
+            Self::NotRun => "not-run",
+        }
+    }
+}
+
 /// Whether the effect was seen to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -260,6 +290,18 @@ impl EventReport {
             left_seconds: seconds(due_boot_ns - now.boot_ns),
             handlers,
             event: event.to_json(event.detected),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_have_the_names_that_they_have_in_json() {
+        for ended in Ended::ALL {
+            assert_eq!(serde_json::to_value(ended).expect("JSON"), ended.as_str());
         }
     }
 }

@@ -75,6 +75,11 @@ impl Journal {
         waiting.rows.is_empty() && !waiting.is_writing
     }
 
+    /// Rows that wait to be written down.
+    pub(super) fn rows_waiting(&self) -> usize {
+        lock(&self.waiting).rows.len()
+    }
+
     /// Writes down what was noted. Waits for the disk.
     pub(super) fn write_down(&self) -> Told {
         let mut waiting = lock(&self.waiting);

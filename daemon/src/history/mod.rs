@@ -5,7 +5,9 @@
 //! come through a bounded box.
 
 mod journal;
+mod live;
 pub mod recorder;
 pub mod self_tests;
 pub mod store;
+pub mod tallies;
 pub mod watchers;

@@ -5,8 +5,10 @@
 //! text is scrubbed here, once, before it goes anywhere.
 
 use super::journal::Journal;
+use super::live::{Live, end_ns, forsaken};
 use super::self_tests::{SelfTestSummary, SelfTests};
 use super::store::{EventSummary, Row, Store};
+use super::tallies::Tallies;
 use super::watchers::{Happening, Watchers};
 use crate::config::{History, Scrubber};
 use crate::dispatch::engine::Job;
@@ -34,8 +36,6 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// Pause between two droppings of old events, and between two steps of one, nanoseconds.
 const DROP_PAUSE_NS: i64 = 1_000_000_000;
 const DROP_STEP_NS: i64 = 50_000_000;
-/// Events that are held in memory as running: more than can run and wait at once. What is beyond has lost its end.
-const LIVE_MAX: usize = 8_192;
 /// Moved deadlines that wait for this thread; a cloud moves one now and then. Beside the outbox: a flood there must not cost
 /// one, and it has to come after what its event's own lane still holds.
 const MOVES_MAX: usize = 64;
@@ -49,6 +49,7 @@ pub struct Recorder {
     scrubber: ArcSwap<Scrubber>,
     first_start_us: Mutex<Histogram<u64>>,
     self_tests: Mutex<SelfTests>,
+    tallies: Mutex<Tallies>,
     watchers: Watchers,
     counts: Counts,
     stop: AtomicBool,
@@ -96,15 +97,6 @@ pub struct Counts {
     pub failed_writes: AtomicU64,
 }
 
-struct Live {
-    event: Arc<Event>,
-    handlers: Vec<HandlerReport>,
-    /// So many of them ended in an earlier process.
-    earlier: usize,
-    /// The report, once it is over and until it is written down.
-    over: Option<EventReport>,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -123,6 +115,7 @@ impl Recorder {
             scrubber: ArcSwap::from_pointee(scrubber),
             first_start_us: Mutex::new(histogram),
             self_tests: Mutex::default(),
+            tallies: Mutex::default(),
             watchers: Watchers::default(),
             counts: Counts::default(),
             stop: AtomicBool::new(false),
@@ -202,6 +195,16 @@ impl Recorder {
         lock(&self.self_tests).summary(clock::boot_ns())
     }
 
+    /// What came of calls and events since the start.
+    pub fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        lock(&self.tallies)
+    }
+
+    /// Rows that are still to be written down.
+    pub fn rows_waiting(&self) -> usize {
+        self.journal.rows_waiting()
+    }
+
     /// The newest events.
     ///
     /// # Errors
@@ -219,7 +222,7 @@ impl Recorder {
             let live = lock(&self.live);
             let newest = live.values().max_by_key(|l| l.event.detected.boot_ns);
             let chosen = if id == "last" { newest } else { live.values().find(|l| l.event.id.to_string() == id) };
-            chosen.map(Live::report)
+            chosen.map(Live::as_json)
         };
         if let Some(report) = running {
             return Ok(Some(self.scrubbed(&report)));
@@ -328,12 +331,18 @@ impl Recorder {
             Note::Started(job, at_boot_ns) => {
                 let id = job.event.id.to_string();
                 self.begun(&job, job.attempts_before + 1);
-                self.tell(&json!({
+                let told = json!({
                     "kind": "started", "event_id": id, "handler": job.handler.name,
                     "instance": job.handler.instance_name, "priority": job.handler.priority,
                     "at_ms": millis(at_boot_ns - job.event.detected.boot_ns), "budget_ms": millis(job.budget_ns),
                     "left_seconds": seconds(end_ns(&job.event, job.due_boot_ns) - at_boot_ns),
-                }));
+                });
+                // It may come before the note of its event.
+                let mut live = lock(&self.live);
+                let own = live.entry(job.event.id).or_insert_with(|| Live::new(&job.event));
+                own.begun(&job.handler.instance_name, &told);
+                drop(live);
+                self.tell(&told);
             }
             Note::Ended(event, outcome) => {
                 self.ended(event.id, HandlerReport::new(&outcome, event.detected.boot_ns));
@@ -438,6 +447,7 @@ impl Recorder {
     }
 
     fn ended(&self, id: EventId, report: HandlerReport) {
+        lock(&self.tallies).ended(&report);
         let id_text = id.to_string();
         let (value, row) = self.row_of_handler(&id_text, &report);
         self.journal.note(row);
@@ -463,7 +473,7 @@ impl Recorder {
             "error": error,
         }));
         if let Some(live) = lock(&self.live).get_mut(&id) {
-            live.handlers.push(report);
+            live.ended(report);
         }
     }
 
@@ -482,6 +492,7 @@ impl Recorder {
             live.over = Some(report.clone());
         }
         drop(live);
+        lock(&self.tallies).over(&report);
         self.over(&report);
         self.follow(|follower| follower.over(id, report.outcome()));
         let failed = report.handlers.iter().filter(|h| !matches!(h.status, Ended::Handled | Ended::Declined)).count();
@@ -560,37 +571,4 @@ impl Recorder {
         let text = serde_json::to_string(value).unwrap_or_default();
         serde_json::from_str(&self.scrub(&text)).unwrap_or_default()
     }
-}
-
-impl Live {
-    fn new(event: &Arc<Event>) -> Self {
-        Self { event: Arc::clone(event), handlers: Vec::new(), earlier: 0, over: None }
-    }
-
-    fn report(&self) -> EventReport {
-        if let Some(report) = &self.over {
-            return report.clone();
-        }
-        let now = clock::now();
-        let first = self.handlers.iter().filter_map(|h| h.start_ms).reduce(f64::min);
-        let due = end_ns(&self.event, now.boot_ns);
-        let mut report = EventReport::new(&self.event, "running", self.handlers.clone(), None, due, now);
-        report.first_start_us = first.map(|ms| ms * 1_000.0);
-        report
-    }
-}
-
-/// Takes the oldest of too many events that seem to run out of the list: the note of its end was dropped, it would stay for
-/// ever.
-fn forsaken(live: &mut HashMap<EventId, Live>) -> Option<EventReport> {
-    let is_too_long = live.len() > LIVE_MAX;
-    let open = live.iter().filter(|(_, live)| is_too_long && live.over.is_none());
-    let oldest = open.min_by_key(|(_, live)| live.event.detected.boot_ns).map(|(id, _)| *id)?;
-    let mut report = live.remove(&oldest)?.report();
-    report.state = "interrupted".into();
-    Some(report)
-}
-
-fn end_ns(event: &Event, due_boot_ns: i64) -> i64 {
-    event.effective.map_or(due_boot_ns, |e| e.boot_ns)
 }

@@ -18,6 +18,7 @@ use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
 use crate::event::{Event, EventType};
 use crate::history::recorder::Recorder;
+use crate::history::tallies::{Spread, Tally};
 use crate::history::watchers::Happening;
 use crate::host::Instance;
 use crate::host::state::Lifecycle;
@@ -31,6 +32,7 @@ use crate::sys::memory::Locked;
 use crate::sys::sched::Grant;
 use arc_swap::ArcSwap;
 use serde_json::Value;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -54,6 +56,8 @@ pub(super) struct Shared {
     /// Instances of earlier configurations that may still be running an event.
     pub(super) retired: Mutex<Vec<Arc<Instance>>>,
     pub(super) problems: Vec<String>,
+    /// Where the dashboard's port listens.
+    pub(super) dashboard: Option<SocketAddr>,
     pub(super) locked: Locked,
     pub(super) started_boot_ns: i64,
     pub(super) reload: mpsc::Sender<super::ReloadReply>,
@@ -284,6 +288,7 @@ impl Shared {
         let loaded = self.loaded.load();
         let config_of = |name: &str| loaded.config.handler_of(name).map(|handler| redacted_config(&handler.config));
         let plans = self.plans.load();
+        let tallies = self.recorder.tallies();
         plans
             .handlers()
             .iter()
@@ -301,10 +306,37 @@ impl Shared {
                     priority: h.priority,
                     timeout_seconds: seconds(h.timeout_ns),
                     config: config_of(&h.instance_name).unwrap_or_default(),
+                    calls: calls(tallies.of(&h.instance_name)),
                 }
             })
             .collect()
     }
+}
+
+fn histogram(spread: Spread) -> wire::Histogram {
+    let Spread { bounds, counts, sum } = spread;
+    wire::Histogram { bounds_seconds: bounds.to_vec(), counts, sum_seconds: sum }
+}
+
+fn calls(tally: Tally) -> wire::Calls {
+    let results = tally.results.into_iter().map(|(name, count)| (name.to_owned(), count));
+    wire::Calls { results: results.collect(), unverified: tally.unverified, took: histogram(tally.took) }
+}
+
+/// The types that have handlers: those known, those that the configuration names, and their withdrawals.
+fn types_with_handlers(plans: &Plans, config: &Config) -> Vec<EventType> {
+    let known = EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE);
+    let named = config.event_handlers.keys().filter_map(|key| EventType::parse(key).ok());
+    let mut types: Vec<EventType> = Vec::new();
+    for event_type in known.chain(named) {
+        let withdrawal = event_type.cancelled();
+        for candidate in [event_type, withdrawal] {
+            if !types.contains(&candidate) && plans.of(&candidate).handlers().next().is_some() {
+                types.push(candidate);
+            }
+        }
+    }
+    types
 }
 
 impl Daemon for Shared {
@@ -314,6 +346,7 @@ impl Daemon for Shared {
         let counts = self.recorder.counts();
         let read = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
         let percentiles = |(count, p50, p99, max)| wire::Percentiles { count, p50, p99, max };
+        let (deadlines_missed, left) = self.recorder.tallies().deadlines();
         wire::Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -355,7 +388,14 @@ impl Daemon for Shared {
                 completed: read(&counts.completed),
                 refused: read(&counts.refused),
                 notes_dropped: read(&counts.dropped),
+                deadlines_missed,
+                left: histogram(left),
             },
+            history: wire::HistoryStatus {
+                rows_waiting: self.recorder.rows_waiting() as u64,
+                failed_writes: read(&counts.failed_writes),
+            },
+            dashboard: self.dashboard.map(|address| address.to_string()),
         }
     }
 
@@ -363,6 +403,18 @@ impl Daemon for Shared {
         let event_type = EventType::parse(event_type)?;
         let margin = self.loaded.load().config.dispatch.finish_before_seconds;
         Ok(wire::PlanView::new(&event_type, &self.plans.load().of(&event_type), left_seconds, margin))
+    }
+
+    fn plans(&self, left_seconds: &[f64]) -> wire::Plans {
+        let loaded = self.loaded.load();
+        let (plans, margin) = (self.plans.load(), loaded.config.dispatch.finish_before_seconds);
+        let view = |event_type: EventType| {
+            let plan = plans.of(&event_type);
+            let assumed = seconds(plan.assumed_ns);
+            let left: Vec<f64> = std::iter::once(assumed).chain(left_seconds.iter().copied()).collect();
+            wire::PlanView::new(&event_type, &plan, &left, margin)
+        };
+        wire::Plans { plans: types_with_handlers(&plans, &loaded.config).into_iter().map(view).collect() }
     }
 
     fn simulate(&self, request: wire::Simulate) -> Result<String, String> {

@@ -9,7 +9,7 @@ use cloudsnooze::control::limits::Limits;
 use cloudsnooze::control::operator;
 use cloudsnooze::control::rights::{Caller, Holder, Right, Rights};
 use cloudsnooze::control::server::{Daemon, router};
-use cloudsnooze::control::wire::{Apps, Emit, Events, Failure, PlanView, Reloaded, Simulate, Status};
+use cloudsnooze::control::wire::{Apps, Emit, Events, Failure, PlanView, Plans, Reloaded, Simulate, Status};
 use cloudsnooze::event::{EventType, Moment};
 use cloudsnooze::history::watchers::Happening;
 use cloudsnooze::source::reply::{Parsed, parse};
@@ -52,6 +52,9 @@ impl Daemon for Played {
         Ok(PlanView { event_type, assumed_seconds: 1.0, finish_before_seconds: 1.0, handlers: vec![], budgets: vec![] })
     }
 
+    fn plans(&self, _: &[f64]) -> Plans {
+        Plans::default()
+    }
     fn simulate(&self, request: Simulate) -> Result<String, String> {
         self.note(Right::Simulate);
         let event = operator::event(request, NOW)?;
