@@ -3,7 +3,7 @@
 # writes to PACKAGES and to a directory of its own only, so that the source tree stays as it is.
 #   ONLY="cloudsnooze cloudsnooze-dev"   these Debian packages only
 #   PACKAGE_COMPRESSION=none             for packages that are only made to be tested
-#   DEB_BUILD_OPTIONS=noautodbgsym       without the packages of debug symbols
+#   NO_SYMBOLS=1                         without the packages of debug symbols
 set -eu
 
 kind=$1 built=$2 packages=$3
@@ -31,7 +31,7 @@ deb)
     cd "$source"
     # Said once and for all its tools: which packages.
     for package in ${ONLY:-}; do DH_OPTIONS="${DH_OPTIONS:-} -p$package"; done
-    export DH_OPTIONS="${DH_OPTIONS:-}"
+    export DH_OPTIONS="${DH_OPTIONS:-}" DEB_BUILD_OPTIONS="${DEB_BUILD_OPTIONS:-} ${NO_SYMBOLS:+noautodbgsym}"
     PREBUILT=1 BUILT="$built" PACKAGES="$packages" dpkg-buildpackage --build=binary --no-check-builddeps --unsigned-changes \
         --unsigned-buildinfo --no-pre-clean --buildinfo-option="-u$packages" --changes-option="-u$packages" \
         --buildinfo-file="$packages/cloudsnooze_$version.buildinfo" --changes-file="$packages/cloudsnooze_$version.changes"
@@ -39,9 +39,11 @@ deb)
 rpm)
     need rpmbuild rpm
     # %clamp_mtime_to_source_date_epoch and the build time make packages of one source the same, whenever and wherever they are made.
-    rpmbuild -bb --define "_topdir $stage/rpm" --define "_rpmdir $packages" --define "_rpmfilename %{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}.rpm" \
+    case "${PACKAGE_COMPRESSION:-}" in none) payload=w0.ufdio ;; *) payload=w19.zstdio ;; esac
+    symbols=$([ -n "${NO_SYMBOLS:-}" ] || echo debuginfo)
+    rpmbuild -bb --define "${symbols:-no_debuginfo} 1" --define "_topdir $stage/rpm" --define "_rpmdir $packages" --define "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" \
         --define "tree $top" --define "built $built" --define "package_version $version" \
-        --define "clamp_mtime_to_source_date_epoch 1" --define "use_source_date_epoch_as_buildtime 1" --define "_buildhost reproducible" \
+        --define "_binary_payload $payload" --define "clamp_mtime_to_source_date_epoch 1" --define "use_source_date_epoch_as_buildtime 1" --define "_buildhost reproducible" \
         "$top/dist/rpm/cloudsnooze.spec"
     ;;
 *)

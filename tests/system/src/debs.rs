@@ -23,6 +23,18 @@ pub fn tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap_or_default()
 }
 
+/// Makes the bill of materials and the licences beside the programs, which packages contain.
+///
+/// # Errors
+/// The program that makes them is not built, or what it said.
+pub fn inventory() -> Result<(), String> {
+    let built = paths::bin_dir()?;
+    let mut inventory = Command::new(paths::program(&built, "inventory")?);
+    inventory.current_dir(tree()).arg("--offline").arg("--sbom").arg(built.join("sbom.cdx.json"));
+    inventory.arg("--licences").arg(built.join("THIRD-PARTY.txt")).args(["cloudsnooze", "sqlite-flusher"]);
+    program::run(&mut inventory, LIMIT)?.success("inventory").map(|_| ())
+}
+
 impl Debs {
     /// Makes all packages of what `make build` or `make test` has built, without debug symbols and without compression.
     ///
@@ -36,13 +48,10 @@ impl Debs {
         let failed = |error: std::io::Error| format!("{}: {error}", kept_in.display());
         fs::create_dir_all(kept_in).map_err(failed)?;
         let directory = tempfile::Builder::new().prefix("debs-").tempdir_in(kept_in).map_err(failed)?;
-        let mut inventory = Command::new(paths::program(&built, "inventory")?);
-        inventory.current_dir(tree()).arg("--offline").arg("--sbom").arg(built.join("sbom.cdx.json"));
-        inventory.arg("--licences").arg(built.join("THIRD-PARTY.txt")).args(["cloudsnooze", "sqlite-flusher"]);
-        program::run(&mut inventory, LIMIT)?.success("inventory")?;
+        inventory()?;
         let mut packages = Command::new(tree().join("dist/packages.sh"));
         packages.arg("deb").arg(&built).arg(directory.path());
-        packages.env("PACKAGE_COMPRESSION", "none").env("DEB_BUILD_OPTIONS", "noautodbgsym");
+        packages.env("PACKAGE_COMPRESSION", "none").env("NO_SYMBOLS", "1");
         // Those of the test runner's make are not for this one.
         for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CARGO_TARGET_DIR"] {
             packages.env_remove(variable);

@@ -8,5 +8,5 @@ mod debs;
 mod guest;
 mod root;
 
-pub use debs::{Debs, tree};
+pub use debs::{Debs, inventory, tree};
 pub use guest::{Guest, HOME, KEPT};
