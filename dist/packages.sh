@@ -2,7 +2,7 @@
 # Makes packages of what has been built: packages.sh deb|rpm BUILT PACKAGES; `make deb` and `make rpm` call it. It builds nothing, and
 # writes to PACKAGES and to a directory of its own only, so that the source tree stays as it is.
 #   ONLY="cloudsnooze cloudsnooze-dev"   these Debian packages only
-#   PACKAGE_COMPRESSION=none             for packages that are only made to be tested
+#   PACKAGE_COMPRESSION=gzip             for packages that are only made to be tested: fast
 #   NO_SYMBOLS=1                         without the packages of debug symbols
 set -eu
 
@@ -38,12 +38,13 @@ deb)
     ;;
 rpm)
     need rpmbuild rpm
-    # %clamp_mtime_to_source_date_epoch and the build time make packages of one source the same, whenever and wherever they are made.
-    case "${PACKAGE_COMPRESSION:-}" in none) payload=w0.ufdio ;; *) payload=w19.zstdio ;; esac
+    # Times and the host's name are given, so that packages of one source are the same, whenever and wherever they are made.
+    case "${PACKAGE_COMPRESSION:-}" in gzip) payload=w1.gzdio ;; *) payload=w19.zstdio ;; esac
     symbols=$([ -n "${NO_SYMBOLS:-}" ] || echo debuginfo)
-    rpmbuild -bb --define "${symbols:-no_debuginfo} 1" --define "_topdir $stage/rpm" --define "_rpmdir $packages" --define "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" \
-        --define "tree $top" --define "built $built" --define "package_version $version" \
-        --define "_binary_payload $payload" --define "clamp_mtime_to_source_date_epoch 1" --define "use_source_date_epoch_as_buildtime 1" --define "_buildhost reproducible" \
+    rpmbuild -bb --define "${symbols:-no_debuginfo} 1" --define "_topdir $stage/rpm" --define "_rpmdir $packages" \
+        --define "_rpmfilename %%{NAME}-%%{VERSION}-%%{RELEASE}.%%{ARCH}.rpm" --define "_binary_payload $payload" \
+        --define "tree $top" --define "built $built" --define "package_version $version" --define "_buildhost reproducible" \
+        --define "clamp_mtime_to_source_date_epoch 1" --define "use_source_date_epoch_as_buildtime 1" \
         "$top/dist/rpm/cloudsnooze.spec"
     ;;
 *)

@@ -2,6 +2,7 @@
 #   make install   DESTDIR= PREFIX=/usr LIBDIR= PROFILE=release: everything that is shipped; dist/install.sh has further places
 #   make deb rpm   into target/packages, built as the profile "dist" says: optimised, with line tables that become the packages of
 #                  debug symbols. PROFILE=dev packages what `make test` has built
+#   make test-system   as root: packages as they are shipped, installed, used, upgraded and purged in a booted Debian of its own
 #   make vendor    the sources of all dependencies into vendor/; whatever is built afterwards needs no network
 #   make reproducible  two builds in two directories, whose packages must be the same to the byte: dist/reproducible.sh tells
 #
@@ -27,7 +28,7 @@ export RUSTFLAGS += $(MAPPED:%=--remap-path-prefix=%)
 export CFLAGS += $(MAPPED:%=-ffile-prefix-map=%)
 endif
 
-.PHONY: programs install deb rpm vendor reproducible
+.PHONY: programs install deb rpm vendor reproducible test-system
 
 # Where the daemon looks for plugins first is decided here, when it is built.
 ifneq ($(filter-out /usr/lib /usr/lib64 /usr/local/lib,$(LIBDIR)),)
@@ -56,3 +57,7 @@ vendor:
 
 reproducible:
 	dist/reproducible.sh
+
+test-system: setup
+	$(MAKE) programs PROFILE=dist
+	CLOUDSNOOZE_BIN_DIR='$(abspath $(TARGET))/dist' $(CARGO) test --locked -p system -- --nocapture

@@ -36,7 +36,7 @@ pub fn inventory() -> Result<(), String> {
 }
 
 impl Debs {
-    /// Makes all packages of what `make build` or `make test` has built, without debug symbols and without compression.
+    /// Makes all packages of what `make build` or `make test` has built, without debug symbols and hardly compressed.
     ///
     /// # Errors
     /// Which tool is missing, or what the tools said.
@@ -51,7 +51,7 @@ impl Debs {
         inventory()?;
         let mut packages = Command::new(tree().join("dist/packages.sh"));
         packages.arg("deb").arg(&built).arg(directory.path());
-        packages.env("PACKAGE_COMPRESSION", "none").env("NO_SYMBOLS", "1");
+        packages.env("PACKAGE_COMPRESSION", "gzip").env("NO_SYMBOLS", "1");
         // Those of the test runner's make are not for this one.
         for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "CARGO_TARGET_DIR"] {
             packages.env_remove(variable);

@@ -4,6 +4,8 @@
 use harness::program::{self, Output};
 use harness::{require, wait};
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +20,8 @@ const LOCAL: &str = "/usr/local/lib/cloudsnooze/plugins";
 const METADATA: &str = "127.0.0.1:1338";
 /// The one that the upgrade brings.
 const NEXT: &str = "0.1.0+next";
+/// The package of docs/packaging.md.
+const OWN: &str = "my-flusher";
 /// Those that the guest is given.
 const PACKAGES: [&str; 5] = [
     "cloudsnooze",
@@ -112,6 +116,7 @@ fn packages_install_serve_upgrade_and_leave_nothing() {
     files.push((debs.next_version("cloudsnooze", NEXT).expect("made"), "debs/cloudsnooze-next.deb".to_owned()));
     let examples = examples(&debs.unpacked("cloudsnooze-dev").expect("unpacked"), debs.directory());
     files.extend(examples.iter().cloned());
+    files.extend(own_package(&debs).map(|file| (file, format!("debs/{OWN}.deb"))));
     let kept_in = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let Some(guest) = Guest::boot_with("the Debian packages", kept_in, &files) else { return };
     let machine = Machine(guest);
@@ -125,6 +130,7 @@ fn packages_install_serve_upgrade_and_leave_nothing() {
     a_stopped_daemon_is_killed_and_started_again(&machine);
     a_new_plugin_is_picked_up_once(&machine);
     plugins_built_from_the_development_package_run(&machine, &examples);
+    a_plugin_of_ones_own_comes_as_a_package(&machine);
     an_upgrade_waits_for_the_event_in_progress(&machine);
     removed_it_keeps_what_is_the_owners_and_purged_it_leaves_nothing(&machine, &before);
 }
@@ -191,6 +197,47 @@ fn examples(package: &Path, work: &Path) -> Vec<(PathBuf, String)> {
         files.push((built.join(format!("{name}.so")), format!("cmake/{name}.so")));
     }
     files
+}
+
+/// Packages the template as docs/packaging.md says; None where there is no compiler.
+fn own_package(debs: &Debs) -> Option<PathBuf> {
+    if program::find("gcc").is_none() {
+        require::missing_means_skip("a package of a plugin of one's own: there is no gcc");
+        return None;
+    }
+    let development = debs.directory().join("cloudsnooze-dev.d");
+    let (work, template) =
+        (debs.directory().join(OWN), development.join("usr/share/doc/cloudsnooze-dev/examples/template"));
+    std::fs::create_dir_all(work.join("debian/source")).expect("a directory");
+    for (from, to) in [("template.c", "my-flusher.c"), ("Makefile", "Makefile")] {
+        let text = std::fs::read_to_string(template.join(from)).expect("the template");
+        std::fs::write(work.join(to), text.replace("template", OWN)).expect("written");
+    }
+    // Each file of the document: its name, then its lines, which stand four columns further in.
+    let document = std::fs::read_to_string(tree().join("docs/packaging.md")).expect("the document");
+    let mut file = PathBuf::new();
+    for line in document.lines() {
+        if let Some(name) = line.strip_prefix("    debian/") {
+            file = work.join("debian").join(name.split(' ').next().unwrap_or_default());
+            std::fs::write(&file, "").expect("written");
+        } else if !file.as_os_str().is_empty() && (line.is_empty() || line.starts_with("        ")) {
+            let text = std::fs::read_to_string(&file).expect("begun") + line.get(8..).unwrap_or_default() + "\n";
+            std::fs::write(&file, text.trim_start_matches('\n')).expect("written");
+        } else {
+            file = PathBuf::new();
+        }
+    }
+    std::fs::set_permissions(work.join("debian/rules"), Permissions::from_mode(0o755)).expect("executable");
+    let libraries =
+        std::fs::read_dir(development.join("usr/lib")).expect("libraries").next().expect("one").expect("read");
+    let mut build = Command::new("dpkg-buildpackage");
+    build.current_dir(&work).args(["-b", "-us", "-uc", "-d"]).env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
+    build.env("PKG_CONFIG_PATH", libraries.path().join("pkgconfig"));
+    build.env("PKG_CONFIG_CLOUDSNOOZE_PREFIX", development.join("usr"));
+    let built =
+        program::run(&mut build, Duration::from_secs(300)).and_then(|output| output.success("dpkg-buildpackage"));
+    built.unwrap_or_else(|error| panic!("{error}"));
+    Some(debs.file(OWN).expect("made"))
 }
 
 fn installed_it_serves_in_a_sandbox_with_real_time(machine: &Machine) {
@@ -397,6 +444,17 @@ fn plugins_built_from_the_development_package_run(machine: &Machine, examples: &
     machine.act("restart");
 }
 
+fn a_plugin_of_ones_own_comes_as_a_package(machine: &Machine) {
+    if machine.run(&format!("test -e {HOME}/debs/{OWN}.deb")).code != Some(0) {
+        return;
+    }
+    machine.install(&[&format!("{OWN}.deb")]);
+    let listed = machine.0.sh("snooze plugin list");
+    assert!(listed.contains(OWN), "{listed}");
+    assert_eq!(machine.0.sh(&format!("dpkg-query -W -f '${{Depends}}' {OWN} | grep -c cloudsnooze-abi-1")), "1");
+    machine.0.sh(&format!("apt-get purge -y {OWN} 2>&1"));
+}
+
 fn an_upgrade_waits_for_the_event_in_progress(machine: &Machine) {
     let version = "dpkg-query -W -f '${Version} ${db:Status-Status}' cloudsnooze";
     let slow = format!("touch {STATE}/begun; sleep 8; {version} > {STATE}/during");
@@ -406,7 +464,8 @@ fn an_upgrade_waits_for_the_event_in_progress(machine: &Machine) {
         { "name": "exec", "timeout_seconds": 60, "config": { "shell": slow } },
     ] } } }),
     );
-    machine.0.sh("sed -i 's|\"event_handlers\": {}|\"event_handlers\": {}, \"log\": {\"level\": \"debug\"}|' /etc/cloudsnooze/cloudsnooze.json");
+    let changed = "s|\"event_handlers\": {}|\"event_handlers\": {}, \"log\": {\"level\": \"debug\"}|";
+    machine.0.sh(&format!("sed -i '{changed}' /etc/cloudsnooze/cloudsnooze.json"));
     machine.act("reload");
     let pid = machine.pid();
     let event = machine.snooze("simulate custom.slow --in 100s");
@@ -448,5 +507,16 @@ fn the_packages_say_the_version_that_is_built() {
     let read = |path: &str| std::fs::read_to_string(tree().join(path)).expect(path);
     let cargo = read("Cargo.toml");
     let version = cargo.lines().find_map(|line| line.strip_prefix("version = ")).expect("a version").trim_matches('"');
+    let abi = read("abi/src/version.rs");
+    let major =
+        abi.lines().find_map(|line| line.strip_prefix("pub const SNOOZE_ABI_MAJOR: ")).expect("a major version");
+    let major = major.trim_end_matches(';').rsplit(' ').next().expect("a number");
+    for (file, line) in [
+        ("debian/control", format!("Provides: cloudsnooze-abi-{major}\n")),
+        ("dist/rpm/cloudsnooze.spec", format!("Provides:       cloudsnooze-abi-{major}\n")),
+        ("include/cloudsnooze.pc.in", format!("abi_version={major}\n")),
+    ] {
+        assert!(read(file).contains(&line), "{file}");
+    }
     assert!(read("debian/changelog").starts_with(&format!("cloudsnooze ({version}) ")), "debian/changelog");
 }

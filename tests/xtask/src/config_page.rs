@@ -18,12 +18,12 @@ cloudsnooze.json \\- configuration of the daemon snoozed
 /etc/cloudsnooze/conf.d/*.json
 .fi
 .SH DESCRIPTION
-One JSON object. The files of the directory beside it are merged over it in the order of their names: objects are merged, everything else
-replaces what was there. \\fBsnooze config check\\fR names every mistake with its file and place; \\fBsnooze reload\\fR or \\fBsystemctl
-reload cloudsnooze\\fR takes a good configuration, and refuses a bad one while the old goes on.
+One JSON object. The files of the directory beside it are merged over it in the order of their names: objects are merged, everything
+else replaces what was there. \\fBsnooze config check\\fR names every mistake with its file and place; \\fBsnooze reload\\fR or
+\\fBsystemctl reload cloudsnooze\\fR takes a good configuration, and refuses a bad one while the old goes on.
 .PP
-Wherever a secret may stand in a plugin's own \\fBconfig\\fR, an object stands for one that is kept elsewhere: {\"credential\": \"NAME\"} for
-the file NAME that systemd passes (\\fBLoadCredential=\\fR) or that lies in /etc/cloudsnooze/credentials, {\"env\": \"NAME\"},
+Wherever a secret may stand in a plugin's own \\fBconfig\\fR, an object stands for one that is kept elsewhere: {\"credential\": \"NAME\"}
+for the file NAME that systemd passes (\\fBLoadCredential=\\fR) or that lies in /etc/cloudsnooze/credentials, {\"env\": \"NAME\"},
 {\"file\": \"/PATH\"}.
 .PP
 Editors complete and check the file where it begins with \"$schema\": \"/usr/share/cloudsnooze/config.schema.json\".
