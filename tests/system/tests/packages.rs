@@ -233,7 +233,17 @@ fn own_package(debs: &Debs) -> Option<PathBuf> {
     let mut build = Command::new("dpkg-buildpackage");
     build.current_dir(&work).args(["-b", "-us", "-uc", "-d"]).env_remove("MAKEFLAGS").env_remove("MAKELEVEL");
     build.env("PKG_CONFIG_PATH", libraries.path().join("pkgconfig"));
-    build.env("PKG_CONFIG_CLOUDSNOOZE_PREFIX", development.join("usr"));
+    // The package is unpacked and not installed: where its prefix is has to be said.
+    let tools = work.join("tools");
+    let said = format!(
+        "#!/bin/sh\nexec {} --define-variable=prefix={} \"$@\"\n",
+        program::find("pkg-config").expect("checked").display(),
+        development.join("usr").display()
+    );
+    std::fs::create_dir_all(&tools).expect("a directory");
+    std::fs::write(tools.join("pkg-config"), said).expect("written");
+    std::fs::set_permissions(tools.join("pkg-config"), Permissions::from_mode(0o755)).expect("executable");
+    build.env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap_or_default()));
     let built =
         program::run(&mut build, Duration::from_secs(300)).and_then(|output| output.success("dpkg-buildpackage"));
     built.unwrap_or_else(|error| panic!("{error}"));

@@ -129,4 +129,28 @@ fn rpmlint_has_nothing_to_say_of_the_rpm_packages_but_what_is_known() {
     assert!(ask("cloudsnooze-plugins-basic", "--requires").lines().any(|line| line.trim() == "cloudsnooze-abi-1"));
     assert!(ask("cloudsnooze", "--filetriggers").contains("/usr/lib64/cloudsnooze/plugins"));
     assert!(ask("cloudsnooze", "--scripts").contains("snooze upgrade-ready --wait"));
+    what_is_in_the_rpm_packages_runs(packages.path());
+}
+
+/// Unpacked, without their scripts: there is neither systemd nor a user's database in the directory.
+fn what_is_in_the_rpm_packages_runs(packages: &Path) {
+    if !nix::unistd::geteuid().is_root() {
+        require::missing_means_skip("the content of the rpm packages: only root may unpack them with rpm");
+        return;
+    }
+    let root = packages.join("root");
+    let file = |package: &str| packages.join(format!("{package}-0.1.0-1.x86_64.rpm"));
+    let mut unpack = Command::new("rpm");
+    unpack.arg("--root").arg(&root).args(["-i", "--nodeps", "--noscripts", "--notriggers"]);
+    unpack.args([file("cloudsnooze"), file("cloudsnooze-plugins-basic")]);
+    std::fs::create_dir_all(&root).expect("a directory");
+    let run = |command: &mut Command| {
+        let done = program::run(command, LIMIT).and_then(|output| output.success("the rpm packages"));
+        done.unwrap_or_else(|error| panic!("{error}"))
+    };
+    run(&mut unpack);
+    let snooze = root.join("usr/bin/snooze");
+    assert!(run(Command::new(&snooze).arg("--version")).starts_with("snooze 0.1.0"));
+    let plugin = root.join("usr/lib64/cloudsnooze/plugins/exec.so");
+    assert!(run(Command::new(&snooze).args(["plugin", "info"]).arg(&plugin)).contains("exec"));
 }
