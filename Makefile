@@ -18,7 +18,7 @@
 #   make fuzz      throws what strangers can write at the code that reads it, a minute for each target; FUZZ="--seconds 600
 #                  --target reply" looks longer at one; what breaks becomes a test
 #   make check     formatting, lints, generated files
-#   make install   DESTDIR= PREFIX=/usr LIBDIR=$(PREFIX)/lib
+#   make install, make deb, make rpm, make vendor: dist/packaging.mk tells
 
 CARGO   ?= cargo
 PREFIX  ?= /usr
@@ -45,7 +45,7 @@ PROVIDERS := aws azure gcp alibaba tencent
 
 .PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-notices bench-poll \
         soak endurance fuzz check generate build \
-        setup setup-demo setup-bench setup-fuzz setup-safety install clean
+        setup setup-demo setup-bench setup-fuzz setup-safety clean
 
 all: build
 
@@ -129,18 +129,7 @@ check: setup
 generate:
 	$(CARGO) run -q -p xtask -- generate
 
-install: build
-	install -D -m 755 $(TARGET)/release/snoozed $(DESTDIR)$(PREFIX)/sbin/snoozed
-	install -D -m 755 $(TARGET)/release/snooze $(DESTDIR)$(PREFIX)/bin/snooze
-	install -D -m 755 $(TARGET)/release/snooze-plugin-host $(DESTDIR)$(PREFIX)/libexec/cloudsnooze/snooze-plugin-host
-	for p in $(PLUGINS); do install -D -m 644 $(TARGET)/release/lib$$(echo $$p | tr - _).so \
-	    $(DESTDIR)$(LIBDIR)/cloudsnooze/plugins/$$p.so || exit 1; done
-	for h in include/cloudsnooze/*; do install -D -m 644 $$h $(DESTDIR)$(PREFIX)/$$h || exit 1; done
-	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
-	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|' -e "s|@VERSION@|$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)|" \
-	    include/cloudsnooze.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/cloudsnooze.pc
-	for m in daemon/dist/man/*.[1-8]; do install -D -m 644 $$m \
-	    $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
+include dist/packaging.mk
 
 clean:
 	$(CARGO) clean

@@ -47,6 +47,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "report" -d 'Show what
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plugin" -d 'List plugins, describe one, or try one'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "config" -d 'Check a configuration, or print its schema'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "reload" -d 'Have the daemon use the changed configuration, without a gap'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "upgrade-ready" -d 'Say whether the daemon may be upgraded or restarted now, and wait for it'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "doctor" -d 'Check configuration, plugins, secrets, daemon, cloud and machine, with a hint where something is not well'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
@@ -284,6 +285,15 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand reload" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand reload" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand reload" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -l wait -d 'How long to wait for the events in progress (180s, 3m) [default: not at all]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

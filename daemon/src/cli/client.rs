@@ -22,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Longest wait for a plain reply.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What to do when no daemon answers.
-const HINT: &str = "(start it: systemctl start snoozed; other socket: --socket)";
+const HINT: &str = "(start it: systemctl start cloudsnooze; other socket: --socket)";
 /// Longest line of a stream that is kept, bytes.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -125,7 +125,10 @@ impl Daemon {
 
     fn silent(&self) -> String {
         let waited = REPLY_TIMEOUT.as_secs();
-        format!("snoozed at {} gave no answer within {waited} s (see: journalctl -u snoozed)", self.socket.display())
+        format!(
+            "snoozed at {} gave no answer within {waited} s (see: journalctl -u cloudsnooze)",
+            self.socket.display()
+        )
     }
 }
 

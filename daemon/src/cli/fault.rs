@@ -17,7 +17,7 @@ Exit codes:
   74  input or output failed
   77  not permitted
   78  the configuration is wrong
-  124 what was waited for did not come in time (snooze wait)";
+  124 what was waited for did not come in time (snooze wait, upgrade-ready)";
 
 /// A command that ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

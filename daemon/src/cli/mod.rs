@@ -32,6 +32,7 @@ mod simulate;
 mod status;
 #[cfg(test)]
 mod tests;
+mod upgrade_ready;
 mod wait;
 mod watch;
 
@@ -86,6 +87,7 @@ enum Command {
     Plugin(plugin::Args),
     Config(config::Args),
     Reload(reload::Args),
+    UpgradeReady(upgrade_ready::Args),
     Doctor(doctor::Args),
     MockMetadata(mock_metadata::Args),
     Completions(completions::Args),
@@ -139,6 +141,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Plugin(args) => plugin::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Reload(args) => reload::run(&args, session),
+        Command::UpgradeReady(args) => upgrade_ready::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
         Command::MockMetadata(args) => mock_metadata::run(&args, session),
         Command::Completions(args) => completions::run(&args, session),

@@ -47,7 +47,7 @@ pub fn screen(reloaded: &Reloaded, paint: Paint, _: u16) -> String {
         text += &format!("  {}\n", plain(change));
     }
     if !waiting.is_empty() {
-        text += &format!("{}\n", paint.text(Tone::Warn, "These wait for a restart (systemctl restart snoozed):"));
+        text += &format!("{}\n", paint.text(Tone::Warn, "These wait for a restart (systemctl restart cloudsnooze):"));
     }
     for change in waiting {
         text += &format!("  {}\n", plain(change));

@@ -5,7 +5,7 @@
 
 use super::refusal::Refusal;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// How a plugin is run.
@@ -29,9 +29,13 @@ pub struct Found {
     pub kind: Kind,
 }
 
-/// Where plugins are looked for when the configuration names no directories: those of a package, those
-/// of a local installation, one beside the program's prefix, and, for a build that is not installed,
-/// the program's own directory.
+/// The plugins' directory of the installation that this was built for, where the one who built it said so: `LIBDIR` of
+/// `make install` is the same.
+const BUILT_FOR: Option<&str> = option_env!("CLOUDSNOOZE_PLUGIN_DIR");
+
+/// Where plugins are looked for when the configuration names no directories: the directory that this was built for, those
+/// of packages (`/usr/lib/cloudsnooze/plugins` has those that are the same on every architecture), those of a local
+/// installation, one beside the program's prefix, and, for a build that is not installed, the program's own directory.
 pub fn default_directories() -> Vec<PathBuf> {
     let mut directories = Vec::new();
     let program = std::env::current_exe().ok().and_then(|p| p.canonicalize().ok());
@@ -44,11 +48,14 @@ pub fn default_directories() -> Vec<PathBuf> {
             directories.push(prefix.join("lib/cloudsnooze/plugins"));
         }
     }
+    directories.extend(BUILT_FOR.filter(|path| path.starts_with('/')).map(PathBuf::from));
     let arch = if cfg!(target_arch = "aarch64") { "aarch64-linux-gnu" } else { "x86_64-linux-gnu" };
     directories.push(format!("/usr/lib/{arch}/cloudsnooze/plugins").into());
     directories.push("/usr/lib64/cloudsnooze/plugins".into());
     directories.push("/usr/lib/cloudsnooze/plugins".into());
     directories.push("/usr/local/lib/cloudsnooze/plugins".into());
+    let mut known = BTreeSet::new();
+    directories.retain(|directory| known.insert(directory.clone()));
     directories
 }
 
@@ -117,6 +124,18 @@ fn plugin_name(file: &str) -> Option<(String, Kind)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_directory_that_it_was_built_for_is_searched_and_none_twice() {
+        let directories = default_directories();
+        let package = Path::new("/usr/lib").join(format!("{}-linux-gnu/cloudsnooze/plugins", std::env::consts::ARCH));
+        for expected in [package.as_path(), Path::new("/usr/lib64/cloudsnooze/plugins")] {
+            assert!(directories.iter().any(|directory| directory == expected), "{directories:?}");
+        }
+        assert!(BUILT_FOR.is_none_or(|path| directories.contains(&PathBuf::from(path))), "{directories:?}");
+        let once: BTreeSet<&PathBuf> = directories.iter().collect();
+        assert_eq!(once.len(), directories.len(), "{directories:?}");
+    }
 
     #[test]
     fn names_map_to_files_both_ways_and_a_typo_gets_a_hint() {

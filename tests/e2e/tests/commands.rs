@@ -153,7 +153,7 @@ fn without_a_daemon_a_command_that_needs_one_says_so_with_code_69() {
         for more in [&[][..], &["--json"]] {
             let output = daemon.snooze(&[args, more].concat()).expect("it runs");
             assert_eq!((output.code, &output.stdout[..]), (Some(69), ""), "{args:?}: {output:?}");
-            let hint = "(start it: systemctl start snoozed; other socket: --socket)";
+            let hint = "(start it: systemctl start cloudsnooze; other socket: --socket)";
             assert!(output.stderr.contains("not running") && output.stderr.contains(hint), "{args:?}: {output:?}");
             assert!(output.stderr.contains(&daemon.socket().display().to_string()), "{args:?}: {output:?}");
         }

@@ -44,7 +44,16 @@ impl Guest {
     /// # Panics
     /// When the programs are not built, or where nothing may be missing.
     pub fn boot(what: &str, kept_in: &Path, plugins: &[&str]) -> Option<Self> {
-        let home = furnish(kept_in, plugins).unwrap_or_else(|error| panic!("{error}"));
+        let files = programs(plugins).unwrap_or_else(|error| panic!("{error}"));
+        Self::boot_with(what, kept_in, &files)
+    }
+
+    /// Boots one with these files in it, each in a folder of [`HOME`], and nothing else of ours. None as for [`Self::boot`].
+    ///
+    /// # Panics
+    /// When a file is not there, or where nothing may be missing.
+    pub fn boot_with(what: &str, kept_in: &Path, files: &[(PathBuf, String)]) -> Option<Self> {
+        let home = furnish(kept_in, files).unwrap_or_else(|error| panic!("{error}"));
         match try_boot(kept_in, home) {
             Ok(guest) => Some(guest),
             Err(reason) => {
@@ -126,29 +135,39 @@ impl Drop for Guest {
     }
 }
 
-/// A directory with programs and plugins, as a package would install them.
-fn furnish(kept_in: &Path, plugins: &[&str]) -> Result<TempDir, String> {
+/// The built programs and these plugins: each file, and where it is in the guest below [`HOME`].
+fn programs(plugins: &[&str]) -> Result<Vec<(PathBuf, String)>, String> {
     let built = paths::bin_dir()?;
+    let mut files = Vec::new();
+    for name in ["snoozed", "snooze", "snooze-plugin-host"] {
+        files.push((paths::program(&built, name)?, format!("bin/{name}")));
+    }
+    for name in plugins {
+        files.push((paths::plugin(&built, name)?, format!("plugins/{name}.so")));
+    }
+    Ok(files)
+}
+
+/// A directory with these files, which everybody may read and run.
+fn furnish(kept_in: &Path, files: &[(PathBuf, String)]) -> Result<TempDir, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", kept_in.display());
     fs::create_dir_all(kept_in).map_err(failed)?;
     let home = tempfile::Builder::new().prefix("guest-").tempdir_in(kept_in).map_err(failed)?;
-    let put = |from: PathBuf, folder: &str, name: &str| -> Result<(), String> {
-        let to = home.path().join(folder).join(name);
-        let copied = fs::create_dir_all(home.path().join(folder)).and_then(|()| fs::copy(&from, &to));
-        copied.and_then(|_| fs::set_permissions(&to, Permissions::from_mode(0o755))).map_err(failed)
-    };
-    for name in ["snoozed", "snooze", "snooze-plugin-host"] {
-        put(paths::program(&built, name)?, "bin", name)?;
-    }
-    for name in plugins {
-        put(paths::plugin(&built, name)?, "plugins", &format!("{name}.so"))?;
-    }
     // Also where there is no plugin.
-    for folder in [KEPT_IN, "plugins"] {
-        fs::create_dir_all(home.path().join(folder)).map_err(failed)?;
-    }
     for (folder, mode) in [("", 0o755), ("bin", 0o755), ("plugins", 0o755), (KEPT_IN, 0o777)] {
-        fs::set_permissions(home.path().join(folder), Permissions::from_mode(mode)).map_err(failed)?;
+        let folder = home.path().join(folder);
+        fs::create_dir_all(&folder).map_err(failed)?;
+        fs::set_permissions(&folder, Permissions::from_mode(mode)).map_err(failed)?;
+    }
+    for (from, name) in files {
+        let to = home.path().join(name);
+        let folder = to.parent().unwrap_or(home.path());
+        let made = fs::create_dir_all(folder);
+        let opened = made.and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)));
+        opened
+            .and_then(|()| fs::copy(from, &to))
+            .and_then(|_| fs::set_permissions(&to, Permissions::from_mode(0o755)))
+            .map_err(failed)?;
     }
     Ok(home)
 }
@@ -172,6 +191,8 @@ fn try_boot(kept_in: &Path, home: TempDir) -> Result<Guest, String> {
         .args(["--register=no", "--keep-unit", "--private-network", "--boot", "--console=read-only"])
         // Without it nspawn forbids mlockall to everything inside, whatever a unit says.
         .arg("--capability=CAP_IPC_LOCK")
+        // Its own list of system calls is older than Landlock, by which isolated plugins are confined.
+        .arg("--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self")
         .arg(format!("--bind-ro={}:{HOME}", home.path().display()))
         .arg(format!("--bind={}:{KEPT}", home.path().join(KEPT_IN).display()))
         .stdin(Stdio::null())

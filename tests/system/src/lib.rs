@@ -4,7 +4,9 @@
 //! and end it. Inputs: the built programs, the packages of this machine's distribution. Outputs: a [`Guest`]. It must never
 //! change anything of this machine, reach its network from the inside, or leave a guest running.
 
+mod debs;
 mod guest;
 mod root;
 
+pub use debs::{Debs, inventory, tree};
 pub use guest::{Guest, HOME, KEPT};

@@ -2,6 +2,7 @@
 //! Inputs: the sources of the repository. Outputs: texts by path. Must never touch a file that is not
 //! generated.
 
+mod config_page;
 mod headers;
 mod reference;
 
@@ -31,6 +32,7 @@ pub fn fresh(root: &Path) -> Result<BTreeMap<String, String>> {
     let mut page = Vec::new();
     clap_mangen::Man::new(supervise::Args::command()).section("8").render(&mut page)?;
     files.insert("daemon/dist/man/snoozed.8".into(), String::from_utf8(page)?);
+    files.insert("daemon/dist/man/cloudsnooze.json.5".into(), config_page::page());
     for (shell, file) in [(Shell::Bash, "snooze.bash"), (Shell::Zsh, "_snooze"), (Shell::Fish, "snooze.fish")] {
         files.insert(format!("daemon/dist/completions/{file}"), cli::completions(shell));
     }

@@ -24,9 +24,11 @@ pub(super) fn checks(asked: &Result<Status, Fault>, config: &Config) -> Vec<Chec
         Ok(status) => running(status),
         Err(fault) => {
             let hint = match fault {
-                Fault::Unreachable(_) => "start it: systemctl start snoozed; why it stopped: journalctl -u snoozed",
+                Fault::Unreachable(_) => {
+                    "start it: systemctl start cloudsnooze; why it stopped: journalctl -u cloudsnooze"
+                }
                 Fault::Forbidden(_) => "the checks that need the daemon are left out; try with sudo",
-                _ => "is another version of snoozed running? systemctl restart snoozed",
+                _ => "is another version of snoozed running? systemctl restart cloudsnooze",
             };
             let mut checks = vec![Check::bad(DAEMON, fault.to_string(), hint)];
             checks.extend(looked_at(config));
@@ -40,13 +42,13 @@ fn running(status: &Status) -> Vec<Check> {
     let mut checks = vec![Check::good(DAEMON, format!("snoozed {} answers, running for {since}", status.version))];
     if status.version != env!("CARGO_PKG_VERSION") {
         let text = format!("the daemon is version {}, this command {}", status.version, env!("CARGO_PKG_VERSION"));
-        checks.push(Check::doubtful(DAEMON, text, "systemctl restart snoozed"));
+        checks.push(Check::doubtful(DAEMON, text, "systemctl restart cloudsnooze"));
     }
     for problem in &status.problems {
         checks.push(Check::doubtful(
             DAEMON,
             format!("it says: {problem}"),
-            "see: snooze status, journalctl -u snoozed",
+            "see: snooze status, journalctl -u cloudsnooze",
         ));
     }
     if status.sources.is_empty() {
@@ -62,7 +64,7 @@ fn source(source: &SourceStatus) -> Check {
     match source.state.as_str() {
         "seeing" | "watching" => Check::good(CLOUD, text),
         // What the kernel does not tell takes no cloud's notice away.
-        "blind" if source.name == system::SOURCE => Check::doubtful(CLOUD, text, "see: journalctl -u snoozed"),
+        "blind" if source.name == system::SOURCE => Check::doubtful(CLOUD, text, "see: journalctl -u cloudsnooze"),
         "blind" => {
             let hint = hint_locked(&text).unwrap_or(HINT_BLIND);
             Check::bad(CLOUD, text, hint)

@@ -254,7 +254,7 @@ fn a_reload_says_what_is_in_use_now_and_what_waits() {
     let shown = reload::screen(&reloaded(json!(["a changed", "b changed"]), json!(["b changed"])), PLAIN, WIDTH);
     assert_eq!(
         shown,
-        "The new configuration is in use.\n  a changed\nThese wait for a restart (systemctl restart snoozed):\n  b changed\n  \
+        "The new configuration is in use.\n  a changed\nThese wait for a restart (systemctl restart cloudsnooze):\n  b changed\n  \
          warning: x is doubtful\n"
     );
     let shown = reload::screen(&reloaded(json!([]), json!([])), PLAIN, WIDTH);

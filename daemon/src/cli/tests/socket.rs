@@ -288,7 +288,7 @@ fn a_daemon_that_is_not_there_is_told_from_one_that_may_not_be_asked() {
     let ran = ask();
     assert_eq!(ran.code, 69);
     let expected = format!(
-        "snooze: snoozed is not running, or listens elsewhere: no socket at {} (start it: systemctl start snoozed; \
+        "snooze: snoozed is not running, or listens elsewhere: no socket at {} (start it: systemctl start cloudsnooze; \
          other socket: --socket)\n",
         socket.display()
     );
@@ -327,4 +327,28 @@ fn a_right_that_is_lacking_is_told_with_the_group_to_join_and_code_77() {
     let failure = json!({ "error": "no", "details": [], "needs": { "right": "read", "group": null } });
     let ran = Played::refuses(StatusCode::FORBIDDEN, &failure).snooze(&["status"]);
     assert!(ran.code == 77 && ran.talk.contains("control.read_group"), "{}", ran.talk);
+}
+
+#[test]
+fn an_upgrade_waits_for_the_events_in_progress_and_for_no_daemon_that_is_not_there() {
+    let looks = Arc::new(Mutex::new(3_u64));
+    let counted = Arc::clone(&looks);
+    let busy = Played::answers(move |_, _| {
+        let mut left = counted.lock().expect("not poisoned");
+        let mut status = status_value();
+        status["dispatch"]["events_busy"] = json!(*left);
+        *left = left.saturating_sub(1);
+        (StatusCode::OK, status.to_string())
+    });
+    let ran = busy.snooze(&["upgrade-ready"]);
+    assert_eq!(ran.code, 124, "not waited for unless it is asked for");
+    assert!(ran.talk.contains("3 event(s) in progress"), "{}", ran.talk);
+    let ran = busy.snooze(&["upgrade-ready", "--wait", "1m"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.talk);
+    assert_eq!(busy.asked().len(), 4, "asked until there was none");
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("s");
+    let ran = snooze(&["--socket", socket.to_str().expect("UTF-8"), "upgrade-ready", "--wait", "1m"]);
+    assert_eq!(ran.code, 0, "{}", ran.talk);
+    assert_eq!(Played::says(&json!({})).snooze(&["upgrade-ready"]).code, 70);
 }
