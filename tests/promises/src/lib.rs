@@ -97,9 +97,11 @@ pub fn page() -> Result<String> {
          What this project promises in numbers, and the command that measures each. `make promises` runs them all, one after the\n\
          other, on a machine that should do nothing else; it prints promise, measured figure and verdict, writes\n\
          `target/promises/all.json`, and fails when one is not kept or was not measured.\n\n\
-             make promises                                   # everything, more than an hour on two cores\n    \
-             make promises PROMISES=\"--only footprint,soak\"  # some of it\n    \
-             make promises PROMISES=--judge                  # what was measured before\n\n\
+         ```sh not-run=minutes\n\
+         make promises                                   # everything, more than an hour on two cores\n\
+         make promises PROMISES=\"--only footprint,soak\"  # some of it\n\
+         make promises PROMISES=--judge                  # what was measured before\n\
+         ```\n\n\
          Times are ratios against a baseline in the same run wherever there is one: those can be compared between machines.\n\
          Figures that were measured, with machine and day: [LATENCY.md](LATENCY.md), [data-safety.md](data-safety.md).\n\n",
     );

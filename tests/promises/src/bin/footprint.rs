@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     let mut found = json!({});
     for program in &programs {
         let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default().replace('-', "_");
-        found[format!("{name}_mb")] = json!(megabytes(fs::metadata(program)?.len()));
+        found[format!("{name}_mb")] = json!(megabytes(stripped(program)?));
     }
     let plugins: Vec<PathBuf> =
         FIVE.iter().map(|name| paths::plugin(&directory, name).map_err(anyhow::Error::msg)).collect::<Result<_>>()?;
@@ -85,6 +85,16 @@ fn main() -> Result<()> {
         _ => println!("{found:#}"),
     }
     Ok(())
+}
+
+/// Bytes of a program without its symbols and line tables, which packages of their own have (strip(1)).
+fn stripped(program: &Path) -> Result<u64> {
+    let copy = tempfile::NamedTempFile::new()?;
+    let status = Command::new("strip").arg("-o").arg(copy.path()).arg(program).status().context("strip (binutils)")?;
+    if !status.success() {
+        bail!("strip {}: {status}", program.display());
+    }
+    Ok(fs::metadata(copy.path())?.len())
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sizes of files")]
