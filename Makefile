@@ -120,6 +120,8 @@ install: build
 	install -d $(DESTDIR)$(LIBDIR)/pkgconfig
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|' -e "s|@VERSION@|$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)|" \
 	    include/cloudsnooze.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/cloudsnooze.pc
+	for f in grafana/cloudsnooze.json prometheus/alerts.yml; do install -D -m 644 dist/$$f \
+	    $(DESTDIR)$(PREFIX)/share/cloudsnooze/$$f || exit 1; done
 	for m in daemon/dist/man/*.[1-8]; do install -D -m 644 $$m \
 	    $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit 1; done
 
