@@ -65,7 +65,9 @@ put 644 daemon/dist/systemd/cloudsnooze.tmpfiles "$tmpfiles/cloudsnooze.conf"
 put 644 daemon/dist/cloudsnooze.json "$etc/cloudsnooze/cloudsnooze.json"
 put 644 daemon/dist/config.schema.json "$share/cloudsnooze/config.schema.json"
 each 644 "$doc/dropins" daemon/dist/systemd/dropins/*
-if [ -d daemon/dist/polkit ]; then each 644 "$share/polkit-1/actions" daemon/dist/polkit/*.policy; fi
+each 644 "$share/polkit-1/rules.d" daemon/dist/polkit/*.rules
+put 644 dist/prometheus/alerts.yml "$share/cloudsnooze/prometheus/alerts.yml"
+put 644 dist/grafana/cloudsnooze.json "$share/cloudsnooze/grafana/cloudsnooze.json"
 
 # For people.
 for page in daemon/dist/man/*.[1-8]; do put 644 "$page" "$man/man${page##*.}/${page##*/}"; done

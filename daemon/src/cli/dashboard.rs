@@ -30,7 +30,8 @@ const ADVICE: &str = r#"The dashboard is on no port. To have it on one, write in
 
 make a token that the daemon can read, and restart it:
 
-  (umask 077; openssl rand -hex 24 > /etc/cloudsnooze/credentials/dashboard)
+  openssl rand -hex 24 |
+    install -D -m 640 -g cloudsnooze /dev/stdin /etc/cloudsnooze/credentials/dashboard
   systemctl restart cloudsnooze
 
 Without a port it is on the control socket: ssh -L 7070:SOCKET HOST, then open http://localhost:7070/.

@@ -193,7 +193,11 @@ function askForToken(why) {
   place("door-token").focus();
 }
 
+/** Whether the stream stands; the state alone would not show an event in time. */
+let isFollowing = false;
+
 async function linked(isUp) {
+  isFollowing = isUp;
   link(isUp);
   if (isUp) await lookAtAll().catch(complain);
 }
@@ -216,7 +220,7 @@ setInterval(() => {
   if (document.hidden || place("page").hidden) return;
   looks += 1;
   const asked = [get("/v1/status").then(showStatus), looks % PLANS_LOOKS === 0 ? lookAtPlans() : null];
-  Promise.all(asked).then(() => link(true)).catch(complain);
+  Promise.all(asked).then(() => link(isFollowing)).catch(complain);
 }, LOOK_MS);
 let lanesAt = 0;
 setInterval(() => {
