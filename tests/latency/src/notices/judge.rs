@@ -17,6 +17,9 @@ const LATEST: f64 = 1.05;
 const KOLMOGOROV_1_PERCENT: f64 = 1.63;
 /// How much later than the bare client a source may be whose service holds answers back, p99, microseconds.
 const ABOVE_FLOOR_MAX_US: f64 = 5_000.0;
+/// How much more memory a daemon may hold at the end, KiB. In its first 40 minutes it touches some 80 KiB of what it has set
+/// aside and then nothing more, as an hour and a half of watching showed; an hour of it tells a leak of 10 bytes a request.
+const GROWTH_MAX_KIB: i64 = 128;
 /// Most of a core that watching may cost, per cent.
 const PERCENT_MAX: f64 = 0.5;
 
@@ -124,12 +127,12 @@ pub fn cost(percent: f64, before: Holdings, after: Holdings) -> Vec<String> {
     if percent.is_nan() || percent > PERCENT_MAX {
         wrong.push(format!("{percent:.3} % of a core, over {PERCENT_MAX}"));
     }
-    for (what, before, after) in [
-        ("KiB of memory", before.rss_kib, after.rss_kib),
-        ("descriptors", before.descriptors, after.descriptors),
-        ("connections", before.connections, after.connections),
+    for (what, before, after, most) in [
+        ("KiB of memory", before.rss_kib, after.rss_kib, GROWTH_MAX_KIB),
+        ("descriptors", before.descriptors, after.descriptors, 0),
+        ("connections", before.connections, after.connections, 0),
     ] {
-        if after > before {
+        if after - before > most {
             wrong.push(format!("{before} {what} became {after}"));
         }
     }
@@ -200,7 +203,7 @@ mod tests {
     fn whatever_grows_is_a_complaint_and_so_is_a_busy_core() {
         let before = Holdings { rss_kib: 16_000, descriptors: 20, connections: 1 };
         assert!(cost(0.1, before, before).is_empty());
-        let after = Holdings { rss_kib: 16_004, descriptors: 21, connections: 2 };
+        let after = Holdings { rss_kib: 16_129, descriptors: 21, connections: 2 };
         assert_eq!(cost(0.6, before, after).len(), 4);
         assert_eq!(cost(f64::NAN, before, before).len(), 1);
     }

@@ -35,7 +35,7 @@ struct Options {
     /// Seconds for which every third request fails.
     #[arg(long, default_value_t = 15.0)]
     fault_seconds: f64,
-    /// Seconds for which the daemon is measured at rest, after thirty to settle; 0 leaves it out.
+    /// Seconds for which the daemon is measured at rest, after 150 to settle; 0 leaves it out.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     cost: u64,
     /// These providers only.

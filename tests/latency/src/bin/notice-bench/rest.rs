@@ -18,8 +18,8 @@ use tempfile::TempDir;
 /// Seconds between polls.
 const INTERVAL_SECONDS: f64 = 1.0;
 /// Start and first rounds are not rest. After ten seconds the daemon lets go of the code that only its start needed, and what is
-/// used again comes back in the seconds after that.
-const SETTLE: Duration = Duration::from_secs(30);
+/// used again, by what is done once a minute too, comes back within the next two.
+const SETTLE: Duration = Duration::from_secs(150);
 
 /// What was found of one provider.
 pub(crate) struct Rest {
