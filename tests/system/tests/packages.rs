@@ -19,7 +19,10 @@ const STATE: &str = "/var/lib/cloudsnooze";
 const LOCAL: &str = "/usr/local/lib/cloudsnooze/plugins";
 const METADATA: &str = "127.0.0.1:1338";
 /// The one that the upgrade brings.
-const NEXT: &str = "0.1.0+next";
+const NEXT: &str = concat!(env!("CARGO_PKG_VERSION"), "+next");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// As a user would install a file, without the network.
+const APT: &str = "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends";
 /// The package of docs/packaging.md.
 const OWN: &str = "my-flusher";
 /// Those that the guest is given.
@@ -44,11 +47,10 @@ impl Machine {
         self.0.run(&["sh", "-c", script]).unwrap_or_else(|error| panic!("{script}: {error}"))
     }
 
-    /// Installs packages as their user would, without the network.
+    /// Installs packages.
     fn install(&self, files: &[&str]) {
         let files: Vec<String> = files.iter().map(|name| format!("{HOME}/debs/{name}")).collect();
-        let apt = "DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends";
-        self.0.sh(&format!("{apt} {} 2>&1", files.join(" ")));
+        self.0.sh(&format!("{APT} {} 2>&1", files.join(" ")));
     }
 
     fn snooze(&self, words: &str) -> Value {
@@ -467,24 +469,28 @@ fn a_plugin_of_ones_own_comes_as_a_package(machine: &Machine) {
 
 fn an_upgrade_waits_for_the_event_in_progress(machine: &Machine) {
     let version = "dpkg-query -W -f '${Version} ${db:Status-Status}' cloudsnooze";
-    let slow = format!("touch {STATE}/begun; sleep 8; {version} > {STATE}/during");
-    machine.configure(
-        "40-slow",
-        &json!({ "event_handlers": { "custom.slow": { "plugins": [
-        { "name": "exec", "timeout_seconds": 60, "config": { "shell": slow } },
-    ] } } }),
-    );
+    let slow = format!("until [ -e {STATE}/go-on ]; do sleep 0.1; done; {version} > {STATE}/during");
+    let plugins = json!([{ "name": "exec", "timeout_seconds": 200, "config": { "shell": slow } }]);
+    machine.configure("40-slow", &json!({ "event_handlers": { "custom.slow": { "plugins": plugins } } }));
     let changed = "s|\"event_handlers\": {}|\"event_handlers\": {}, \"log\": {\"level\": \"debug\"}|";
     machine.0.sh(&format!("sed -i '{changed}' /etc/cloudsnooze/cloudsnooze.json"));
     machine.act("reload");
     let pid = machine.pid();
-    let event = machine.snooze("simulate custom.slow --in 100s");
-    machine.until("the handler", || (machine.run(&format!("test -e {STATE}/begun")).code == Some(0)).then_some(()));
-    assert_eq!(machine.run("snooze upgrade-ready").code, Some(124));
-    machine.install(&["cloudsnooze-next.deb"]);
-    let during = machine.0.sh(&format!("cat {STATE}/during"));
+    let event = machine.snooze("simulate custom.slow --in 300s");
+    machine.until("the event", || (machine.run("snooze upgrade-ready").code == Some(124)).then_some(()));
+    let apt = format!("{APT} {HOME}/debs/cloudsnooze-next.deb > /run/upgrade.log 2>&1");
+    machine.0.sh(&format!("systemd-run --quiet --no-block --unit=upgrade -p RemainAfterExit=yes sh -c '{apt}'"));
+    let upgrade = || machine.0.sh("systemctl show -P SubState upgrade.service");
+    machine.until("the upgrade to wait", || {
+        assert_ne!(upgrade(), "exited", "it did not wait: {}", machine.0.sh("cat /run/upgrade.log"));
+        // Written so that it does not find itself.
+        (machine.run("grep -qsa [u]pgrade-ready /proc/[0-9]*/cmdline").code == Some(0)).then_some(())
+    });
+    machine.0.sh(&format!("touch {STATE}/go-on"));
+    machine.until("the upgrade", || (upgrade() == "exited").then_some(()));
     // What dpkg calls a package whose prerm runs.
-    assert_eq!(during, "0.1.0 half-configured", "while the event was in progress nothing was replaced");
+    let during = machine.0.sh(&format!("cat {STATE}/during"));
+    assert_eq!(during, format!("{VERSION} half-configured"), "while the event was in progress nothing was replaced");
     assert_eq!(machine.0.sh(version), format!("{NEXT} installed"));
     machine.until("the service", || (machine.property("ActiveState") == "active").then_some(()));
     assert_ne!(machine.pid(), pid, "the new daemon runs");
@@ -493,6 +499,7 @@ fn an_upgrade_waits_for_the_event_in_progress(machine: &Machine) {
     assert_eq!(handler(&report, "exec")["status"], "handled", "{report:#}");
     assert!(machine.0.sh("cat /etc/cloudsnooze/cloudsnooze.json").contains("debug"), "what its owner wrote is kept");
     assert_eq!(machine.run("snooze upgrade-ready").code, Some(0));
+    machine.0.sh("systemctl stop upgrade.service; rm /run/upgrade.log");
 }
 
 fn removed_it_keeps_what_is_the_owners_and_purged_it_leaves_nothing(machine: &Machine, before: &str) {

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 use system::tree;
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 const LIMIT: Duration = Duration::from_secs(600);
 /// The oldest glibc that is promised: that of Debian 12's predecessors in use, Ubuntu 22.04, RHEL 9, Amazon Linux 2023.
 const GLIBC_FLOOR: (u32, u32) = (2, 34);
@@ -117,7 +118,7 @@ fn rpmlint_has_nothing_to_say_of_the_rpm_packages_but_what_is_known() {
     assert!(output.code == Some(0) && output.stdout.contains(" 0 errors, 0 warnings"), "{}", output.stdout);
     // What holds the packages together is the same as on Debian.
     let ask = |package: &str, what: &str| {
-        let name = format!("{package}-0.1.0-1.x86_64.rpm");
+        let name = format!("{package}-{VERSION}-1.x86_64.rpm");
         let mut rpm = Command::new("rpm");
         rpm.args(["-qp", what]).arg(packages.path().join(name));
         program::run(&mut rpm, LIMIT).and_then(|output| output.success("rpm")).unwrap_or_else(|error| panic!("{error}"))
@@ -139,7 +140,7 @@ fn what_is_in_the_rpm_packages_runs(packages: &Path) {
         return;
     }
     let root = packages.join("root");
-    let file = |package: &str| packages.join(format!("{package}-0.1.0-1.x86_64.rpm"));
+    let file = |package: &str| packages.join(format!("{package}-{VERSION}-1.x86_64.rpm"));
     let mut unpack = Command::new("rpm");
     unpack.arg("--root").arg(&root).args(["-i", "--nodeps", "--noscripts", "--notriggers"]);
     unpack.args([file("cloudsnooze"), file("cloudsnooze-plugins-basic")]);
@@ -150,7 +151,7 @@ fn what_is_in_the_rpm_packages_runs(packages: &Path) {
     };
     run(&mut unpack);
     let snooze = root.join("usr/bin/snooze");
-    assert!(run(Command::new(&snooze).arg("--version")).starts_with("snooze 0.1.0"));
+    assert!(run(Command::new(&snooze).arg("--version")).contains(VERSION));
     let plugin = root.join("usr/lib64/cloudsnooze/plugins/exec.so");
     assert!(run(Command::new(&snooze).args(["plugin", "info"]).arg(&plugin)).contains("exec"));
 }
