@@ -134,8 +134,8 @@ fn every_command_has_a_help_that_teaches_by_examples() {
         count += 1;
     }
     assert_eq!(
-        count, 16,
-        "status plan simulate drill emit watch wait apps events report plugin config reload doctor mock-metadata completions"
+        count, 17,
+        "status plan simulate drill emit watch wait apps events report plugin config reload upgrade-ready doctor mock-metadata completions"
     );
     let output = snooze(&["--help"]);
     for word in ["Exit codes:", "69", "78", "snooze doctor"] {
