@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// What glibc consists of, and the loader (the package libc6 of Debian 12).
-const GLIBC: [&str; 6] =
-    ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-x86-64.so.2"];
+/// What glibc consists of, and the loader; and the unwinder of the compiler, which its package depends on (libc6 of Debian 12).
+const GLIBC: [&str; 7] =
+    ["libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "ld-linux-x86-64.so.2", "libgcc_s.so.1"];
 /// Plugins that need nobody to be loaded.
 const FIVE: [&str; 5] = ["notify-apps", "app-checkpointer", "webhook-notifier", "sync-filesystems", "verify-state"];
 /// How many starts are timed.
@@ -50,17 +50,20 @@ fn main() -> Result<()> {
     if cfg!(debug_assertions) {
         bail!("a build without optimisation says nothing; `make footprint` makes the right one");
     }
-    let directory = paths::bin_dir().map_err(anyhow::Error::msg)?;
-    let programs = ["snoozed", "snooze", "snooze-plugin-host"].map(|name| directory.join(name));
+    let built = paths::bin_dir().map_err(anyhow::Error::msg)?;
+    let packaged = tempfile::Builder::new().prefix("footprint-").tempdir()?;
+    let directory = packaged.path();
+    let files = ["snoozed", "snooze", "snooze-plugin-host"].map(|name| paths::program(&built, name));
+    let files = files.into_iter().chain(FIVE.iter().map(|name| paths::plugin(&built, name)));
+    let files: Vec<PathBuf> =
+        files.map(|file| strip(&file.map_err(anyhow::Error::msg)?, directory)).collect::<Result<_>>()?;
     let mut found = json!({});
-    for program in &programs {
+    for program in &files[..3] {
         let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default().replace('-', "_");
-        found[format!("{name}_mb")] = json!(megabytes(stripped(program)?));
+        found[format!("{name}_mb")] = json!(megabytes(fs::metadata(program)?.len()));
     }
-    let plugins: Vec<PathBuf> =
-        FIVE.iter().map(|name| paths::plugin(&directory, name).map_err(anyhow::Error::msg)).collect::<Result<_>>()?;
     let (mut foreign, mut glibc) = (BTreeSet::new(), 0.0_f64);
-    for path in programs.iter().chain(&plugins) {
+    for path in &files {
         let needs = needs(path).with_context(|| path.display().to_string())?;
         let is_foreign = |library: &&String| !GLIBC.contains(&library.as_str());
         foreign.extend(needs.libraries.iter().filter(is_foreign).cloned());
@@ -70,12 +73,12 @@ fn main() -> Result<()> {
     found["glibc"] = json!(glibc);
     let mut ready: Vec<f64> = Vec::new();
     for _ in 0..STARTS {
-        ready.push(Started::new(&directory, &FIVE)?.ready.as_secs_f64() * 1e3);
+        ready.push(Started::new(directory, &FIVE)?.ready.as_secs_f64() * 1e3);
     }
     ready.sort_by(f64::total_cmp);
     found["ready_ms"] = json!(ready[STARTS / 2]);
-    found["rss_mb_with_one_plugin"] = json!(resident(&directory, &FIVE[..1])?);
-    found["rss_mb_with_five_plugins"] = json!(resident(&directory, &FIVE)?);
+    found["rss_mb_with_one_plugin"] = json!(resident(directory, &FIVE[..1])?);
+    found["rss_mb_with_five_plugins"] = json!(resident(directory, &FIVE)?);
     let target = || std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let out = options.out.unwrap_or_else(target).join("promises");
     fs::create_dir_all(&out)?;
@@ -87,14 +90,14 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Bytes of a program without its symbols and line tables, which packages of their own have (strip(1)).
-fn stripped(program: &Path) -> Result<u64> {
-    let copy = tempfile::NamedTempFile::new()?;
-    let status = Command::new("strip").arg("-o").arg(copy.path()).arg(program).status().context("strip (binutils)")?;
+/// Copies a program or plugin without its symbols and line tables, as it is packaged (strip(1)).
+fn strip(file: &Path, directory: &Path) -> Result<PathBuf> {
+    let copy = directory.join(file.file_name().context("a name")?);
+    let status = Command::new("strip").arg("-o").arg(&copy).arg(file).status().context("strip (binutils)")?;
     if !status.success() {
-        bail!("strip {}: {status}", program.display());
+        bail!("strip {}: {status}", file.display());
     }
-    Ok(fs::metadata(copy.path())?.len())
+    Ok(copy)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "sizes of files")]
