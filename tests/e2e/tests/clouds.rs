@@ -60,7 +60,7 @@ fn interrupted(provider: Provider) -> Story {
         json!({"name": "recorder", "id": id, "priority": priority, "timeout_seconds": 60, "config": plugins.config(id)})
     });
     let config = json!({
-        "sources": {provider.name(): {"enabled": true, "endpoint": fake.base_url(), "polling_interval_seconds": 0.25}},
+        "sources": {provider.name(): {"enabled": true, "endpoint": fake.base_url(), "polling_interval_seconds": 0.5}},
         "event_handlers": {INTERRUPT: {"plugins": handlers}},
     });
     let mut daemon = plugins.daemon(config).start().expect("it starts");
