@@ -259,7 +259,7 @@ fn no_error_passes_for_the_absence_of_a_notice_delays_the_next_look_or_hides_ano
         source.assert_silent();
         fake.lifecycle_state(Some("Terminated"));
         source.event("cloud.autoscaling.terminate");
-        source.until(|r| r.paths[0].consecutive_errors >= 8);
+        source.until(|r| r.paths[0].consecutive_errors >= 6);
         let failed: Vec<Request> = fake.requests().into_iter().filter(|r| !r.faults.is_empty()).collect();
         assert_pace_kept(&failed, &format!("{effect:?}"));
         fake.clear_faults();

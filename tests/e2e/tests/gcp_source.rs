@@ -404,7 +404,7 @@ fn no_error_passes_for_the_absence_of_a_notice_and_the_first_good_answer_tells()
         let error = report.paths[0].last_error.as_deref().unwrap_or_default();
         assert!(error.contains(expected), "{effect:?}: {report}");
         source.assert_silent();
-        source.until(|r| r.paths[0].consecutive_errors >= 8);
+        source.until(|r| r.paths[0].consecutive_errors >= 6);
         let failed: Vec<Request> = fake.requests().into_iter().filter(|r| !r.faults.is_empty()).collect();
         assert_pace_kept(&failed, &format!("{effect:?}"));
         fake.clear_faults();

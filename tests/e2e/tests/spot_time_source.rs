@@ -196,7 +196,7 @@ fn no_error_passes_for_the_absence_of_a_notice_or_delays_the_next_look() {
             let error = report.paths[0].last_error.as_deref().unwrap_or_default();
             assert!(error.contains(expected), "{provider:?} {effect:?}: {report}");
             source.assert_silent();
-            source.until(|r| r.paths[0].consecutive_errors >= 8);
+            source.until(|r| r.paths[0].consecutive_errors >= 6);
             let failed: Vec<Request> = fake.requests().into_iter().filter(|r| !r.faults.is_empty()).collect();
             assert_pace_kept(&failed, &format!("{provider:?} {effect:?}"));
             fake.clear_faults();
