@@ -484,6 +484,7 @@ mod tests {
             "sources": {
                 "aws": {"request_timeout_ms": 100, "enabled": true, "endpoint": "http://127.0.0.1:9"},
                 "detect": {"enabled": false},
+                "imds_socket": root.join("imdsd.sock"),
                 "system": system,
             },
             "state_directory": root.join("state"),
