@@ -242,7 +242,7 @@ fn no_error_passes_for_the_absence_of_a_notice_delays_the_next_look_or_hides_ano
         (Effect::Garbage(Vec::new()), "not understood: expected JSON"),
         (Effect::Truncated, "closed before the answer was complete"),
         (Effect::Reset, "closed before the answer was complete"),
-        (Effect::Oversized(1 << 20), "longer than 262144 bytes"),
+        (Effect::Oversized(10 << 20), "longer than 262144 bytes"),
         (Effect::Redirect("http://127.0.0.1:9/".into()), "a redirect, which is not followed"),
         (Effect::Drip(Duration::from_millis(50)), "no answer within the time limit"),
         (Effect::Hang, "no answer within the time limit"),

@@ -47,8 +47,9 @@ mod tests {
     fn every_command_and_option_that_a_manual_page_has_is_on_the_page() {
         let page = page();
         for (file, _) in cli::man_pages() {
-            let command =
-                file.trim_end_matches(".1").replace("load-test", "load_test").replace("mock-metadata", "mock_metadata");
+            let command = ["load-test", "mock-metadata", "upgrade-ready"]
+                .iter()
+                .fold(file.trim_end_matches(".1").to_owned(), |name, word| name.replace(word, &word.replace('-', "_")));
             let heading = format!("\n## {}\n", command.replace('-', " ").replace('_', "-"));
             assert!(page.contains(&heading), "{heading}");
         }

@@ -23,6 +23,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("control.emit_group", r#""scripts""#),
     ("control.simulate_group", r#""rehearsals""#),
     ("control.administer_group", r#""admins""#),
+    ("control.dashboard.listen", r#""127.0.0.1:7070""#),
+    ("control.dashboard.token", r#"{"credential": "dashboard"}"#),
     ("dispatch.cpu", r#"0"#),
     ("dispatch.threads", r#"8"#),
     ("event_handlers.EVENT_TYPE.polling_interval_seconds", r#"1"#),
