@@ -5,7 +5,6 @@
 
 use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
-use super::imdsd;
 use super::round::{Ends, Round, reading};
 use super::token::{self, TokenKeeper};
 use crate::config::{AwsSource, Config};
@@ -16,7 +15,6 @@ use crate::normalise::revise::Absence;
 use crate::normalise::{Notice, Reading};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
-use std::path::Path;
 use std::sync::Arc;
 
 const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
@@ -139,12 +137,8 @@ impl Cloud for Aws {
         Item { name: "instance-identity/document", role: Role::Identity },
     ];
 
-    fn imdsd_at(&mut self, socket: &Path) {
-        self.client.imdsd_at(socket);
-    }
-
-    fn detour(&self) -> Option<&'static str> {
-        self.client.is_through_imdsd().then_some(imdsd::REMARK)
+    fn client(&mut self) -> &mut MetadataClient {
+        &mut self.client
     }
 
     fn look_max_ns(&self) -> i64 {

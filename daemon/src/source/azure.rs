@@ -14,7 +14,7 @@ mod versions;
 
 use super::cloud::{Again, CALM_NS, Cloud, Item, Pace, PollError, Role};
 use super::imds::{CONNECT_TIMEOUT_NS, EndpointError, FetchError, Found, Header, MetadataClient};
-use super::imdsd::{self, Refusal};
+use super::imdsd::Refusal;
 use super::round::{Round, reading};
 use crate::config::{AzureSource, Config};
 use crate::event::{Action, EventType};
@@ -24,7 +24,6 @@ use crate::normalise::{Notice, Reading};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use listing::Listing;
-use std::path::Path;
 use std::sync::Arc;
 use versions::{NAMES, TRIES_MAX, Versions};
 
@@ -249,12 +248,8 @@ impl Cloud for Azure {
     ];
 
     /// Not the patient question: systemd-imdsd gives up after 40 s (`imdsd.c`), and takes one at a time.
-    fn imdsd_at(&mut self, socket: &Path) {
-        self.client.imdsd_at(socket);
-    }
-
-    fn detour(&self) -> Option<&'static str> {
-        self.client.is_through_imdsd().then_some(imdsd::REMARK)
+    fn client(&mut self) -> &mut MetadataClient {
+        &mut self.client
     }
 
     fn look_max_ns(&self) -> i64 {

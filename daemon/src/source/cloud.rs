@@ -7,12 +7,12 @@
 //! [`Cloud`]; its settings under `sources` of the configuration; a row in the table of `supervise/clouds.rs`.
 //! What polls, remembers, publishes, tells of its health and tests itself is `poller` and `round`.
 
-use super::imds::FetchError;
+use super::imds::{FetchError, MetadataClient};
+use super::imdsd;
 use super::round::Round;
 use super::token::TokenError;
 use crate::normalise::deadline::SECOND_NS;
 use crate::normalise::{Notice, ParseError, Reading};
-use std::path::Path;
 use thiserror::Error;
 
 /// Least wait after an answer that says "too many requests", nanoseconds: every service can be asked once a second.
@@ -133,11 +133,11 @@ pub trait Cloud: Send {
     /// What is read, by number, the most important first.
     const ITEMS: &'static [Item];
 
-    /// Has systemd-imdsd asked, whose socket is at this path, where direct access to the service is locked.
-    fn imdsd_at(&mut self, socket: &Path);
+    /// What the status says while the service is asked through systemd-imdsd.
+    const DETOUR: &'static str = imdsd::REMARK;
 
-    /// By which detour the service is asked now, in words for the status; None: directly.
-    fn detour(&self) -> Option<&'static str>;
+    /// What asks the service. Where systemd-imdsd's socket is, and whether that is asked, is not the cloud's affair.
+    fn client(&mut self) -> &mut MetadataClient;
 
     /// Longest that one look may take, nanoseconds: after that the thread counts as hanging.
     fn look_max_ns(&self) -> i64;

@@ -22,7 +22,7 @@
 mod lane;
 
 use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
-use super::imds::EndpointError;
+use super::imds::{EndpointError, MetadataClient};
 use super::round::Round;
 use crate::config::{Config, GcpSource};
 use crate::event::EventType;
@@ -31,7 +31,6 @@ use crate::normalise::revise::Absence;
 use crate::normalise::{Notice, Reading};
 use crate::sys::bell::Bell;
 use lane::{Answer, Lane};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 
@@ -147,12 +146,10 @@ impl Cloud for Preempted {
     const SOURCE: &'static str = "gcp.compute.preempted";
     const ITEMS: &'static [Item] = &[Item { name: "preempted", role: Role::Urgent }, IDENTITY];
 
-    fn imdsd_at(&mut self, socket: &Path) {
-        self.lane.imdsd_at(socket);
-    }
+    const DETOUR: &'static str = lane::DETOUR;
 
-    fn detour(&self) -> Option<&'static str> {
-        self.lane.detour()
+    fn client(&mut self) -> &mut MetadataClient {
+        self.lane.client()
     }
 
     fn look_max_ns(&self) -> i64 {
@@ -217,12 +214,10 @@ impl Cloud for MaintenanceEvent {
     const SOURCE: &'static str = "gcp.compute.maintenance-event";
     const ITEMS: &'static [Item] = &[Item { name: "maintenance-event", role: Role::Urgent }, IDENTITY];
 
-    fn imdsd_at(&mut self, socket: &Path) {
-        self.lane.imdsd_at(socket);
-    }
+    const DETOUR: &'static str = lane::DETOUR;
 
-    fn detour(&self) -> Option<&'static str> {
-        self.lane.detour()
+    fn client(&mut self) -> &mut MetadataClient {
+        self.lane.client()
     }
 
     fn look_max_ns(&self) -> i64 {
@@ -309,12 +304,10 @@ impl Cloud for UpcomingMaintenance {
     const SOURCE: &'static str = "gcp.compute.upcoming-maintenance";
     const ITEMS: &'static [Item] = &[Item { name: "upcoming-maintenance", role: Role::Notice }, IDENTITY];
 
-    fn imdsd_at(&mut self, socket: &Path) {
-        self.lane.imdsd_at(socket);
-    }
+    const DETOUR: &'static str = lane::DETOUR;
 
-    fn detour(&self) -> Option<&'static str> {
-        self.lane.detour()
+    fn client(&mut self) -> &mut MetadataClient {
+        self.lane.client()
     }
 
     fn look_max_ns(&self) -> i64 {

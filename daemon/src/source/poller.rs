@@ -113,7 +113,7 @@ impl<C: Cloud> Poller<C> {
 
     /// Says when the service is asked by a detour, or directly again.
     fn tell_detour(&mut self, told: Told<'_>) {
-        let detour = self.cloud.detour();
+        let detour = self.cloud.client().is_through_imdsd().then_some(C::DETOUR);
         if std::mem::replace(&mut self.detour, detour) != detour {
             told.health.set_detour(detour);
             let text = detour.map_or("asked directly again".to_owned(), |detour| format!("asked {detour}"));

@@ -6,7 +6,6 @@
 
 use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
-use super::imdsd;
 use super::round::{Ends, Round};
 use super::token::{self, TokenKeeper};
 use crate::config::{Config, SpotTimeSource};
@@ -16,7 +15,6 @@ use crate::normalise::{Notice, NoticeKey, ParseError, Reading};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::marker::PhantomData;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Longest look, nanoseconds for each millisecond of the request time-out: four words that name the machine, each with a
@@ -150,12 +148,8 @@ impl<D: Dialect> Cloud for SpotTime<D> {
 
     const ITEMS: &'static [Item] = D::ITEMS;
 
-    fn imdsd_at(&mut self, socket: &Path) {
-        self.client.imdsd_at(socket);
-    }
-
-    fn detour(&self) -> Option<&'static str> {
-        self.client.is_through_imdsd().then_some(imdsd::REMARK)
+    fn client(&mut self) -> &mut MetadataClient {
+        &mut self.client
     }
 
     fn look_max_ns(&self) -> i64 {

@@ -396,7 +396,7 @@ pub(super) fn start_thread<C: Cloud + 'static>(
 ) -> Result<Running, String> {
     let control = Control::new(pace(config)).map_err(|e| format!("cannot make the source's bell: {e}"))?;
     let mut cloud = make(Arc::clone(&control.bell))?;
-    cloud.imdsd_at(&config.sources.imds_socket);
+    cloud.client().imdsd_at(&config.sources.imds_socket);
     let poller = Poller::new(
         cloud,
         Reviser::new(C::SOURCE).knowing(&ways.seen, NoticeKey::of),

@@ -47,9 +47,8 @@ pub struct Answer {
     pub said: Result<String, String>,
 }
 
-/// Asks every service of the settings at the same time, or systemd-imdsd at that socket where direct access is locked.
-/// Takes some seconds at most: one that hangs in the system is not
-/// waited for.
+/// Asks every service of the settings at the same time, or systemd-imdsd at that socket where direct access is locked. Takes
+/// some seconds at most: one that hangs in the system is not waited for.
 pub fn ask_all(settings: &DetectSource, imdsd: &Path) -> Vec<Answer> {
     let timeout_ms = settings.probe_timeout_ms;
     let asked: Vec<(Provider, &str)> =

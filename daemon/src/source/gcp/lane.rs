@@ -20,7 +20,6 @@ use crate::source::round::{Round, reading};
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 /// Where everything about this machine is.
@@ -46,8 +45,8 @@ const UNKNOWN_SECONDS: u32 = 5;
 /// is only told when that question ends. It gives up itself after 40 s (`imdsd.c`).
 const INDIRECT_SECONDS: u32 = 5;
 
-/// The remark in the status of a lane that asks this way.
-const REMARK: &str = "through systemd-imdsd, because direct access is locked; that tells no ETag, so a change between two \
+/// What the status says of a lane that asks this way.
+pub(super) const DETOUR: &str = "through systemd-imdsd, because direct access is locked; that tells no ETag, so a change between two \
     questions is seen up to 5 s late";
 
 /// How many times the time of a plain request an answer that was held back may take on top: ten seconds, unless the
@@ -118,14 +117,9 @@ impl Lane {
         })
     }
 
-    /// Has systemd-imdsd asked, whose socket is at this path, where direct access is locked.
-    pub(super) fn imdsd_at(&mut self, socket: &Path) {
-        self.client.imdsd_at(socket);
-    }
-
-    /// By which detour the server is asked now.
-    pub(super) fn detour(&self) -> Option<&'static str> {
-        self.client.is_through_imdsd().then_some(REMARK)
+    /// What asks the server.
+    pub(super) fn client(&mut self) -> &mut MetadataClient {
+        &mut self.client
     }
 
     /// Longest time without a sign of life, nanoseconds.
