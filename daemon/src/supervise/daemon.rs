@@ -325,7 +325,7 @@ fn calls(tally: Tally) -> wire::Calls {
 
 /// The types that have handlers: those known, those that the configuration names, and their withdrawals.
 fn types_with_handlers(plans: &Plans, config: &Config) -> Vec<EventType> {
-    let known = EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE);
+    let known = EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE).chain([EventType::PREEMPTION_RISK]);
     let named = config.event_handlers.keys().filter_map(|key| EventType::parse(key).ok());
     let mut types: Vec<EventType> = Vec::new();
     for event_type in known.chain(named) {
