@@ -5,7 +5,7 @@ use super::EventType;
 use cloudsnooze_abi::SNOOZE_KIND_OTHER;
 
 impl EventType {
-    /// `insight.preemption.risk`: an interruption is likely soon, by what the history says. Not among [`Self::KNOWN`]: a plan for it
-    /// would lie in locked memory for an event that is in no hurry.
+    // Not among `KNOWN`: a plan for it would lie in locked memory for an event that is in no hurry.
+    /// `insight.preemption.risk`: an interruption is likely soon, by what the history says.
     pub const PREEMPTION_RISK: Self = Self::known("insight.preemption.risk", SNOOZE_KIND_OTHER);
 }

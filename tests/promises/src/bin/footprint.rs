@@ -1,8 +1,8 @@
 //! `footprint`: what the built daemon takes of a machine before it does anything.
 //!
-//! Inputs: the programs and five plugins beside this one, as they are packaged, and the service's unit. What the others need is held by the tests of the
-//! packages (tests/system). Outputs: a table or JSON,
-//! `promises/footprint.json`. Must never measure a build without optimisation.
+//! Inputs: the programs and five plugins beside this one, as they are packaged, and the service's unit. What the others need is
+//! held by the tests of the packages (tests/system). Outputs: a table or JSON, `promises/footprint.json`. Must never measure a
+//! build without optimisation.
 #![allow(clippy::print_stdout)]
 
 use anyhow::{Context, Result, bail};
