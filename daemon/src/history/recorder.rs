@@ -386,7 +386,7 @@ impl Recorder {
         let deadline = event.effective.map(Moment::rfc3339).unwrap_or_default();
         tracing::warn!(
             event = %event.id, r#type = %event.event_type, severity = event.severity.as_str(), action = event.action.as_str(),
-            deadline, simulated = event.simulated, "event published"
+            deadline, simulated = event.simulated, "event published: {} ({})", event.event_type, event.action.as_str()
         );
         self.tell(&json!({ "kind": "event", "event": json }));
     }
@@ -458,12 +458,12 @@ impl Recorder {
         if well {
             tracing::info!(
                 event = %id, instance = report.instance, status = state, duration_ms = fields.0, left_seconds = fields.1,
-                verified = fields.2.as_str(), "handler ended"
+                verified = fields.2.as_str(), "handler ended: {} {state}", report.instance
             );
         } else {
             tracing::error!(
                 event = %id, instance = report.instance, status = state, duration_ms = fields.0, left_seconds = fields.1,
-                error = error.as_deref(), "handler ended"
+                "handler ended: {} {state}: {}", report.instance, error.as_deref().unwrap_or("no reason given")
             );
         }
         self.tell(&json!({
@@ -503,7 +503,8 @@ impl Recorder {
             failed,
             duration_ms = report.duration_ms,
             left_seconds = report.left_seconds,
-            "event over"
+            "event over: {failed} of {} handlers failed",
+            report.handlers.len()
         );
         self.journal.then_tell(json!({
             "kind": "completed", "event_id": report.event_id, "state": report.state,
