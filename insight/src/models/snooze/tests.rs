@@ -40,7 +40,7 @@ fn ask(pool: &Pool, age_h: f64, within_h: f64) -> Ask<'_> {
 
 #[test]
 fn the_truth_lies_in_the_interval_for_nearly_all_pools() {
-    let model = Snooze::fit(&drawn(4_000, 5)).unwrap();
+    let model = Snooze::fit(&drawn(2_000, 5)).unwrap();
     let (mut inside, mut all) = (0, 0);
     for kind in ["m5.large", "m5.4xlarge", "g4.xlarge", "g4.8xlarge"] {
         for zone in ["us-east-1a", "us-east-1b", "us-west-2a", "eu-west-1a"] {
@@ -59,9 +59,9 @@ fn the_truth_lies_in_the_interval_for_nearly_all_pools() {
 
 #[test]
 fn it_beats_the_constant_on_lives_it_was_not_shown_and_survives_a_round_through_json() {
-    let model = Snooze::fit(&drawn(3_000, 6)).unwrap();
-    let constant = Constant::fit(&drawn(3_000, 6)).unwrap();
-    let test = drawn(3_000, 7);
+    let model = Snooze::fit(&drawn(1_500, 6)).unwrap();
+    let constant = Constant::fit(&drawn(1_500, 6)).unwrap();
+    let test = drawn(1_500, 7);
     let cost = |forecast: &dyn Fn(&Ask<'_>) -> f64| {
         let hours = crate::models::hours::machine_hours(&test, 23);
         let of = |hour: &crate::models::hours::Hour| {
@@ -80,7 +80,7 @@ fn it_beats_the_constant_on_lives_it_was_not_shown_and_survives_a_round_through_
 
 #[test]
 fn a_pool_that_was_never_seen_takes_after_its_family_and_the_reasons_say_so() {
-    let model = Snooze::fit(&drawn(4_000, 8)).unwrap();
+    let model = Snooze::fit(&drawn(2_000, 8)).unwrap();
     let stranger = pool_of("ap-south-1a", "g4.2xlarge");
     let risk = model.risk(&ask(&stranger, 5.0, 1.0));
     let calm = model.risk(&ask(&pool_of("ap-south-1a", "m5.2xlarge"), 5.0, 1.0));
