@@ -29,6 +29,8 @@ pub struct Logistic {
 fn row(zones: &[String], pool: &Pool, age_h: f64, now_s: Option<f64>) -> Vec<f64> {
     let yes = |is: bool| f64::from(u8::from(is));
     let size = log_size(&pool.instance_type).unwrap_or_default();
+    // Older machines than it has learned from are taken for as old as those.
+    let age_h = age_h.min(f64::from(AGES - 1));
     let mut row = vec![1.0, age_h.ln_1p(), yes(age_h < 1.0), yes(age_h >= 20.0), size];
     row.extend(clock(now_s));
     row.extend(zones.iter().map(|zone| yes(*zone == pool.zone)));

@@ -33,8 +33,8 @@ pub struct Line {
     pub log_loss: f64,
     /// Mean squared distance.
     pub brier: f64,
-    /// Area under the ROC curve.
-    pub auc: f64,
+    /// Area under the ROC curve; None where nothing of one kind was held out.
+    pub auc: Option<f64>,
     /// Expected calibration error.
     pub ece: f64,
     /// The log-loss of an independent implementation.
@@ -115,7 +115,7 @@ pub fn score(
             model: of.model.clone(),
             log_loss,
             brier: brier(&forecasts).context(all_there)?,
-            auc: auc(&forecasts).context("what was held out has no event, or nothing else")?,
+            auc: auc(&forecasts),
             ece: calibration_error(&forecasts).context(all_there)?,
             reference,
             agrees: reference.map(|reference| (log_loss / reference - 1.0).abs() <= reference::TOLERANCE),

@@ -30,6 +30,8 @@ pub struct Report {
     pub bars: Vec<Bar>,
     /// Re-implemented models that are not within 2 % of their reference.
     pub disagreements: Vec<String>,
+    /// What could not be measured, and why.
+    pub skipped: Vec<String>,
     /// Rows of the Spot Instance Advisor that were read.
     pub advisor: Vec<(String, usize)>,
 }
@@ -51,11 +53,9 @@ pub fn all(data: &Data) -> Result<Report> {
         other(Some(lives), None, 1)?
     };
     for (name, traces) in data.campaigns()? {
-        report.ticks.push(ticks::run(
-            &format!("ticks of {name}, {} traces: first 60 %, or rest", traces.len()),
-            &traces,
-            1,
-        )?);
+        let about = format!("ticks of {name}, {} traces: first 60 %, or rest", traces.len());
+        let split = ticks::run(&about, &traces, 1);
+        report.take(&about, split, |report| &mut report.ticks);
     }
     report.advisor = data.advisor()?;
     report.bars = relative_bars(&report)?;
@@ -74,11 +74,17 @@ pub fn other(all: Option<Vec<Life>>, traces: Option<Vec<Ticks>>, wanted: u32) ->
         let mut moments: Vec<f64> = all.iter().map(|life| life.launched_s).collect();
         moments.sort_by(f64::total_cmp);
         let middle = *moments.get(moments.len() / 2).context("there is no life in it")?;
-        report.lives.push(lives::run(&lives::by_time(&all, middle, "the middle one"), true)?);
-        report.lives.push(lives::run(&lives::by_batch(&all), false)?);
+        for (parts, is_by_time) in
+            [(lives::by_time(&all, middle, "the middle one"), true), (lives::by_batch(&all), false)]
+        {
+            let split = lives::run(&parts, is_by_time);
+            report.take(&parts.about, split, |report| &mut report.lives);
+        }
     }
     if let Some(traces) = traces {
-        report.ticks.push(ticks::run("ticks: first 60 %, or rest", &traces, wanted)?);
+        let about = "ticks: first 60 %, or rest";
+        let split = ticks::run(about, &traces, wanted);
+        report.take(about, split, |report| &mut report.ticks);
     }
     report.bars = relative_bars(&report)?;
     Ok(report)
@@ -136,10 +142,18 @@ fn disagreements(report: &Report) -> Vec<String> {
 }
 
 impl Report {
-    /// Whether every bar is kept, and every model agrees with its reference.
+    /// Takes a split in, or why there is none.
+    fn take(&mut self, about: &str, split: Result<Split>, place: impl FnOnce(&mut Self) -> &mut Vec<Split>) {
+        match split {
+            Ok(split) => place(self).push(split),
+            Err(error) => self.skipped.push(format!("{about}: {error:#}")),
+        }
+    }
+
+    /// Whether there is a bar, every bar is kept, and every model agrees with its reference.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.disagreements.is_empty() && self.bars.iter().all(Bar::is_kept)
+        self.disagreements.is_empty() && !self.bars.is_empty() && self.bars.iter().all(Bar::is_kept)
     }
 
     /// As tables.
@@ -156,6 +170,9 @@ impl Report {
             let _infallible = writeln!(text, "{name}: {rows} rows read");
         }
         text.push('\n');
+        for said in &self.skipped {
+            let _infallible = writeln!(text, "not measured: {said}");
+        }
         for bar in &self.bars {
             let verdict = if bar.is_kept() { "kept  " } else { "BROKEN" };
             let _infallible = writeln!(text, "{verdict}  {:>8.4} <= {:<6}  {}", bar.figure, bar.at_most, bar.name);
@@ -211,7 +228,7 @@ fn split_text(split: &Split) -> String {
             line.reference.map_or_else(String::new, |reference| format!("{reference:.4}")),
             agrees.to_owned(),
             format!("{:.4}", line.brier),
-            format!("{:.3}", line.auc),
+            line.auc.map_or_else(String::new, |auc| format!("{auc:.3}")),
             format!("{:.3}", line.ece),
             over,
         ]);
