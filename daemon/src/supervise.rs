@@ -459,6 +459,7 @@ async fn watch_over(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(PULSE.min(wanted.max(Duration::from_millis(100))));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pulse = pulse::Pulse::default();
+    let mut is_lean = false;
     for look in 0_u32.. {
         ticks.tick().await;
         let verdict = pulse.look(&shared.signs(), shared.pool.events_busy() > 0);
@@ -477,8 +478,9 @@ async fn watch_over(shared: Arc<Shared>) {
         if look % LOOKS_PER_QUESTION == 0 {
             shared.pool.ask_for_signs();
         }
-        if look == LOOKS_OF_START {
-            memory::let_go_of_code(&shared.locked);
+        if look >= LOOKS_OF_START && !is_lean && shared.pool.events_busy() == 0 {
+            memory::let_go_of_start(&shared.locked);
+            is_lean = true;
         }
     }
 }
