@@ -215,3 +215,6 @@ impl Life {
 pub(crate) fn number(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests;

@@ -233,7 +233,9 @@ pub struct Outlook {
 }
 
 impl Outlook {
-    /// Fits to the looks of some ticks; `with_siblings` says whether other zones are looked at.
+    /// Fits to the looks of some ticks; `with_siblings` says whether other zones are looked at. The life table and
+    /// the prior of the recent rate know the blocks that are held out: some twenty numbers, from thousands of hours,
+    /// are too few to remember a block by.
     ///
     /// # Errors
     /// [`Scarce`] when there are too few looks, or capacity never went.
@@ -253,9 +255,9 @@ impl Outlook {
             };
             let (held, shown) = (of(true), of(false));
             let parts: Vec<Fit> = kinds.iter().map(|kind| Fit::new(*kind, &shown, seen)).collect::<Result<_, _>>()?;
-            for look in held {
+            for (row, look) in (0..).zip(held) {
                 let probabilities = parts.iter().map(|part| part.probability(&look.known)).collect();
-                rows.push(Row { probabilities, happened: look.gone, weight: 1.0 });
+                rows.push(Row { probabilities, happened: look.gone, weight: 1.0, cluster: row });
             }
         }
         let powers = blend::powers(&rows, kinds.len());
@@ -271,6 +273,31 @@ impl Outlook {
     #[must_use]
     pub fn probability(&self, known: &Known) -> f64 {
         blend::pooled(self.parts.iter().map(|(power, part)| (*power, part.probability(known))))
+    }
+
+    /// The lowest and the highest that one of its parts that count foresees: how far they disagree.
+    #[must_use]
+    pub fn range(&self, known: &Known) -> (f64, f64) {
+        let parts = self.parts.iter().filter(|(power, _)| *power >= 0.05);
+        let all = self.probability(known);
+        parts.map(|(_, part)| part.probability(known)).fold((all, all), |(low, high), p| (low.min(p), high.max(p)))
+    }
+
+    /// What it foresees at a look, and from what, in a sentence.
+    #[must_use]
+    pub fn said(&self, known: &Known) -> String {
+        let (low, high) = self.range(known);
+        let (gone, hours) = recent_counts(known);
+        format!(
+            "gone within an hour with {:.0} % ({:.0} to {:.0} % by its parts): there for {:.1} h, gone {gone:.1} times in \
+             {hours:.1} h lately (half-life of a day), there for {:.0} % of the last day; learned from {} looks",
+            100.0 * self.probability(known),
+            100.0 * low,
+            100.0 * high,
+            known.run_age_h,
+            100.0 * known.available[0],
+            self.looks
+        )
     }
 
     /// The powers of its parts: what the logit of each counts.

@@ -7,12 +7,14 @@
 //! The weights are the most likely ones of a mixture, with a few rows' worth of equal ones. The likelihood has one
 //! summit.
 
+use super::features::DAY_S;
 use crate::Life;
 use crate::optimise::{Smooth, least_by_slope};
+use crate::scores::{Interval, cluster_bootstrap};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One held-out row.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +22,13 @@ pub(crate) struct Row {
     pub(crate) probabilities: Vec<f64>,
     pub(crate) happened: bool,
     pub(crate) weight: f64,
+    /// Rows of one cluster are not independent.
+    pub(crate) cluster: u64,
 }
+
+/// Draws of the cluster bootstrap, and what they are made with.
+const DRAWS: usize = 400;
+const SEED: u64 = 1;
 
 /// How many rows' worth of equal weights is put in.
 const EQUAL_ROWS: f64 = 2.0;
@@ -162,6 +170,17 @@ pub(crate) fn score(rows: &[Row], weights: &[f64]) -> Option<f64> {
     (size > 0.0).then(|| cost / size)
 }
 
+/// Where what a mixture costs more than one of its parts lies with 95 %, per row, when other clusters might have been
+/// seen.
+pub(crate) fn over(rows: &[Row], weights: &[f64], part: usize) -> Option<Interval> {
+    let of = |row: &Row| {
+        let mixed: f64 = weights.iter().zip(&row.probabilities).map(|(w, p)| w * likelihood(*p, row.happened)).sum();
+        let plain = row.probabilities.get(part).map_or(LEAST, |p| likelihood(*p, row.happened));
+        (row.weight * (plain.ln() - mixed.max(LEAST).ln()), row.cluster)
+    };
+    cluster_bootstrap(&rows.iter().map(of).collect::<Vec<_>>(), DRAWS, SEED)
+}
+
 /// Deals clusters out to `folds` hands, at random but as the seed says; for each item the hand that its cluster is
 /// in. And how many clusters there are.
 pub(crate) fn folds(clusters: &[u64], folds: usize, seed: u64) -> (Vec<usize>, usize) {
@@ -174,11 +193,19 @@ pub(crate) fn folds(clusters: &[u64], folds: usize, seed: u64) -> (Vec<usize>, u
     (clusters.iter().map(|cluster| hands.get(cluster).copied().unwrap_or(0)).collect(), order.len())
 }
 
-/// The cluster of a life: its batch, or the day on which it began.
+/// The clusters of lives: their batches; of those without one the days on which they began, or if all together that
+/// makes few, the hours.
+pub(crate) fn clusters(lives: &[Life], few: usize) -> Vec<u64> {
+    let by = |unit_s: f64| -> Vec<u64> { lives.iter().map(|life| cluster(life, unit_s)).collect() };
+    let days = by(DAY_S);
+    let distinct: BTreeSet<u64> = days.iter().copied().collect();
+    if distinct.len() < few { by(DAY_S / 24.0) } else { days }
+}
+
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "days; what is beyond is one cluster")]
-pub(crate) fn cluster(life: &Life) -> u64 {
+fn cluster(life: &Life, unit_s: f64) -> u64 {
     // Batches are numbered by whoever has them; days are put where no such number is.
-    life.batch.unwrap_or_else(|| (1 << 62) | (life.launched_s / super::features::DAY_S).max(0.0) as u64)
+    life.batch.unwrap_or_else(|| (1 << 62) | (life.launched_s / unit_s).max(0.0) as u64)
 }
 
 #[allow(clippy::cast_precision_loss, reason = "a handful")]
@@ -194,7 +221,12 @@ mod tests {
     fn who_foresees_better_is_believed_more_and_nobody_not_at_all() {
         let row = |i: u32| {
             let happened = i.is_multiple_of(10);
-            Row { probabilities: vec![if happened { 0.6 } else { 0.05 }, 0.1, f64::NAN], happened, weight: 1.0 }
+            Row {
+                probabilities: vec![if happened { 0.6 } else { 0.05 }, 0.1, f64::NAN],
+                happened,
+                weight: 1.0,
+                cluster: u64::from(i),
+            }
         };
         let rows: Vec<Row> = (0..500).map(row).collect();
         let weights = weights(&rows, 3);
@@ -210,7 +242,12 @@ mod tests {
         let row = |i: u32| {
             let is_likely = i.is_multiple_of(2);
             let foreseen = if is_likely { 0.75 } else { 0.25 };
-            Row { probabilities: vec![foreseen, foreseen], happened: (i % 20 >= 2) == is_likely, weight: 1.0 }
+            Row {
+                probabilities: vec![foreseen, foreseen],
+                happened: (i % 20 >= 2) == is_likely,
+                weight: 1.0,
+                cluster: u64::from(i),
+            }
         };
         let rows: Vec<Row> = (0..2_000).map(row).collect();
         let powers = powers(&rows, 2);
@@ -220,11 +257,27 @@ mod tests {
     }
 
     #[test]
+    fn lives_without_batches_are_clustered_by_day_and_if_there_are_few_days_by_hour() {
+        let life = |i: u32, gap_s: f64| Life {
+            pool: crate::Pool::default(),
+            launched_s: f64::from(i) * gap_s,
+            lived_h: 1.0,
+            outcome: crate::Outcome::Running,
+            batch: None,
+        };
+        let distinct = |gap_s: f64| {
+            let lives: Vec<Life> = (0..100).map(|i| life(i, gap_s)).collect();
+            clusters(&lives, 10).into_iter().collect::<BTreeSet<u64>>().len()
+        };
+        assert_eq!((distinct(DAY_S / 5.0), distinct(360.0)), (20, 10));
+    }
+
+    #[test]
     fn a_cluster_is_in_one_hand() {
         let clusters: Vec<u64> = (0..100).map(|i| i / 7).collect();
         let (hands, size) = folds(&clusters, 5, 1);
         assert_eq!(size, 15);
-        assert!(hands.iter().all(|hand| *hand < 5));
+        assert_eq!(hands.iter().copied().collect::<BTreeSet<usize>>(), BTreeSet::from([0, 1, 2, 3, 4]));
         for (one, two) in (0..100).zip(1..100) {
             assert!(clusters[one] != clusters[two] || hands[one] == hands[two]);
         }

@@ -9,10 +9,13 @@
 use crate::optimise;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Gamma};
-use statrs::function::gamma::ln_gamma;
+use statrs::function::gamma::{digamma, ln_gamma};
 
 /// Bounds of k: below, groups have nothing in common; above, they don't differ.
 const SHAPES: (f64, f64) = (0.05, 1e4);
+
+/// How far from a summit that was found the slope is looked at, in the logarithm of k.
+const NEAR: f64 = 0.01;
 
 /// How the rates of groups are distributed.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +57,10 @@ impl GammaPoisson {
             |log_shape: f64| -Self { shape: log_shape.exp(), rate: log_shape.exp() / mean }.log_likelihood(groups);
         let seen = groups.iter().filter(|group| group.1 > 0.0).count();
         let log_shape = if seen < 2 { None } else { optimise::least(SHAPES.0.ln(), SHAPES.1.ln(), unlikely) };
-        let shape = log_shape.map_or(SHAPES.1, f64::exp);
+        // A summit is flat: where exactly it is, the slope tells.
+        let slope = |log_shape: f64| slope(log_shape.exp(), mean, groups);
+        let log_shape = log_shape.map(|near| optimise::root(near - NEAR, near + NEAR, slope).unwrap_or(near));
+        let shape = log_shape.map_or(SHAPES.1, f64::exp).clamp(SHAPES.0, SHAPES.1);
         Some(Self { shape, rate: shape / mean })
     }
 
@@ -73,6 +79,16 @@ impl GammaPoisson {
     pub fn posterior(&self, events: f64, exposure: f64) -> Posterior {
         Posterior { shape: events + self.shape, rate: exposure + self.rate }
     }
+}
+
+/// How the likelihood changes with k, when the mean stays.
+fn slope(k: f64, mean: f64, groups: &[(f64, f64)]) -> f64 {
+    let rate = k / mean;
+    let of = |(events, exposure): &(f64, f64)| {
+        let all = rate + exposure;
+        digamma(events + k) - digamma(k) + rate.ln() + 1.0 - all.ln() - (events + k) / (mean * all)
+    };
+    groups.iter().map(of).sum()
 }
 
 impl Posterior {
@@ -136,6 +152,10 @@ mod tests {
     fn the_shape_is_the_most_likely_one() {
         let groups = [(2.0, 100.0), (40.0, 200.0), (5.0, 500.0), (90.0, 1000.0), (11.0, 90.0)];
         let best = GammaPoisson::fit(&groups).unwrap();
+        let mean = best.shape / best.rate;
+        let (below, above) =
+            (slope(best.shape * (1.0 - 1e-8), mean, &groups), slope(best.shape * (1.0 + 1e-8), mean, &groups));
+        assert!(below > 0.0 && above < 0.0, "{below} {above}");
         for factor in [0.99, 1.01] {
             let other = GammaPoisson { shape: best.shape * factor, rate: best.rate * factor };
             assert!(other.log_likelihood(&groups) < best.log_likelihood(&groups));

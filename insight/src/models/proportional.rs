@@ -31,11 +31,18 @@ pub struct Proportional {
 /// Hour of the week from 0, or 0 where it does not count.
 type Slot = u32;
 
-impl Proportional {
-    /// Fits. `dispersion` as for [`AgeCurve::fit`]; `has_clock` says whether the hour of the day counts. None where
-    /// there is nothing to fit to.
+/// What was seen and expected of each pool, in each hour of the week where that counts: what coefficients of any
+/// ridge are fitted to.
+pub struct Exposure {
+    features: Features,
+    rows: Rows,
+}
+
+impl Exposure {
+    /// Counts. `dispersion` as for [`AgeCurve::fit`]; `has_clock` says whether the hour of the day counts. None where
+    /// there are too many hours to split by it.
     #[must_use]
-    pub fn fit(lives: &[&Life], curve: &AgeCurve, dispersion: f64, ridge: f64, has_clock: bool) -> Option<Self> {
+    pub fn of(lives: &[&Life], curve: &AgeCurve, dispersion: f64, has_clock: bool) -> Option<Self> {
         let hours: f64 = lives.iter().map(|life| life.lived_h).sum();
         if has_clock && hours > MOST_HOURS {
             return None;
@@ -61,8 +68,16 @@ impl Proportional {
             let row = features.row(pool, clock_of(*slot));
             rows.push(&row, expected.max(LEAST_EXPECTED).ln(), *events);
         }
-        let fitted = glm::fit(Link::Log, &rows, &features.ridges(ridge), true)?;
-        Some(Self { features, fitted })
+        Some(Self { features, rows })
+    }
+}
+
+impl Proportional {
+    /// Fits, with a ridge. None where there is nothing to fit to.
+    #[must_use]
+    pub fn fit(exposure: &Exposure, ridge: f64) -> Option<Self> {
+        let fitted = glm::fit(Link::Log, &exposure.rows, &exposure.features.ridges(ridge), true)?;
+        Some(Self { features: exposure.features.clone(), fitted })
     }
 
     /// What the curve foresees, times the multiplier of a pool at a moment.
@@ -110,14 +125,17 @@ mod tests {
         }
         let lives: Vec<&Life> = lives.iter().collect();
         let curve = AgeCurve::fit(&lives, 1.0).unwrap();
-        let fitted = Proportional::fit(&lives, &curve, 1.0, 0.1, false).unwrap();
+        let fit = |ridge: f64, has_clock: bool| {
+            Proportional::fit(&Exposure::of(&lives, &curve, 1.0, has_clock).unwrap(), ridge).unwrap()
+        };
+        let fitted = fit(0.1, false);
         let at = |size: u32| {
             fitted.forecast(curve.forecast(0.0, 1.0), &pool_of("us-east1-b", &format!("n1-highcpu-{size}")), None)
         };
         let (small, large, huge) = (at(2).expected, at(16).expected, at(64));
         assert!(large / small > 6.0 && large / small < 9.0, "{small} {large}");
         assert!(huge.expected / large > 3.0 && huge.shape < at(8).shape, "{huge:?}");
-        let by_hour = Proportional::fit(&lives, &curve, 1.0, 1.0, true).unwrap();
+        let by_hour = fit(1.0, true);
         assert!(by_hour.forecast(curve.forecast(0.0, 1.0), &Pool::default(), Some(0.0)).expected.is_finite());
     }
 }

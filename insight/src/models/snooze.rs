@@ -14,7 +14,7 @@ use super::constant::Constant;
 use super::hours::representative_hours;
 use super::levels::{Levels, dispersion};
 use super::prior::Prior;
-use super::proportional::{MOST_HOURS, Proportional};
+use super::proportional::{Exposure, MOST_HOURS, Proportional};
 use super::tally::Tally;
 use super::{Ask, Forecast, Model, Reasons, Risk, enough, sound};
 use crate::{Life, Scarce};
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 /// Into how many parts lives are split to find the weights.
 const FOLDS: usize = 5;
 
-/// Below so many batches (or days) nothing can be held out, and the weights are fixed.
+/// Below so many batches (or days, or hours) nothing can be held out, and the weights are fixed.
 const FEW_CLUSTERS: usize = 10;
 
 /// Lives that the weights are found with, at most: every n-th where there are more.
@@ -113,6 +113,8 @@ struct Ground {
     loose: AgeCurve,
     tied: AgeCurve,
     dispersion: f64,
+    /// Without and with the hour of the day; None: there are too many hours to split.
+    exposures: [Option<Exposure>; 2],
 }
 
 impl Ground {
@@ -121,7 +123,8 @@ impl Ground {
         let loose = AgeCurve::fit(&sound, 1.0)?;
         let dispersion = dispersion(&sound, &loose, &Levels::fit(&sound, &loose, 1.0));
         let tied = AgeCurve::fit(&sound, dispersion)?;
-        Some(Self { loose, tied, dispersion, lives })
+        let exposures = [false, true].map(|has_clock| Exposure::of(&sound, &tied, dispersion, has_clock));
+        Some(Self { loose, tied, dispersion, exposures, lives })
     }
 
     fn cook(&self, recipe: Recipe) -> Option<Part> {
@@ -133,7 +136,7 @@ impl Ground {
                 Some(Part::Levels(Box::new(curve.clone()), Levels::fit(&lives, curve, dispersion)))
             }
             Recipe::Effects { ridge, clock } => {
-                let effects = Proportional::fit(&lives, &self.tied, self.dispersion, ridge, clock)?;
+                let effects = Proportional::fit(self.exposures[usize::from(clock)].as_ref()?, ridge)?;
                 Some(Part::Effects(Box::new(self.tied.clone()), effects))
             }
         }
@@ -149,6 +152,9 @@ pub struct Choice {
     pub scores: Vec<(Recipe, f64)>,
     /// That of the mixture.
     pub mixture: f64,
+    /// Whether the mixture was better than the constant rate there beyond doubt (95 %, drawn by cluster). If not, the
+    /// constant rate counts for half.
+    pub is_sure: bool,
 }
 
 /// The mixture, fitted.
@@ -258,9 +264,9 @@ fn normalised(parts: Vec<(f64, Recipe, Part)>) -> Vec<(f64, Recipe, Part)> {
 fn held_out(lives: &[Life], recipes: &[Recipe]) -> Option<(Vec<Row>, usize)> {
     let step = lives.len().div_ceil(MOST_LIVES).max(1);
     let lives: Vec<Life> = lives.iter().step_by(step).cloned().collect();
-    let clusters: Vec<u64> = lives.iter().map(blend::cluster).collect();
-    let (hands, clusters) = blend::folds(&clusters, FOLDS, SEED);
-    if clusters < FEW_CLUSTERS {
+    let clusters: Vec<u64> = blend::clusters(&lives, FEW_CLUSTERS);
+    let (hands, distinct) = blend::folds(&clusters, FOLDS, SEED);
+    if distinct < FEW_CLUSTERS {
         return None;
     }
     let mut rows = Vec::new();
@@ -270,6 +276,8 @@ fn held_out(lives: &[Life], recipes: &[Recipe]) -> Option<(Vec<Row>, usize)> {
             hands.filter(|(_, hand)| (**hand == fold) == is_held).map(|(life, _)| life.clone()).collect()
         };
         let (held, shown) = (of(true), of(false));
+        let dealt = clusters.iter().zip(&hands).filter(|(_, hand)| **hand == fold);
+        let dealt: Vec<u64> = dealt.map(|(cluster, _)| *cluster).collect();
         let ground = Ground::of(shown)?;
         let parts: Vec<Part> = recipes.iter().map(|recipe| ground.cook(*recipe)).collect::<Option<_>>()?;
         for hour in representative_hours(&held) {
@@ -277,10 +285,11 @@ fn held_out(lives: &[Life], recipes: &[Recipe]) -> Option<(Vec<Row>, usize)> {
             let now_s = Some(life.launched_s + hour.age_h * 3_600.0);
             let ask = Ask { pool: &life.pool, age_h: hour.age_h, within_h: 1.0, now_s };
             let probabilities = parts.iter().map(|part| part.forecast(&ask).probability()).collect();
-            rows.push(Row { probabilities, happened: hour.interrupted, weight: hour.weight });
+            let cluster = dealt.get(hour.life).copied().unwrap_or_default();
+            rows.push(Row { probabilities, happened: hour.interrupted, weight: hour.weight, cluster });
         }
     }
-    Some((rows, clusters))
+    Some((rows, distinct))
 }
 
 /// Weights for the recipes, and how they came about.
@@ -292,8 +301,16 @@ fn choose(recipes: &[Recipe], held: Option<(Vec<Row>, usize)>) -> (Vec<f64>, Opt
     let constant = only(Recipe::Constant);
     let (Some(mixture), Some(worst)) = (score(&weights), score(&constant)) else { return (only(PLAIN), None) };
     let scores = recipes.iter().filter_map(|recipe| Some((*recipe, score(&only(*recipe))?))).collect();
-    let choice = Some(Choice { clusters, scores, mixture });
-    if mixture < worst { (weights, choice) } else { (constant, choice) }
+    let at = recipes.iter().position(|recipe| *recipe == Recipe::Constant).unwrap_or_default();
+    let is_sure = blend::over(&rows, &weights, at).is_some_and(|over| over.high < 0.0);
+    let choice = Some(Choice { clusters, scores, mixture, is_sure });
+    if mixture >= worst {
+        return (constant, choice);
+    }
+    if is_sure {
+        return (weights, choice);
+    }
+    (weights.iter().zip(&constant).map(|(weight, plain)| f64::midpoint(*weight, *plain)).collect(), choice)
 }
 
 #[cfg(test)]

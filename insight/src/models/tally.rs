@@ -163,6 +163,10 @@ mod tests {
         let said = tally.basis(&pool_of("us-east-1b", "m5.xlarge")).to_string();
         assert!(said.contains("too little of m5.xlarge in us-east-1b alone (3 interruptions in 130 h)"), "{said}");
         assert!(said.contains("the family m5 in us-east-1 counts with it: 15 interruptions in 490 h"), "{said}");
+        // A thousand hours, but three interruptions only.
+        seen.extend(lives("us-east-1d", "m5.large", 3, 100, 10.0));
+        let tally = Tally::of(&seen.iter().collect::<Vec<_>>());
+        assert_eq!(tally.basis(&pool_of("us-east-1d", "m5.large")).level, Some(Level::FamilyInRegion));
     }
 
     #[test]

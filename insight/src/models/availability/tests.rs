@@ -72,6 +72,9 @@ fn the_mixture_foresees_better_than_a_constant_and_survives_a_round_through_json
         let outlook = Outlook::fit(&train, &seen, with_siblings).unwrap();
         let (ours, plain) = (cost(&|known| outlook.probability(known)), cost(&|known| constant.probability(known)));
         assert!(ours < 0.9 * plain, "{ours} {plain}");
+        let (low, high) = outlook.range(&test[0].known);
+        assert!(low <= outlook.probability(&test[0].known) && outlook.probability(&test[0].known) <= high);
+        assert!(outlook.said(&test[0].known).contains(&format!("learned from {} looks", train.len())));
         let text = serde_json::to_string(&outlook).unwrap();
         let back: Outlook = serde_json::from_str(&text).unwrap();
         assert!((back.probability(&test[0].known) - outlook.probability(&test[0].known)).abs() < 1e-12);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::data::lives::pool_of;
 use crate::models::FEW_EVENTS;
+use crate::models::tests::{any_hours, any_life};
 use crate::{Level, Outcome, Pool};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
@@ -135,35 +136,6 @@ fn few_interruptions_are_too_few_to_hold_any_out() {
     assert!(model.is_grown() && model.choice.is_none());
     let pool = pool_of("us-east-1a", "m5.large");
     assert!(model.risk(&ask(&pool, 1.0, 1.0)).reasons.to_string().contains("too few batches or days to weigh by"));
-}
-
-fn any_life() -> impl Strategy<Value = Life> {
-    let pool = ("(us-east-1[ab]|us-central1-c|)", "(m5.large|n1-highcpu-8|v100_1|)");
-    let lived = prop_oneof![
-        Just(0.0),
-        Just(-1.0),
-        Just(f64::NAN),
-        Just(f64::INFINITY),
-        Just(1e300),
-        Just(24.0),
-        0.0..50.0,
-        0.0..100.0
-    ];
-    let launched = prop_oneof![Just(f64::NAN), Just(f64::NEG_INFINITY), 0.0..2e9];
-    let outcome = prop_oneof![Just(Outcome::Interrupted), Just(Outcome::Stopped), Just(Outcome::Running)];
-    (pool, launched, lived, outcome, proptest::option::of(any::<u64>())).prop_map(
-        |((zone, kind), launched_s, lived_h, outcome, batch)| Life {
-            pool: pool_of(&zone, &kind),
-            launched_s,
-            lived_h,
-            outcome,
-            batch,
-        },
-    )
-}
-
-fn any_hours() -> impl Strategy<Value = f64> {
-    prop_oneof![Just(f64::NAN), Just(-1.0), Just(0.0), Just(f64::INFINITY), Just(1e300), 0.0..100.0]
 }
 
 proptest! {
