@@ -7,6 +7,10 @@
 //! Time is in hours where it is an age or a length, in seconds since 1970 (UTC) where it is a moment.
 
 pub mod life;
+pub mod lifetimes;
+pub mod patterns;
+#[cfg(feature = "pictures")]
+pub mod pictures;
 pub mod pool;
 
 pub use life::{Life, Outcome};
