@@ -93,7 +93,7 @@ fn hours() -> HeatMap {
 
 fn caps() -> HeatMap {
     let zones = ["us-east-1a", "us-east-1c", "us-west-2a", "us-west-2b"];
-    let caps = ["0.8", "0.9", "1.0", "1.1", "1.2", "1.5", "3.06 = on demand"];
+    let caps = ["0.8", "0.9", "1.0", "1.1", "1.2", "1.5", "3.06"];
     let cell = |zone: usize, cap: usize| {
         let value = (2.2 - 0.45 * cap as f64 - 0.2 * zone as f64).max(0.0);
         HeatCell { value: Some(value), is_unsure: zone == 3 && cap < 2 }
@@ -102,7 +102,7 @@ fn caps() -> HeatMap {
         title: "What a price cap costs in interruptions".to_owned(),
         note: "Prices of p3.2xlarge, 94 days, 2019-12 to 2020-03. A cap never buys capacity: the default is none."
             .to_owned(),
-        columns: ("price cap, USD per hour".to_owned(), caps.map(str::to_owned).to_vec()),
+        columns: ("price cap, USD per hour (on demand: 3.06)".to_owned(), caps.map(str::to_owned).to_vec()),
         rows: ("zone".to_owned(), zones.map(str::to_owned).to_vec()),
         what: "ended by price, per day".to_owned(),
         cells: (0..zones.len()).map(|zone| (0..caps.len()).map(|cap| cell(zone, cap)).collect()).collect(),

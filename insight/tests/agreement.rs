@@ -59,7 +59,10 @@ type Answers = Vec<BTreeMap<String, Vec<Option<f64>>>>;
 
 fn ask(what: &str, questions: &[&Value]) -> Option<Answers> {
     let has_reference = |python: &std::path::PathBuf| {
-        let asked = ["-c", "import lifelines, scipy"];
+        let asked = [
+            "-c",
+            "import importlib.util as i, sys; sys.exit(not (i.find_spec('lifelines') and i.find_spec('scipy')))",
+        ];
         let status = Command::new(python).args(asked).stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     };

@@ -4,7 +4,7 @@
 //! Must never call an effect real by the error of single machines: batches end together, and on the public data that error is a
 //! third too small or worse.
 
-use super::{Cox, Subject};
+use super::{Cox, Subject, until};
 use crate::patterns::{Verdict, batches, calendar};
 use crate::{Life, Scarce};
 use serde::Serialize;
@@ -34,11 +34,13 @@ pub struct Effects {
 }
 
 impl Effects {
-    /// Looks at processors, zone, the hour and the weekend of the start.
+    /// Looks at processors, zone, the hour and the weekend of the start, and at lives until the age of `until_h` (see [`until`]; infinite
+    /// where the provider has no limit).
     ///
     /// # Errors
     /// Too little data, or nothing varies.
-    pub fn of(lives: &[Life], rounds: usize, seed: u64) -> Result<Self, Scarce> {
+    pub fn of(lives: &[Life], until_h: f64, rounds: usize, seed: u64) -> Result<Self, Scarce> {
+        let lives: Vec<Life> = lives.iter().map(|life| until(life, until_h)).collect();
         let interrupted = lives.iter().filter(|life| life.is_interrupted()).count();
         if interrupted < LEAST_EVENTS {
             return Err(Scarce(format!(
@@ -46,7 +48,7 @@ impl Effects {
                 lives.len()
             )));
         }
-        let design = Design::of(lives);
+        let design = Design::of(&lives);
         let names: Vec<&str> = design.names.iter().map(String::as_str).collect();
         if names.is_empty() {
             return Err(Scarce(
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_zone_that_takes_machines_back_sooner_is_told_with_its_interval() {
-        let effects = Effects::of(&lives(600, 2.0), 60, 1).expect("looked at");
+        let effects = Effects::of(&lives(600, 2.0), f64::INFINITY, 60, 1).expect("looked at");
         assert_eq!(effects.verdict, Verdict::Found);
         assert!(
             effects.sentence.contains("zone") && effects.sentence.contains("600 machines in 150 batches"),
@@ -226,15 +228,15 @@ mod tests {
             effects.sentence
         );
         assert!(effects.left_out.iter().any(|text| text.starts_with("twice the processors")), "{:?}", effects.left_out);
-        let none = Effects::of(&lives(600, 1.0), 60, 1).expect("looked at");
+        let none = Effects::of(&lives(600, 1.0), 15.0, 60, 1).expect("looked at");
         assert_eq!(none.verdict, Verdict::NotShown, "{}", none.sentence);
     }
 
     #[test]
     fn too_few_interruptions_or_one_kind_of_machine_are_told() {
-        assert!(Effects::of(&lives(5, 1.0), 10, 1).expect_err("scarce").0.contains("too few"));
+        assert!(Effects::of(&lives(5, 1.0), 20.0, 10, 1).expect_err("scarce").0.contains("too few"));
         let same: Vec<Life> =
             lives(60, 1.0).into_iter().map(|life| Life { launched_s: 0.0, pool: Pool::default(), ..life }).collect();
-        assert!(Effects::of(&same, 10, 1).expect_err("scarce").0.contains("nothing can be compared"));
+        assert!(Effects::of(&same, 20.0, 10, 1).expect_err("scarce").0.contains("nothing can be compared"));
     }
 }

@@ -45,14 +45,17 @@ pub struct Together {
 }
 
 impl Together {
-    /// Looks at the interrupted machines of each batch and zone.
+    /// Looks at the machines of each batch and zone that were interrupted before the age of `until_h`: infinite, or a little below the one
+    /// at which the provider ends all machines (GCP's preemptible ones at 24 hours), as those who began together end together there.
     ///
     /// # Errors
     /// Too few batches with more than one interruption.
     #[allow(clippy::cast_precision_loss, reason = "counts are below 2^53")]
-    pub fn of(lives: &[Life], within_min: f64, rounds: usize, seed: u64) -> Result<Self, Scarce> {
+    pub fn of(lives: &[Life], within_min: f64, until_h: f64, rounds: usize, seed: u64) -> Result<Self, Scarce> {
         let mut groups: BTreeMap<(u64, &str), Vec<(f64, f64)>> = BTreeMap::new();
-        for (number, life) in numbers(lives).into_iter().zip(lives).filter(|(_, life)| life.is_interrupted()) {
+        for (number, life) in
+            numbers(lives).into_iter().zip(lives).filter(|(_, life)| life.is_interrupted() && life.lived_h <= until_h)
+        {
             crate::lifetimes::check_hours(life.lived_h)?;
             groups
                 .entry((number, life.pool.zone.as_str()))
@@ -174,17 +177,17 @@ mod tests {
 
     #[test]
     fn batches_that_end_together_are_told_from_those_that_do_so_by_chance() {
-        let found = Together::of(&lives(60, true), 10.0, 500, 1).expect("looked at");
+        let found = Together::of(&lives(60, true), 10.0, f64::INFINITY, 500, 1).expect("looked at");
         assert_eq!((found.verdict, found.machines, found.batches), (Verdict::Found, 240, 60));
         assert!(found.share >= 0.5 && found.by_chance < 0.15, "{found:?}");
-        let none = Together::of(&lives(60, false), 10.0, 500, 1).expect("looked at");
+        let none = Together::of(&lives(60, false), 10.0, f64::INFINITY, 500, 1).expect("looked at");
         assert_eq!(none.verdict, Verdict::NotShown, "{}", none.sentence);
     }
 
     #[test]
     fn too_few_are_told_and_machines_without_a_batch_go_by_place_and_day() {
-        assert!(Together::of(&lives(2, true), 10.0, 10, 1).expect_err("scarce").0.contains("too few"));
-        assert!(Together::of(&[], 10.0, 10, 1).is_err());
+        assert!(Together::of(&lives(2, true), 10.0, f64::INFINITY, 10, 1).expect_err("scarce").0.contains("too few"));
+        assert!(Together::of(&[], 10.0, f64::INFINITY, 10, 1).is_err());
         let mut lives = lives(1, true);
         for (life, launched_s) in lives.iter_mut().zip([0.0, 80_000.0, 90_000.0, 90_000.0]) {
             (life.batch, life.launched_s) = (None, launched_s);

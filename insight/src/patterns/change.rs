@@ -20,7 +20,7 @@ const NEW_H: f64 = 24.0;
 /// How many interruptions what is known before the first one weighs.
 const PRIOR_EVENTS: f64 = 1.0;
 /// Shares of probability below which a start of the present rate is no longer followed.
-const NEGLIGIBLE: f64 = 1e-9;
+const NEGLIGIBLE: f64 = 1e-6;
 /// The least data in which a change is looked for.
 const LEAST_EVENTS: u64 = 10;
 const LEAST_EXPOSURE_H: f64 = 200.0;
@@ -124,10 +124,11 @@ impl RunLengths {
         self.runs.iter().filter(|run| run.lasted_h < hours).map(|run| run.share).sum::<f64>().min(1.0)
     }
 
-    /// How long the present rate has most likely lasted, hours.
+    /// How long the present rate has most likely lasted if it has lasted less than `below_h`, hours.
     #[must_use]
-    pub fn likely_h(&self) -> f64 {
-        self.runs.iter().max_by(|a, b| a.share.total_cmp(&b.share)).map_or(0.0, |run| run.lasted_h)
+    pub fn likely_h(&self, below_h: f64) -> f64 {
+        let new = self.runs.iter().filter(|run| run.lasted_h < below_h);
+        new.max_by(|a, b| a.share.total_cmp(&b.share)).map_or(0.0, |run| run.lasted_h)
     }
 }
 
@@ -253,7 +254,7 @@ fn moments(counts: &[Count], rate: f64) -> Result<Vec<(usize, usize, f64)>, Scar
         // In the first day every rate is new.
         let is_newer = elapsed_h > 2.0 * NEW_H && probability > 0.5;
         if is_newer && !is_new {
-            let (mut from, mut left_h) = (at + 1, lengths.likely_h());
+            let (mut from, mut left_h) = (at + 1, lengths.likely_h(NEW_H));
             while from > 1 && left_h > 1e-9 {
                 from -= 1;
                 left_h -= counts[from].hours;
@@ -369,6 +370,6 @@ mod tests {
         let mut lengths = RunLengths::new(0.1).expect("a rate");
         lengths.count(u64::MAX, 1.0, 1.0);
         lengths.count(1, f64::INFINITY, 1.0);
-        assert!(lengths.newer_than(24.0).is_finite() && lengths.likely_h().is_finite());
+        assert!(lengths.newer_than(24.0).is_finite() && lengths.likely_h(f64::INFINITY).is_finite());
     }
 }

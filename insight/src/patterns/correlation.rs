@@ -97,7 +97,8 @@ impl Correlations {
         }
         let up: Vec<Vec<f64>> =
             pools.iter().map(|pool| pool.up.iter().take(length).map(|up| f64::from(u8::from(*up))).collect()).collect();
-        let drops: Vec<Vec<f64>> = pools.iter().map(|pool| hourly_drops(&pool.up, length, tick_h, days * 24)).collect();
+        let per_hour = moments_an_hour(tick_h);
+        let drops: Vec<Vec<f64>> = pools.iter().map(|pool| hourly_drops(&pool.up[..length], per_hour)).collect();
         let mut places = Vec::new();
         for first in 0..pools.len() {
             places.extend((first + 1..pools.len()).map(|second| (first, second)));
@@ -106,7 +107,7 @@ impl Correlations {
         let blocks = |series: &[Vec<f64>], per_day: f64| -> Vec<Blocks> {
             places.iter().map(|(a, b)| Blocks::of(&series[*a], &series[*b], per_day, days)).collect()
         };
-        let (up, hourly) = (blocks(&up, 24.0 / tick_h), blocks(&drops, 24.0));
+        let (up, hourly) = (blocks(&up, 24.0 / tick_h), blocks(&drops, hours_a_day(per_hour, tick_h)));
         let is_same: Vec<bool> = places.iter().map(|(a, b)| is_same_region(&pools[*a].pool, &pools[*b].pool)).collect();
         let mean = |blocks: &[Blocks], wanted: bool| {
             let chosen: Vec<&Blocks> =
@@ -181,24 +182,25 @@ fn days(length: usize, tick_h: f64) -> usize {
     if tick_h > 0.0 && tick_h.is_finite() { (length as f64 * tick_h / 24.0 + 1e-9).floor() as usize } else { 0 }
 }
 
-/// How often capacity was lost in each of the first hours.
-#[allow(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "casts of floats saturate"
-)]
-fn hourly_drops(up: &[bool], length: usize, tick_h: f64, hours: usize) -> Vec<f64> {
-    let mut drops = vec![0.0; hours];
-    for (at, two) in up.iter().take(length).collect::<Vec<_>>().windows(2).enumerate() {
-        if *two[0]
-            && !*two[1]
-            && let Some(count) = drops.get_mut(((at + 1) as f64 * tick_h) as usize)
-        {
-            *count += 1.0;
-        }
-    }
-    drops
+/// How often capacity was lost in each hour, counted where it was last there; an hour is so many whole moments that it comes nearest to one,
+/// so that each has the same number of them.
+fn hourly_drops(up: &[bool], per_hour: usize) -> Vec<f64> {
+    let lost = |at: usize| up.get(at) == Some(&true) && up.get(at + 1) == Some(&false);
+    let hours =
+        (0..up.len() / per_hour).map(|hour| (hour * per_hour..(hour + 1) * per_hour).filter(|at| lost(*at)).count());
+    hours.map(|count| u32::try_from(count).map_or(0.0, f64::from)).collect()
+}
+
+/// How many moments make an hour.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a float saturates")]
+fn moments_an_hour(tick_h: f64) -> usize {
+    (1.0 / tick_h).round().max(1.0) as usize
+}
+
+/// How many of such hours make a day: 24 and a little, where they are a little short.
+#[allow(clippy::cast_precision_loss, reason = "a day at most")]
+fn hours_a_day(per_hour: usize, tick_h: f64) -> f64 {
+    24.0 / (per_hour as f64 * tick_h)
 }
 
 /// Which days each draw takes.
@@ -335,7 +337,7 @@ mod tests {
 
     #[test]
     fn losses_are_counted_in_their_hours() {
-        assert_eq!(hourly_drops(&[true, false, true, false, false, true], 6, 0.5, 3), [1.0, 1.0, 0.0]);
+        assert_eq!(hourly_drops(&[true, false, true, false, false, true, true, false], 2), [1.0, 1.0, 0.0, 1.0]);
         let mut bunches = vec![0.0; 200];
         bunches.iter_mut().step_by(20).for_each(|count| *count = 5.0);
         let found = dispersion(&Pool::default(), &bunches).expect("enough");

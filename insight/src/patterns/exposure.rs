@@ -76,9 +76,9 @@ pub(super) struct Batch {
 ///
 /// # Errors
 /// A life has an impossible length or start.
-pub(super) fn by_batch(lives: &[&Life], cycle: Cycle) -> Result<Vec<Batch>, Scarce> {
+pub(super) fn by_batch(lives: &[Life], cycle: Cycle) -> Result<Vec<Batch>, Scarce> {
     let mut found: BTreeMap<u64, Batch> = BTreeMap::new();
-    for (number, life) in batches::numbers(lives.iter().copied()).into_iter().zip(lives) {
+    for (number, life) in batches::numbers(lives).into_iter().zip(lives) {
         crate::lifetimes::check_hours(life.lived_h)?;
         if !life.launched_s.is_finite() {
             return Err(Scarce("a machine's start is no moment: mend or drop that row".to_owned()));
@@ -145,7 +145,7 @@ mod tests {
             [(0.1, Cycle::HourOfDay), (61.3, Cycle::HourOfDay), (900.0, Cycle::DayOfWeek), (0.0, Cycle::HourOfDay)]
         {
             let one = life(1_795_717_800.0, lived_h);
-            let batches = by_batch(&[&one], cycle).expect("lives");
+            let batches = by_batch(&[one], cycle).expect("lives");
             let all = hours(&batches[0], |_, _| true);
             assert!((all - lived_h.max(LEAST_LIFE_H)).abs() < 1e-6, "{all} {lived_h}");
             assert_eq!(batches[0].cells.values().map(|cell| cell.events).sum::<u32>(), 1);
@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_machine_from_half_past_six_to_eight_ran_half_an_hour_in_the_first_of_three_parts() {
         let one = life(1_795_717_800.0, 1.75);
-        let batch = &by_batch(&[&one], Cycle::HourOfDay).expect("lives")[0];
+        let batch = &by_batch(&[one], Cycle::HourOfDay).expect("lives")[0];
         for (part, expected) in [(18, 0.5), (19, 1.0), (20, 0.25), (21, 0.0)] {
             assert!((hours(batch, |_, p| p == part) - expected).abs() < 1e-9, "{part}");
         }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn lives_that_cannot_be_are_told() {
-        assert!(by_batch(&[&life(f64::NAN, 1.0)], Cycle::HourOfDay).is_err());
-        assert!(by_batch(&[&life(0.0, f64::NAN)], Cycle::HourOfDay).is_err());
+        assert!(by_batch(&[life(f64::NAN, 1.0)], Cycle::HourOfDay).is_err());
+        assert!(by_batch(&[life(0.0, f64::NAN)], Cycle::HourOfDay).is_err());
     }
 }

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 use statrs::distribution::{ChiSquared, ContinuousCDF};
 
 /// Interruptions for each part of a cycle below which six hours are counted together.
-const EVENTS_A_PART: usize = 5;
+const EVENTS_A_PART: usize = 20;
 /// Parts into which batches are divided for the held-out score.
 const FOLDS: usize = 5;
 
@@ -53,22 +53,6 @@ impl Hazards {
             }
         }
         Self(sums.map(|sum| if sum.hours > 0.0 { f64::from(sum.events) / sum.hours } else { 0.0 }))
-    }
-
-    /// For ages that held-out machines may reach without anything seen there: half an event at the mean rate.
-    fn smoothed<'b>(batches: impl Iterator<Item = &'b Batch> + Clone) -> Self {
-        let cells = || batches.clone().flat_map(|batch| &batch.cells);
-        let events: f64 = cells().map(|(_, cell)| f64::from(cell.events)).sum();
-        let hours: f64 = cells().map(|(_, cell)| cell.hours).sum();
-        let mean = (events + 0.5) / hours.max(f64::MIN_POSITIVE);
-        let mut sums = [(0.5, 0.5 / mean); AGES];
-        for ((age, _), cell) in cells() {
-            if let Some(sum) = sums.get_mut(*age) {
-                sum.0 += f64::from(cell.events);
-                sum.1 += cell.hours;
-            }
-        }
-        Self(sums.map(|(events, hours)| events / hours))
     }
 
     fn at(&self, age: usize) -> f64 {
@@ -147,7 +131,7 @@ impl Profiles {
 
     fn name(&self, at: usize) -> String {
         match self.cycle {
-            Cycle::HourOfDay => format!("{:02}-{:02} h UTC", at * self.width, (at + 1) * self.width),
+            Cycle::HourOfDay => format!("{:02}-{:02} h", at * self.width, (at + 1) * self.width),
             Cycle::DayOfWeek => ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"]
                 .get(at)
                 .copied()
@@ -181,32 +165,116 @@ pub(super) struct Halves {
 impl Halves {
     /// Of a day those twelve hours in a row with the highest plain rate, of a week the weekend. Half an interruption is added to each half,
     /// so that there is a ratio where one had none.
-    pub(super) fn of(cycle: Cycle, profiles: &Profiles, total: &[Sum]) -> Self {
-        let split = |from: usize| {
-            let count = total.len();
-            let is_in = |at: usize| match cycle {
-                Cycle::HourOfDay => (at + count - from) % count < count / 2,
-                Cycle::DayOfWeek => at >= 5,
-            };
-            let half = |wanted: bool| {
-                whole(total.iter().enumerate().filter(|(at, _)| is_in(*at) == wanted).map(|(_, sum)| sum))
-            };
-            (half(true), half(false))
+    pub(super) fn of(batches: &[Batch], cycle: Cycle) -> Self {
+        let parts = cycle.parts();
+        let is_in = |from: usize, part: usize| match cycle {
+            Cycle::HourOfDay => (part + parts - from) % parts < parts / 2,
+            Cycle::DayOfWeek => part >= 5,
         };
-        let ratio = |of: fn(&Sum) -> f64, halves: &(Sum, Sum)| {
-            let (inside, outside) = (of(&halves.0), of(&halves.1));
-            let is_known = inside > 0.0 && outside > 0.0;
-            if is_known { (halves.0.observed + 0.5) / inside / ((halves.1.observed + 0.5) / outside) } else { 1.0 }
+        let halved = |from: usize| Table::of(batches.iter(), 2, |part| usize::from(is_in(from, part)));
+        let naive = |table: &Table| {
+            let half = |number: usize| {
+                let cells = table.cells.iter().filter_map(|row| row.get(number));
+                cells.fold((0.5, 0.0), |sum: (f64, f64), cell| (sum.0 + f64::from(cell.events), sum.1 + cell.hours))
+            };
+            let (outside, inside) = (half(0), half(1));
+            if outside.1 > 0.0 && inside.1 > 0.0 { inside.0 / inside.1 / (outside.0 / outside.1) } else { 1.0 }
         };
-        let starts = if cycle == Cycle::HourOfDay { profiles.cycle.parts() / profiles.width } else { 1 };
-        let naive = |halves: &(Sum, Sum)| ratio(|sum| sum.hours, halves);
-        let halves = (0..starts).map(split).max_by(|a, b| naive(a).total_cmp(&naive(b))).unwrap_or_default();
-        Self { naive: naive(&halves), adjusted: ratio(|sum| sum.expected, &halves) }
+        let starts = if cycle == Cycle::HourOfDay { parts } else { 1 };
+        let tables = (0..starts).map(halved);
+        let Some(table) = tables.max_by(|a, b| naive(a).total_cmp(&naive(b))) else {
+            return Self { naive: 1.0, adjusted: 1.0 };
+        };
+        let fit =
+            Fit::of(&table, |sum| if sum.expected > 0.0 { (sum.observed + 0.5) / (sum.expected + 0.5) } else { 1.0 });
+        let adjusted = match fit.parts.as_slice() {
+            [outside, inside] if *outside > 0.0 => inside / outside,
+            _ => 1.0,
+        };
+        Self { naive: naive(&table), adjusted }
+    }
+}
+
+/// Exposure of many batches by age and part.
+struct Table {
+    parts: usize,
+    cells: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    fn of<'b>(batches: impl Iterator<Item = &'b Batch>, parts: usize, place: impl Fn(usize) -> usize) -> Self {
+        let mut cells = vec![vec![Cell::default(); parts]; AGES];
+        for ((age, part), cell) in batches.flat_map(|batch| &batch.cells) {
+            if let Some(sum) = cells.get_mut(*age).and_then(|row| row.get_mut(place(*part))) {
+                sum.hours += cell.hours;
+                sum.events += cell.events;
+            }
+        }
+        Self { parts, cells }
+    }
+
+    /// Interruptions by the hour at each age, with half of one at the mean rate for ages that nothing was seen at; `ratios` are those of parts.
+    fn hazards(&self, ratios: &[f64]) -> Hazards {
+        let weighted = |row: &[Cell]| {
+            let hours: f64 = row.iter().zip(ratios).map(|(cell, ratio)| cell.hours * ratio).sum();
+            (row.iter().map(|cell| f64::from(cell.events)).sum::<f64>(), hours)
+        };
+        let rows: Vec<(f64, f64)> = self.cells.iter().map(|row| weighted(row)).collect();
+        let (events, hours) = rows.iter().fold((0.5, f64::MIN_POSITIVE), |sum, row| (sum.0 + row.0, sum.1 + row.1));
+        let mut hazards = [0.0; AGES];
+        for (hazard, (seen, ran)) in hazards.iter_mut().zip(rows) {
+            *hazard = (seen + 0.5) / (ran + 0.5 * hours / events);
+        }
+        Hazards(hazards)
+    }
+
+    fn sums(&self, hazards: &Hazards) -> Vec<Sum> {
+        let mut sums = vec![Sum::default(); self.parts];
+        for (age, row) in self.cells.iter().enumerate() {
+            for (sum, cell) in sums.iter_mut().zip(row) {
+                let expected = hazards.at(age) * cell.hours;
+                sum.add(&Sum { observed: f64::from(cell.events), expected, hours: cell.hours });
+            }
+        }
+        sums
+    }
+}
+
+/// Hazards of ages and ratios of parts, fitted together by turns (the Poisson regression of both, by iterative proportional fitting).
+struct Fit {
+    hazards: Hazards,
+    parts: Vec<f64>,
+}
+
+/// Turns after which the fit is taken as it is; where young machines are nearly all of one part it takes hundreds.
+const TURNS: usize = 1_000;
+
+impl Fit {
+    fn of(table: &Table, ratio: impl Fn(&Sum) -> f64) -> Self {
+        let mut parts = vec![1.0; table.parts];
+        for _ in 0..TURNS {
+            let next: Vec<f64> = table.sums(&table.hazards(&parts)).iter().map(&ratio).collect();
+            let moved = next.iter().zip(&parts).map(|(next, part)| (next / part).ln().abs()).fold(0.0, f64::max);
+            parts = next;
+            if moved < 1e-9 {
+                break;
+            }
+        }
+        Self { hazards: table.hazards(&parts), parts }
+    }
+
+    /// Where ratios are drawn towards 1 by as much as they do not spread beyond chance (the moments of DerSimonian and Laird, Controlled
+    /// Clinical Trials 7, 1986).
+    fn shrunk(table: &Table) -> Self {
+        let free =
+            Self::of(table, |sum| if sum.expected > 0.0 { (sum.observed + 0.5) / (sum.expected + 0.5) } else { 1.0 });
+        let strength = strength(&table.sums(&free.hazards));
+        Self::of(table, |sum| strength.map_or(1.0, |strength| (sum.observed + strength) / (sum.expected + strength)))
     }
 }
 
 /// How much better the log-loss of held-out batches is with the cycle than without, per 1,000 machine-hours, and its 95 % interval over
-/// batches. Ratios of parts are shrunk towards 1 by as much as their spread beyond chance asks for (DerSimonian and Laird's moments).
+/// batches.
 #[allow(clippy::cast_precision_loss, reason = "batches are few")]
 pub(super) fn held_out_gain(batches: &[Batch], cycle: Cycle, random: &mut Xoshiro256PlusPlus) -> (f64, (f64, f64)) {
     let mut order: Vec<usize> = (0..batches.len()).collect();
@@ -216,25 +284,18 @@ pub(super) fn held_out_gain(batches: &[Batch], cycle: Cycle, random: &mut Xoshir
     for fold in 0..FOLDS {
         let is_held_out = |place: &usize| place % FOLDS == fold;
         let train = order.iter().enumerate().filter(|(place, _)| !is_held_out(place)).map(|(_, at)| &batches[*at]);
-        let hazards = Hazards::smoothed(train.clone());
         let interrupted: usize =
             train.clone().flat_map(|batch| batch.cells.values()).map(|cell| cell.events as usize).sum();
         let width = width(cycle, interrupted);
-        let mut total = vec![Sum::default(); cycle.parts()];
-        for batch in train {
-            total.iter_mut().zip(hazards.profile(batch, cycle)).for_each(|(sum, one)| sum.add(&one));
-        }
-        let ratios = shrunk(&grouped(&total, width));
+        let table = Table::of(train, cycle.parts().div_ceil(width), |part| part / width);
+        let (without, with) = (table.hazards(&vec![1.0; table.parts]), Fit::shrunk(&table));
         for (_, at) in order.iter().enumerate().filter(|(place, _)| is_held_out(place)) {
-            let profile = grouped(&hazards.profile(&batches[*at], cycle), width);
-            hours += profile.iter().map(|sum| sum.hours).sum::<f64>();
-            gains.push(
-                profile
-                    .iter()
-                    .zip(&ratios)
-                    .map(|(sum, m)| sum.observed * m.ln() - (m - 1.0) * sum.expected)
-                    .sum::<f64>(),
-            );
+            let gain = |((age, part), cell): (&(usize, usize), &Cell)| {
+                let (before, now) = (without.at(*age), with.hazards.at(*age) * with.parts[part / width]);
+                f64::from(cell.events) * (now / before).ln() - (now - before) * cell.hours
+            };
+            gains.push(batches[*at].cells.iter().map(gain).sum::<f64>());
+            hours += batches[*at].cells.values().map(|cell| cell.hours).sum::<f64>();
         }
     }
     let (count, gain) = (gains.len() as f64, gains.iter().sum::<f64>());
@@ -244,18 +305,14 @@ pub(super) fn held_out_gain(batches: &[Batch], cycle: Cycle, random: &mut Xoshir
     (gain * per, ((gain - half) * per, (gain + half) * per))
 }
 
-/// Interrupted by expected, drawn towards the ratio of all.
+/// How many interruptions a ratio of 1 weighs; None: there is no spread beyond chance, and it is 1.
 #[allow(clippy::cast_precision_loss, reason = "24 at most")]
-fn shrunk(sums: &[Sum]) -> Vec<f64> {
+fn strength(sums: &[Sum]) -> Option<f64> {
     let all = whole(sums.iter());
     let level = all.observed.max(0.5) / all.expected.max(f64::MIN_POSITIVE);
     let scaled: Vec<Sum> = sums.iter().map(|sum| Sum { expected: sum.expected * level, ..*sum }).collect();
     let spread = (chi_square(&scaled) - (sums.len() as f64 - 1.0)) / all.observed.max(1.0);
-    if spread <= 0.0 {
-        return vec![1.0; sums.len()];
-    }
-    let strength = 1.0 / spread;
-    scaled.iter().map(|sum| (sum.observed + strength) / (sum.expected + strength)).collect()
+    (spread > 0.0).then(|| 1.0 / spread)
 }
 
 #[cfg(test)]
@@ -291,10 +348,19 @@ mod tests {
     fn ratios_within_chance_become_1_and_others_are_drawn_towards_it() {
         let even =
             [Sum { observed: 10.0, expected: 11.0, hours: 1.0 }, Sum { observed: 12.0, expected: 11.0, hours: 1.0 }];
-        assert_eq!(shrunk(&even), [1.0, 1.0]);
+        assert_eq!(strength(&even), None);
         let uneven =
             [Sum { observed: 90.0, expected: 50.0, hours: 1.0 }, Sum { observed: 10.0, expected: 50.0, hours: 1.0 }];
-        let ratios = shrunk(&uneven);
-        assert!(1.6 < ratios[0] && ratios[0] < 1.8 && 0.2 < ratios[1] && ratios[1] < 0.3, "{ratios:?}");
+        assert!(strength(&uneven).is_some_and(|strength| (1.0..3.0).contains(&strength)));
+    }
+
+    #[test]
+    fn ages_and_parts_are_fitted_together_where_they_go_together() {
+        // Part 1 is three times as dangerous, and has nearly all of the young machines, which are ten times as much at risk.
+        let cells = [((0, 0), 10.0, 10), ((0, 1), 100.0, 300), ((5, 0), 500.0, 50), ((5, 1), 100.0, 30)];
+        let table = Table::of([batch(&cells)].iter(), 2, |part| part);
+        let fit = Fit::of(&table, |sum| sum.observed / sum.expected);
+        assert!((fit.parts[1] / fit.parts[0] / 3.0 - 1.0).abs() < 0.02, "{:?}", fit.parts);
+        assert!((fit.hazards.at(0) / fit.hazards.at(5) / 10.0 - 1.0).abs() < 0.02);
     }
 }

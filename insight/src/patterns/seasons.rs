@@ -13,6 +13,7 @@
 use super::exposure::by_batch;
 use super::profiles::{Halves, Profiles, held_out_gain};
 use super::{Cycle, Verdict, benjamini_hochberg};
+use crate::lifetimes::until;
 use crate::{Level, Life, Pool, Scarce};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -25,6 +26,32 @@ pub const LEAST_EVENTS: u64 = 30;
 pub const LEAST_BATCHES: usize = 20;
 /// The p-value below which a pattern may be told, over all looks.
 pub const LEVEL: f64 = 0.01;
+
+/// How to look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// How often the clocks of batches are turned: p-values are no smaller than one by it.
+    pub rounds: usize,
+    /// For what is drawn.
+    pub seed: u64,
+    /// Machines are looked at until this age, hours: see [`until`].
+    pub until_h: f64,
+    /// What is added to UTC, hours.
+    pub utc_offset_h: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { rounds: 2_000, seed: 0, until_h: f64::INFINITY, utc_offset_h: 0.0 }
+    }
+}
+
+impl Options {
+    /// A life as it is looked at.
+    fn seen(&self, life: &Life) -> Life {
+        Life { launched_s: life.launched_s + self.utc_offset_h * 3_600.0, ..until(life, self.until_h) }
+    }
+}
 
 /// What is known of one part of the cycle.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +75,8 @@ pub struct Part {
 pub struct Season {
     /// What was looked for.
     pub cycle: Cycle,
+    /// Whose hours these are: `UTC`, `UTC-8 h`.
+    pub clock: String,
     /// Among which machines: a pool at `level`.
     pub among: Pool,
     /// How wide that is.
@@ -64,7 +93,7 @@ pub struct Season {
     pub naive_ratio: f64,
     /// The p-value of equal plain rates, as if machines were on their own. Not to be believed.
     pub naive_p: f64,
-    /// The ratio of the same halves with the ages taken out.
+    /// The ratio of the same halves where ages and halves are fitted together: a Poisson regression.
     pub adjusted_ratio: f64,
     /// Pearson's chi-square of interrupted against expected.
     pub chi_square: f64,
@@ -95,16 +124,16 @@ pub struct Seasons {
 
 impl Seasons {
     /// Looks at the hours of the day and the days of the week, among all machines and in each provider's families and regions that have
-    /// enough. `rounds` is how often clocks are turned: p-values are no smaller than one by it, 2,000 do.
+    /// enough.
     ///
     /// # Errors
     /// No group of machines has enough interruptions in enough batches.
-    pub fn of(lives: &[Life], rounds: usize, seed: u64) -> Result<Self, Scarce> {
+    pub fn of(lives: &[Life], options: &Options) -> Result<Self, Scarce> {
         let mut looks = Vec::new();
         let mut scarce = None;
         for (level, among, members) in groups(lives) {
             for cycle in [Cycle::HourOfDay, Cycle::DayOfWeek] {
-                match Season::of(&members, cycle, rounds, seed) {
+                match Season::of(&members, cycle, options) {
                     Ok(season) => looks.push(Season { level, among: among.clone(), ..season }),
                     // The first is the widest: what it lacks is said.
                     Err(error) => scarce = scarce.or(Some(error)),
@@ -158,9 +187,11 @@ impl Season {
     ///
     /// # Errors
     /// Too few interruptions or batches.
-    pub fn of(lives: &[&Life], cycle: Cycle, rounds: usize, seed: u64) -> Result<Self, Scarce> {
-        let interrupted = lives.iter().filter(|life| life.is_interrupted()).count() as u64;
-        let batches = by_batch(lives, cycle)?;
+    pub fn of(lives: &[&Life], cycle: Cycle, options: &Options) -> Result<Self, Scarce> {
+        let Options { rounds, seed, .. } = *options;
+        let seen: Vec<Life> = lives.iter().map(|life| options.seen(life)).collect();
+        let interrupted = seen.iter().filter(|life| life.is_interrupted()).count() as u64;
+        let batches = by_batch(&seen, cycle)?;
         if interrupted < LEAST_EVENTS || batches.len() < LEAST_BATCHES {
             return Err(Scarce(format!(
                 "{interrupted} interruptions in {} batches are too few to look for hours and weekdays: {LEAST_EVENTS} in {LEAST_BATCHES} \
@@ -171,7 +202,7 @@ impl Season {
         let profiles = Profiles::of(&batches, cycle, interrupted);
         let total = profiles.sum(|_| 0);
         let chi_square = profiles.chi_square(&total);
-        let halves = Halves::of(cycle, &profiles, &total);
+        let halves = Halves::of(&batches, cycle);
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let parts = cycle.parts();
         let reached = (0..rounds).filter(|_| {
@@ -183,6 +214,10 @@ impl Season {
         let (gain, gain_95) = held_out_gain(&batches, cycle, &mut random);
         let mut season = Self {
             cycle,
+            clock: match options.utc_offset_h {
+                0.0 => "UTC".to_owned(),
+                offset => format!("UTC{offset:+} h"),
+            },
             among: Pool::default(),
             level: Level::Everything,
             interrupted,
@@ -211,8 +246,8 @@ impl Season {
         let is_better = self.gain_95.0 > 0.0;
         self.verdict = if is_seldom && is_better { Verdict::Found } else { Verdict::NotShown };
         let (what, half) = match self.cycle {
-            Cycle::HourOfDay => ("hour of the day", "in the busier half of the day"),
-            Cycle::DayOfWeek => ("day of the week", "at weekends"),
+            Cycle::HourOfDay => (format!("hour of the day ({})", self.clock), "in the busier half of the day"),
+            Cycle::DayOfWeek => (format!("day of the week ({})", self.clock), "at weekends"),
         };
         let place = self.place();
         let (naive, adjusted, p) = (self.naive_ratio, self.adjusted_ratio, self.p_all_looks);

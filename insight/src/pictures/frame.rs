@@ -211,9 +211,9 @@ pub(super) fn frame<'c, B: DrawingBackend>(
     area.draw(&Text::new(title.to_owned(), (12, 8), letters(TITLE, HPos::Left, VPos::Top)))?;
     let legend_rows = draw_legend(area, legend, width)?;
     let head = 12 + ROW * (1 + legend_rows);
-    let foot = 6 + 18 * u32::try_from(wrapped.len()).unwrap_or_default();
+    let foot = 12 + 18 * u32::try_from(wrapped.len()).unwrap_or_default();
     for (row, line) in (0_i32..).zip(&wrapped) {
-        let top = i32::try_from(height.saturating_sub(foot)).unwrap_or_default() + 18 * row;
+        let top = i32::try_from(height.saturating_sub(foot)).unwrap_or_default() + 6 + 18 * row;
         area.draw(&Text::new(line.clone(), (12, top), letters(SMALL, HPos::Left, VPos::Top)))?;
     }
     let (_, rest) = area.split_vertically(head);
@@ -278,7 +278,12 @@ fn sample<B: DrawingBackend>(area: &Area<B>, look: Look, (left, middle): (i32, i
         Look::Band(number) => {
             fill(area, (left, middle - 6), (left + 36, middle + 6), shade(number).mix(0.22), Hatch::None)
         }
-        Look::Area(colour, hatch) => fill(area, (left, middle - 7), (left + 36, middle + 7), colour.mix(1.0), hatch),
+        Look::Area(colour, hatch) => {
+            let corners = [(left, middle - 7), (left + 36, middle + 7)];
+            fill(area, corners[0], corners[1], colour.mix(1.0), hatch)?;
+            // White would not be seen on white.
+            Ok(area.draw(&Rectangle::new(corners, BLACK.mix(0.55).stroke_width(1)))?)
+        }
     }
 }
 

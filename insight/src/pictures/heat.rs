@@ -3,7 +3,7 @@
 //! Inputs: values with whether they are known well. Outputs: a picture. Must never show a shade of few data as if it were known: such cells
 //! are hatched, and those without data are empty.
 
-use super::frame::{Area, Axis, Hatch, LABEL, Look, SMALL, check, figure, fill, frame, letters};
+use super::frame::{Area, Axis, Chart, Hatch, LABEL, Look, SMALL, check, figure, fill, frame, letters};
 use super::{Picture, Undrawable};
 use plotters::prelude::{BLACK, Color, PathElement, RGBColor, Rectangle, Text, WHITE};
 use plotters_backend::DrawingBackend;
@@ -77,6 +77,7 @@ impl Picture for HeatMap {
         }
         let chart = frame(area, (&self.title, &self.note), &legend, (&x, &y), SCALE)?;
         let rows = self.rows.1.len();
+        let texts = self.fitting_texts(area, &chart)?;
         for (row, cells) in self.cells.iter().enumerate() {
             for (column, cell) in cells.iter().enumerate() {
                 let (left, top) = chart.backend_coord(&(column as f64, (rows - row) as f64));
@@ -87,12 +88,9 @@ impl Picture for HeatMap {
                 fill(area, (left + 1, top + 1), (right - 1, bottom - 1), shade(share), hatch)?;
                 let style = letters(SMALL, HPos::Center, VPos::Center);
                 let ink = if share > 0.5 && !cell.is_unsure { style.color(&WHITE) } else { style };
-                let text = figure((value * 100.0).round() / 100.0);
-                let (width, height) = area.estimate_text_size(&text, &ink)?;
-                let has_room =
-                    i64::from(width) + 4 <= i64::from(right - left) && i64::from(height) + 2 <= i64::from(bottom - top);
-                if has_room && !cell.is_unsure {
-                    area.draw(&Text::new(text, (i32::midpoint(left, right), i32::midpoint(top, bottom)), ink))?;
+                if texts && !cell.is_unsure {
+                    let middle = (i32::midpoint(left, right), i32::midpoint(top, bottom));
+                    area.draw(&Text::new(figure(short(value)), middle, ink))?;
                 }
             }
         }
@@ -102,7 +100,27 @@ impl Picture for HeatMap {
     }
 }
 
+/// Three digits.
+fn short(value: f64) -> f64 {
+    let digits = 10.0_f64.powf(2.0 - value.abs().max(1e-9).log10().floor());
+    (value * digits).round() / digits
+}
+
 impl HeatMap {
+    /// Whether all numbers fit into their cells: some of them would look chosen.
+    fn fitting_texts<B: DrawingBackend>(&self, area: &Area<B>, chart: &Chart<'_, B>) -> Result<bool, Undrawable> {
+        let (left, top) = chart.backend_coord(&(0.0, 1.0));
+        let (right, bottom) = chart.backend_coord(&(1.0, 0.0));
+        let style = letters(SMALL, HPos::Center, VPos::Center);
+        for value in self.cells.iter().flatten().filter_map(|cell| cell.value) {
+            let (width, height) = area.estimate_text_size(&figure(short(value)), &style)?;
+            if i64::from(width) + 4 > i64::from(right - left) || i64::from(height) + 2 > i64::from(bottom - top) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Which shade is which value.
     fn draw_scale<B: DrawingBackend>(
         &self,
@@ -123,7 +141,7 @@ impl HeatMap {
             let at = bottom - height * quarter / 4;
             let value = low + (high - low) * f64::from(quarter) / 4.0;
             area.draw(&PathElement::new(vec![(left + 16, at), (left + 20, at)], BLACK.mix(0.6)))?;
-            area.draw(&Text::new(figure(value), (left + 23, at), letters(SMALL, HPos::Left, VPos::Center)))?;
+            area.draw(&Text::new(figure(short(value)), (left + 23, at), letters(SMALL, HPos::Left, VPos::Center)))?;
         }
         let style = letters(LABEL, HPos::Center, VPos::Bottom).transform(plotters::style::FontTransform::Rotate270);
         area.draw(&Text::new(self.what.clone(), (left + 90, i32::midpoint(top, bottom)), style))?;

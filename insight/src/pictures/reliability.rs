@@ -45,10 +45,20 @@ impl Picture for Reliability {
             ));
         }
         let seen = |bin: &ReliabilityBin| bin.came_true as f64 / bin.count as f64;
-        let highest = bins.iter().flat_map(|bin| [bin.predicted, seen(bin)]).fold(0.0, f64::max);
-        let top = (highest * 1.2).clamp(0.01, 1.0);
-        let x = Axis::linear(&format!("predicted probability: {}", self.what), 0.0, top);
-        let y = Axis::linear("share that was", 0.0, top);
+        let range = |bin: &ReliabilityBin| share_95(bin.came_true, bin.count);
+        let top = bins.iter().flat_map(|bin| [bin.predicted * 1.1, range(bin).1 * 1.05]).fold(0.01, f64::max).min(1.0);
+        let least = bins.iter().map(|bin| bin.predicted).fold(f64::MAX, f64::min);
+        // Risks of an hour are small and far apart: by powers of ten they do not lie upon each other.
+        let is_log = least > 0.0 && top / least > 15.0;
+        let low = bins
+            .iter()
+            .flat_map(|bin| [bin.predicted, range(bin).0])
+            .filter(|value| *value > 0.0)
+            .fold(least, f64::min);
+        let bottom = if is_log { low.max(least / 10.0) * 0.8 } else { 0.0 };
+        let axis =
+            |label: &str| if is_log { Axis::logarithmic(label, bottom, top) } else { Axis::linear(label, bottom, top) };
+        let (x, y) = (axis(&format!("predicted probability: {}", self.what)), axis("share that was"));
         let total: u64 = bins.iter().map(|bin| bin.count).sum();
         let note = format!("{} {total} predictions; the numbers are how many each point stands for.", self.note);
         let legend = [
@@ -56,14 +66,14 @@ impl Picture for Reliability {
             (Look::Guide, "what is predicted comes true".to_owned()),
         ];
         let mut chart = frame(area, (&self.title, note.trim()), &legend, (&x, &y), 0)?;
-        line(&mut chart, vec![(0.0, 0.0), (top, top)], Look::Guide)?;
+        line(&mut chart, vec![(x.place(bottom), y.place(bottom)), (x.place(top), y.place(top))], Look::Guide)?;
         line(&mut chart, bins.iter().map(|bin| (x.place(bin.predicted), y.place(seen(bin)))).collect(), Look::Line(0))?;
         for bin in bins {
-            let (low, high) = share_95(bin.came_true, bin.count);
+            let (low, high) = range(bin);
             let at = chart.backend_coord(&(x.place(bin.predicted), y.place(seen(bin))));
             let (foot, head) = (
-                chart.backend_coord(&(bin.predicted, y.place(low))),
-                chart.backend_coord(&(bin.predicted, y.place(high))),
+                chart.backend_coord(&(x.place(bin.predicted), y.place(low))),
+                chart.backend_coord(&(x.place(bin.predicted), y.place(high))),
             );
             let ink = SHADES[0].stroke_width(1);
             area.draw(&PathElement::new(vec![(at.0, foot.1), (at.0, head.1)], ink))?;
