@@ -124,7 +124,7 @@ fn policies() -> Gantt {
             row(
                 "greedy",
                 "cost 39.4",
-                &[(0.0, 0.4, Changeover), (0.4, 9.0, Spot), (9.0, 9.8, Lost), (9.8, 21.0, Idle), (21.0, 21.4, Changeover), (21.4, 60.0, OnDemand)],
+                &[(0.0, 0.4, Changeover), (0.4, 9.0, Spot), (9.0, 9.8, Lost), (9.8, 21.4, Idle), (21.4, 60.0, OnDemand)],
             ),
             row(
                 "uniform progress",

@@ -1,5 +1,5 @@
-//! That what is written by hand here says the same as independent implementations, lifelines and scipy, on random data: to 1e-6, on 50 data
-//! sets of each kind, made anew in each run from a seed; among them ties, heavy censoring, and a handful of machines.
+//! That what is written by hand here says the same as independent implementations, lifelines and scipy, on random data: to 1e-6, on
+//! 50 data sets of each kind, made anew in each run from a seed; among them ties, heavy censoring, and a handful of machines.
 //!
 //! The reference runs in the virtual environment that tests/setup.sh makes. Another estimate joins with a function in reference.py and a
 //! test like the last ones here.
@@ -88,17 +88,17 @@ fn ask(what: &str, questions: &[&Value]) -> Option<Answers> {
 
 /// How many machines the data set of this number has: some a handful, most some hundreds.
 fn size(number: usize, random: &mut Xoshiro256PlusPlus) -> usize {
-    if number % 5 == 0 { random.random_range(5..12) } else { random.random_range(30..400) }
+    if number.is_multiple_of(5) { random.random_range(5..12) } else { random.random_range(30..400) }
 }
 
 /// Ages at which machines with this hazard end or are stopped; every third set has ties, every fourth is censored heavily.
 fn observed(number: usize, hazards: &[f64], random: &mut Xoshiro256PlusPlus) -> Vec<Observed> {
-    let stops_per_h = if number % 4 == 0 { 0.5 } else { 0.03 };
+    let stops_per_h = if number.is_multiple_of(4) { 0.5 } else { 0.03 };
     let mut draw = |rate: f64| -(1.0 - random.random::<f64>()).ln() / rate;
     let one = |hazard: &f64| {
         let (end, stop) = (draw(*hazard), draw(stops_per_h));
         let hours = end.min(stop) + 1e-3;
-        let hours = if number % 3 == 0 { (hours * 2.0).ceil() / 2.0 } else { hours };
+        let hours = if number.is_multiple_of(3) { (hours * 2.0).ceil() / 2.0 } else { hours };
         Observed { hours, interrupted: end <= stop }
     };
     hazards.iter().map(one).collect()

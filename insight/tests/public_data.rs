@@ -1,5 +1,5 @@
-//! What is found on public data, beside the numbers that were measured on them before: GCP's preemptible machines of 2019 and AWS' capacity
-//! of 2023. Their folder is named by CLOUDSNOOZE_DATA; where they come from stands in docs/insight.md.
+//! What is found on public data, beside the numbers that were measured on them before: GCP's preemptible machines of 2019 and AWS'
+//! capacity of 2023. Their folder is named by CLOUDSNOOZE_DATA; where they come from stands in docs/insight.md.
 
 use cloudsnooze_insight::lifetimes::{Cox, Observed, Subject, Survival, hazard, until};
 use cloudsnooze_insight::patterns::batches::Together;
@@ -61,8 +61,8 @@ fn the_lives_of_gcp_give_the_survival_that_was_measured_on_them() {
     is_near(1.0 - low, 0.418, 6e-4, "upper bound");
     let observed: Vec<Observed> = lives.iter().map(Observed::from).collect();
     let rates = hazard::by_age(&observed, &[0.0, 0.25, 0.5, 1.0, 2.0, 3.0]).expect("rates");
-    for (age, rate) in rates.iter().zip([0.318, 0.135, 0.107, 0.058, 0.045]) {
-        is_near(age.rate.per_hour, rate, 6e-4, &format!("hazard from {} h", age.from_h));
+    for (age, rate) in rates.iter().zip([318.0, 135.0, 107.0, 58.0, 45.0]) {
+        is_near(age.rate.per_hour, rate / 1e3, 6e-4, &format!("hazard from {} h", age.from_h));
     }
 }
 

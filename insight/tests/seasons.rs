@@ -1,5 +1,5 @@
-//! The trap of the public data, made from a seed: machines are started by day and are interrupted while young, and nothing else is going on;
-//! and its counterpart, where the day itself is dangerous. The first must not be reported, the second must.
+//! The trap of the public data, made from a seed: machines are started by day and are interrupted while young, and nothing else is
+//! going on; and its counterpart, where the day itself is dangerous. The first must not be reported, the second must.
 
 use cloudsnooze_insight::patterns::seasons::{LEVEL, Options, Season, Seasons};
 use cloudsnooze_insight::patterns::{Cycle, Verdict};
@@ -17,7 +17,8 @@ fn hazard(age_h: f64) -> f64 {
     }
 }
 
-/// Batches of machines, this share of them started from 8 to 18 h and the others at any hour; `by_hour` multiplies the hazard; a third of each batch shares one bad moment.
+/// Batches of machines, this share of them started from 8 to 18 h and the others at any hour; `by_hour` multiplies the hazard; a
+/// third of each batch shares one bad moment.
 fn lives(batches: u64, seed: u64, by_day: f64, by_hour: impl Fn(f64) -> f64) -> Vec<Life> {
     let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
     let mut all = Vec::new();

@@ -1,6 +1,7 @@
 //! How often machines of an age are interrupted: events by exposure, age by age.
 //!
-//! Inputs: observed times and the ages at which to cut. Outputs: rates with exact intervals. Must never give an age without exposure a rate.
+//! Inputs: observed times and the ages at which to cut. Outputs: rates with exact intervals. Must never give an age without exposure
+//! a rate.
 
 use super::{Observed, check_hours};
 use crate::Scarce;

@@ -38,9 +38,9 @@ impl From<&Life> for Observed {
     }
 }
 
-/// A life as far as it is looked at: until this age, hours, after which nothing is known of it. Where a provider ends all machines at some age
-/// (GCP's preemptible ones at 24 hours), those ends say when machines were started and nothing on what shortens lives: an age a little below
-/// it leaves them out.
+/// A life as far as it is looked at: until this age, hours, after which nothing is known of it. Where a provider ends all machines
+/// at some age (GCP's preemptible ones at 24 hours), those ends say when machines were started and nothing on what shortens lives:
+/// an age a little below it leaves them out.
 #[must_use]
 pub fn until(life: &Life, until_h: f64) -> Life {
     // Lengths that are none are neither: they stay, and are refused later.

@@ -45,8 +45,9 @@ pub struct Together {
 }
 
 impl Together {
-    /// Looks at the machines of each batch and zone that were interrupted before the age of `until_h`: infinite, or a little below the one
-    /// at which the provider ends all machines (GCP's preemptible ones at 24 hours), as those who began together end together there.
+    /// Looks at the machines of each batch and zone that were interrupted before the age of `until_h`: infinite, or a little below
+    /// the one at which the provider ends all machines (GCP's preemptible ones at 24 hours), as those who began together end
+    /// together there.
     ///
     /// # Errors
     /// Too few batches with more than one interruption.

@@ -1,8 +1,8 @@
 //! Pools that lose capacity at the same time, and whether losses of one pool come in bunches.
 //!
-//! Inputs: for each pool whether it had capacity at equally spaced moments. Outputs: correlations of having capacity and of losing it, for
-//! each two pools, for those of one region and of different ones, with intervals that draw whole days anew; the dispersion of hourly
-//! losses. Must never treat moments of one day as independent: capacity that is gone stays gone for hours.
+//! Inputs: for each pool whether it had capacity at equally spaced moments. Outputs: correlations of having capacity and of losing
+//! it, for each two pools, for those of one region and of different ones, with intervals that draw whole days anew; the dispersion
+//! of hourly losses. Must never treat moments of one day as independent: capacity that is gone stays gone for hours.
 
 use super::Verdict;
 use crate::{Pool, Scarce};
@@ -182,8 +182,8 @@ fn days(length: usize, tick_h: f64) -> usize {
     if tick_h > 0.0 && tick_h.is_finite() { (length as f64 * tick_h / 24.0 + 1e-9).floor() as usize } else { 0 }
 }
 
-/// How often capacity was lost in each hour, counted where it was last there; an hour is so many whole moments that it comes nearest to one,
-/// so that each has the same number of them.
+/// How often capacity was lost in each hour, counted where it was last there; an hour is so many whole moments that it comes nearest
+/// to one, so that each has the same number of them.
 fn hourly_drops(up: &[bool], per_hour: usize) -> Vec<f64> {
     let lost = |at: usize| up.get(at) == Some(&true) && up.get(at + 1) == Some(&false);
     let hours =
@@ -292,7 +292,8 @@ fn dispersion(pool: &Pool, drops: &[f64]) -> Option<Dispersion> {
 mod tests {
     use super::*;
 
-    /// Hourly capacity: in `shared` of the hours that of a cloud common to all pools of a region, else the pool's own. Both stay for a while.
+    /// Hourly capacity: in `shared` of the hours that of a cloud common to all pools of a region, else the pool's own. Both stay for
+    /// a while.
     fn pools(shared: f64, days: usize) -> Vec<Availability> {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(4);
         let mut walk = |hours: usize| {

@@ -1,9 +1,9 @@
 //! What repeats, changes, or happens together in interruptions, and what only seems to.
 //!
-//! Responsibilities: hours and weekdays ([`seasons`]), changes of rate ([`change`]), pools that fall together ([`correlation`]) and machines that do ([`batches`]), and how much
-//! warning there is ([`lead`]). Inputs: lives, counts, availability, moments; a seed for what is drawn. Outputs: values with a verdict,
-//! their numbers and a sentence for people, or [`crate::Scarce`]. Must never report a pattern that one look too many, machines that are
-//! young at a certain hour, or one bad batch has made.
+//! Responsibilities: hours and weekdays ([`seasons`]), changes of rate ([`change`]), pools that fall together ([`correlation`]) and
+//! machines that do ([`batches`]), and how much warning there is ([`lead`]). Inputs: lives, counts, availability, moments; a seed
+//! for what is drawn. Outputs: values with a verdict, their numbers and a sentence for people, or [`crate::Scarce`]. Must never
+//! report a pattern that one look too many, machines that are young at a certain hour, or one bad batch has made.
 
 pub mod batches;
 pub(crate) mod calendar;

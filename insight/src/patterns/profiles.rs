@@ -163,8 +163,8 @@ pub(super) struct Halves {
 }
 
 impl Halves {
-    /// Of a day those twelve hours in a row with the highest plain rate, of a week the weekend. Half an interruption is added to each half,
-    /// so that there is a ratio where one had none.
+    /// Of a day those twelve hours in a row with the highest plain rate, of a week the weekend. Half an interruption is added to
+    /// each half, so that there is a ratio where one had none.
     pub(super) fn of(batches: &[Batch], cycle: Cycle) -> Self {
         let parts = cycle.parts();
         let is_in = |from: usize, part: usize| match cycle {
@@ -213,7 +213,8 @@ impl Table {
         Self { parts, cells }
     }
 
-    /// Interruptions by the hour at each age, with half of one at the mean rate for ages that nothing was seen at; `ratios` are those of parts.
+    /// Interruptions by the hour at each age, with half of one at the mean rate for ages that nothing was seen at; `ratios` are
+    /// those of parts.
     fn hazards(&self, ratios: &[f64]) -> Hazards {
         let weighted = |row: &[Cell]| {
             let hours: f64 = row.iter().zip(ratios).map(|(cell, ratio)| cell.hours * ratio).sum();

@@ -1,14 +1,15 @@
 //! Hours of the day and days of the week at which machines are interrupted more often: what is left of them when the age of machines,
 //! their batches and the number of looks are taken into account.
 //!
-//! Inputs: lives and a seed. Outputs: one [`Season`] for each look, and a sentence on all. Must never report a pattern by its plain rates:
-//! on the public lives of GCP the plain rate is 2.4 times as high by day, nearly all of it because machines are started by day and young
-//! machines are interrupted more often.
+//! Inputs: lives and a seed. Outputs: one [`Season`] for each look, and a sentence on all. Must never report a pattern by its plain
+//! rates: on the public lives of GCP the plain rate is 2.4 times as high by day, nearly all of it because machines are started by
+//! day and young machines are interrupted more often.
 //!
-//! A pattern is reported where both hold: (1) with the hazard of each age taken out, so large a deviation is seldom (adjusted p below .01
-//! over all looks) when the clock of every batch is turned by a random amount, which leaves batches and ages as they are; (2) the hours
-//! make the log-loss of held-out batches better, by more than chance does (its 95 % interval over batches is above 0). Interruptions are taken
-//! as a Poisson process here: its log-loss is what that of "interrupted within the next hour" becomes for short hours.
+//! A pattern is reported where both hold: (1) with the hazard of each age taken out, so large a deviation is seldom (adjusted p
+//! below .01 over all looks) when the clock of every batch is turned by a random amount, which leaves batches and ages as they are;
+//! (2) the hours make the log-loss of held-out batches better, by more than chance does (its 95 % interval over batches is above 0).
+//! Interruptions are taken as a Poisson process here: its log-loss is what that of "interrupted within the next hour" becomes for
+//! short hours.
 
 use super::exposure::by_batch;
 use super::profiles::{Halves, Profiles, held_out_gain};

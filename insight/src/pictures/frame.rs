@@ -9,7 +9,7 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::{
     BLACK, Cartesian2d, Color, DashedLineSeries, DrawingArea, IntoFont, LineSeries, PathElement, Polygon, RGBColor,
-    Rectangle, ShapeStyle, Text, TextStyle,
+    Rectangle, ShapeStyle, Text, TextStyle, WHITE,
 };
 use plotters_backend::DrawingBackend;
 use plotters_backend::text_anchor::{HPos, Pos, VPos};
@@ -360,7 +360,10 @@ pub(super) fn fill<B: DrawingBackend>(
     hatch: Hatch,
 ) -> Result<(), Undrawable> {
     area.draw(&Rectangle::new([(left, top), (right, bottom)], colour.filled()))?;
-    let ink = BLACK.mix(0.65).stroke_width(1);
+    // Strokes are dark on what is light, and light on what is dark.
+    let (red, green, blue) = colour.to_backend_color().rgb;
+    let is_dark = u32::from(red) * 3 + u32::from(green) * 6 + u32::from(blue) < 1_200;
+    let ink = if is_dark { WHITE.mix(0.8) } else { BLACK.mix(0.65) }.stroke_width(1);
     let (wide, high) = (right - left, bottom - top);
     let gap = 7;
     if hatch == Hatch::Dots {

@@ -1,7 +1,7 @@
 //! A table as shades: hours by weekdays, price by cap.
 //!
-//! Inputs: values with whether they are known well. Outputs: a picture. Must never show a shade of few data as if it were known: such cells
-//! are hatched, and those without data are empty.
+//! Inputs: values with whether they are known well. Outputs: a picture. Must never show a shade of few data as if it were known:
+//! such cells are hatched, and those without data are empty.
 
 use super::frame::{Area, Axis, Chart, Hatch, LABEL, Look, SMALL, check, figure, fill, frame, letters};
 use super::{Picture, Undrawable};

@@ -30,7 +30,8 @@ pub(super) fn width(text: &str, em: f32) -> f32 {
     width
 }
 
-/// Calls `dot` for each dot of the text with how much of it is covered; the text begins at 0, its base line is at 0, downwards is positive.
+/// Calls `dot` for each dot of the text with how much of it is covered; the text begins at 0, its base line is at 0, downwards is
+/// positive.
 pub(super) fn dots(text: &str, em: f32, mut dot: impl FnMut(i32, i32, f32)) {
     let Some(outlines) = FONT.as_ref() else { return };
     let scale = scale(outlines, em);

@@ -1,9 +1,9 @@
 //! Pictures of what was found: values in, an SVG text or the bytes of a PNG out.
 //!
-//! Responsibilities: curves with bands ([`Curves`]), predicted against seen ([`Reliability`]), a table as shades ([`HeatMap`]), and what a
-//! policy did hour by hour ([`Gantt`]). Inputs: plain values. Outputs: pictures with labelled axes, units, the uncertainty, how many data,
-//! and a sentence below. Must never need a font of the machine, nor a colour to be told apart: lines differ by dashes and brightness, areas
-//! by hatching and brightness.
+//! Responsibilities: curves with bands ([`Curves`]), predicted against seen ([`Reliability`]), a table as shades ([`HeatMap`]), and
+//! what a policy did hour by hour ([`Gantt`]). Inputs: plain values. Outputs: pictures with labelled axes, units, the uncertainty,
+//! how many data, and a sentence below. Must never need a font of the machine, nor a colour to be told apart: lines differ by dashes
+//! and brightness, areas by hatching and brightness.
 //!
 //! Only with the feature `pictures`.
 

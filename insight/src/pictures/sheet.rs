@@ -2,8 +2,8 @@
 //!
 //! Inputs: plotters' strokes, areas and texts. Outputs: the same on the backend inside. Must never draw outside of it.
 //!
-//! It stands between so that widths of texts are right in both, and so that plotters' own fonts, which are one choice for everything that is
-//! built with it, stay as they are for others.
+//! It stands between so that widths of texts are right in both, and so that plotters' own fonts, which are one choice for everything
+//! that is built with it, stay as they are for others.
 
 use super::letters;
 use plotters_backend::text_anchor::{HPos, VPos};
