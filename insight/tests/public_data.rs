@@ -4,7 +4,7 @@
 use cloudsnooze_insight::lifetimes::{Cox, Observed, Subject, Survival, hazard, until};
 use cloudsnooze_insight::patterns::batches::Together;
 use cloudsnooze_insight::patterns::correlation::{Availability, Correlations};
-use cloudsnooze_insight::patterns::seasons::{Options, Season};
+use cloudsnooze_insight::patterns::seasons::{Options, Season, Seasons};
 use cloudsnooze_insight::patterns::{Cycle, Verdict};
 use cloudsnooze_insight::{Life, Outcome, Pool};
 use harness::require;
@@ -125,6 +125,20 @@ fn the_day_and_night_of_gcp_are_not_reported_as_their_plain_rates_say() {
     // Whatever is told, it is not that.
     assert!(season.parts.iter().all(|part| part.ratio < 2.4), "{:?}", season.parts);
     assert_eq!(season.verdict, Verdict::NotShown, "{}", season.sentence);
+}
+
+#[test]
+fn no_look_at_the_hours_and_weekdays_of_gcp_is_reported() {
+    let Some(lives) = gcp("all looks at the lives of GCP") else { return };
+    let seasons = Seasons::of(&lives, &Options { until_h: 23.0, seed: 2, ..Options::default() }).expect("enough");
+    for look in &seasons.looks {
+        eprintln!(
+            "{:?} {:?} p {} {} gain {:?}: {}",
+            look.level, look.cycle, look.p, look.p_all_looks, look.gain_95, look.sentence
+        );
+    }
+    assert!(seasons.looks.len() >= 4, "{}", seasons.looks.len());
+    assert_eq!(seasons.verdict, Verdict::NotShown, "{}", seasons.sentence);
 }
 
 #[test]

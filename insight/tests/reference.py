@@ -12,9 +12,6 @@ import sys
 import warnings
 
 import numpy as np
-import pandas as pd
-from lifelines import CoxPHFitter, KaplanMeierFitter, NelsonAalenFitter, WeibullFitter
-from lifelines.utils import concordance_index
 from scipy import optimize, special, stats
 
 warnings.filterwarnings("ignore")
@@ -26,6 +23,9 @@ def numbers(values):
 
 
 def survival(question):
+    # Imported where it is used: that takes seconds.
+    from lifelines import KaplanMeierFitter, NelsonAalenFitter
+
     hours, interrupted = np.array(question["hours"]), np.array(question["interrupted"])
     ages = np.unique(hours)
     meier = KaplanMeierFitter().fit(hours, interrupted)
@@ -56,6 +56,10 @@ def survival(question):
 
 
 def cox(question):
+    import pandas as pd
+    from lifelines import CoxPHFitter
+    from lifelines.utils import concordance_index
+
     frame = pd.DataFrame(question["covariates"], columns=[f"x{at}" for at in range(len(question["covariates"][0]))])
     frame["hours"], frame["interrupted"] = question["hours"], question["interrupted"]
     options = {"fit_options": {"precision": 1e-13, "max_steps": 500}}
@@ -88,6 +92,8 @@ def poisson_interval(question):
 
 def weibull(question):
     """Scale and shape by maximum likelihood with censoring; lifelines starts, scipy makes it exact."""
+    from lifelines import WeibullFitter
+
     hours, interrupted = np.array(question["hours"]), np.array(question["interrupted"])
     start = WeibullFitter().fit(hours, interrupted)
 

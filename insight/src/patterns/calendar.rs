@@ -16,7 +16,7 @@ pub(crate) fn hour(moment_s: f64) -> f64 {
 
 /// 0 on a Monday, 6 on a Sunday. The first day of 1970 was a Thursday.
 pub(crate) fn weekday(moment_s: f64) -> i64 {
-    (day(moment_s) + 3).rem_euclid(7)
+    (day(moment_s).rem_euclid(7) + 3) % 7
 }
 
 #[cfg(test)]
@@ -30,5 +30,6 @@ mod tests {
         // The day before 1970 was a Wednesday.
         assert_eq!((weekday(-1.0), day(-1.0)), (2, -1));
         assert!(hour(-1.0) > 23.9);
+        assert!((0..7).contains(&weekday(f64::INFINITY)) && (0..7).contains(&weekday(f64::NAN)));
     }
 }

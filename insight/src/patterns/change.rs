@@ -205,7 +205,7 @@ impl Changes {
         let overall = match total {
             Ok(rate) if rate.events >= LEAST_EVENTS && rate.hours >= LEAST_EXPOSURE_H && span_h >= LEAST_SPAN_H => rate,
             _ => {
-                let events: u64 = counts.iter().map(|count| count.events).sum();
+                let events = sum(&counts);
                 return Err(Scarce(format!(
                     "{events} interruptions in {span_h:.0} hours are too few to see a rate change: {LEAST_EVENTS} in {LEAST_EXPOSURE_H} \
                      machine-hours over {LEAST_SPAN_H} hours are the least"
@@ -246,8 +246,12 @@ fn figure(rate: f64) -> String {
     format!("{rate:.3}")
 }
 
+fn sum(counts: &[Count]) -> u64 {
+    counts.iter().fold(0, |sum, count| sum.saturating_add(count.events))
+}
+
 fn rate(counts: &[Count]) -> Result<Rate, Scarce> {
-    Rate::of(counts.iter().map(|count| count.events).sum(), counts.iter().map(|count| count.exposure_h).sum())
+    Rate::of(sum(counts), counts.iter().map(|count| count.exposure_h).sum())
 }
 
 /// Where the rate changed, where that could be known, and how likely it was then.
