@@ -126,11 +126,21 @@ browsers() { # what drives the browser that Debian has, beside the emulators; it
         echo "setup: could not install playwright: the tests of the dashboard in a browser will say NOT RUN" >&2
 }
 
+statistics() { # independent implementations that ours are held against, beside the emulators
+    venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/venv"
+    "$venv/bin/python" -c 'import lifelines, scipy' 2>/dev/null && return 0
+    echo "setup: installing lifelines and scipy into $venv"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || true
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check lifelines==0.30.3 scipy==1.17.1 numpy==2.4.6 pandas==2.3.3 ||
+        echo "setup: could not install lifelines: the tests of agreement will say NOT RUN" >&2
+}
+
 python_places() { # what comes from Python's packages, for every test
     [ "$mode" != test ] && return 0
     celery
     emulators
     browsers
+    statistics
 }
 if [ -z "$missing" ]; then
     python_places

@@ -10,6 +10,10 @@ pub mod data;
 pub mod life;
 pub mod models;
 mod optimise;
+pub mod lifetimes;
+pub mod patterns;
+#[cfg(feature = "pictures")]
+pub mod pictures;
 pub mod pool;
 pub mod scores;
 

@@ -261,6 +261,18 @@ mod tests {
     }
 
     #[test]
+    fn a_font_within_our_own_crates_has_its_licence_in_words_where_it_is_linked() {
+        let mut inventory = ours();
+        let glyphs =
+            Crate { name: "ab_glyph".into(), licence: Some("Apache-2.0".into()), ..inventory.crates[0].clone() };
+        inventory.crates.retain(|found| found.name != "ab_glyph");
+        assert!(!licences::text(&inventory).expect("written").contains("a trademark of Bitstream, Inc."));
+        inventory.crates.push(glyphs);
+        let text = licences::text(&inventory).expect("written");
+        assert!(text.contains("a trademark of Bitstream, Inc.") && text.contains("DejaVu Sans 2.37"));
+    }
+
+    #[test]
     fn an_unknown_package_is_told() {
         let error = Inventory::of(&["no-such".into()], true, None).expect_err("refused");
         assert!(error.to_string().contains("no package no-such"), "{error}");

@@ -15,6 +15,13 @@ const INSIDE: &str = "\
 The crate libsqlite3-sys contains SQLite, which its authors have put into the public domain. The crate ring contains code of BoringSSL
 and fiat-crypto; the texts of its licences are below.";
 
+/// Files of others within our own crates, with a crate that is only linked in where they are: what they are, and their terms.
+const OURS: [(&str, &str, &str); 1] = [(
+    "ab_glyph",
+    "DejaVu Sans 2.37, a part of it, the font of pictures (insight/fonts)",
+    include_str!("../../../insight/fonts/LICENSE"),
+)];
+
 /// Terms of licences whose crates carry no text, by their SPDX names; the holders are those that the crate names.
 const STANDARD: [(&str, &str); 2] = [("MIT", include_str!("mit.txt")), ("Zlib", include_str!("zlib.txt"))];
 
@@ -37,6 +44,12 @@ pub fn text(inventory: &Inventory) -> Result<String> {
         let standard: Vec<String> = standard.map(|(_, text)| (*text).to_owned()).collect();
         for text in own.into_iter().chain(standard) {
             texts.entry(text).or_default().push(title.clone());
+        }
+    }
+    for (with, title, text) in OURS {
+        if inventory.crates.iter().any(|found| found.name == with) {
+            writeln!(lists, "{title}: Bitstream-Vera  https://dejavu-fonts.github.io")?;
+            texts.entry(text.to_owned()).or_default().push(title.to_owned());
         }
     }
     let mut out = format!(
