@@ -9,6 +9,8 @@
 #   make bench-poll  what the daemon costs while nothing happens, at four intervals; make footprint: its size, memory and start
 #   make bench-notices  how soon a notice is seen after it stands in the metadata, for every provider, and what watching costs a
 #                  day, some three minutes; NOTICES="--notices 50 --cost 0" takes less, NOTICES="--help" tells the rest
+#   make bench-policies  what policies, saves and price caps are worth on public data, next to what is published and the bars; the data's
+#                  directory is DATA=../shared/data
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
@@ -43,7 +45,8 @@ FOOTPRINT_PLUGINS := notify-apps app-checkpointer webhook-notifier sync-filesyst
 PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
 
-.PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-notices bench-poll \
+.PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-notices bench-policies \
+        bench-poll \
         soak endurance fuzz check generate build \
         setup setup-demo setup-bench setup-fuzz setup-safety clean
 
@@ -109,6 +112,11 @@ promises: setup-bench
 bench-notices: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze
 	$(TARGET)/release/notice-bench $(NOTICES)
+
+bench-policies:
+	$(if $(DATA),,$(error DATA: say where the public data is, as in DATA=../shared/data))
+	$(CARGO) build --locked --release -p policy-bench
+	$(TARGET)/release/policy-bench --data $(DATA)
 
 soak: setup
 	$(CARGO) build --locked --release -p cloudsnooze -p soak

@@ -6,6 +6,7 @@
 //!
 //! Time is in hours where it is an age or a length, in seconds since 1970 (UTC) where it is a moment.
 
+pub mod economy;
 pub mod life;
 pub mod pool;
 
