@@ -5,8 +5,9 @@
 //! rank what has no price, nor hide where a rate comes from.
 //!
 //! An hour of work costs p (1 + save/interval + rate (interval/2 + restart)), with Young's interval for that rate: saving, work that is
-//! lost half an interval at a time, and restarts. The rate is a Gamma posterior: (k + events)/(k/prior + hours), with a prior that
-//! weighs as much as [`PRIOR_EVENTS`] interruptions.
+//! lost half an interval at a time, and restarts. The rate is a Gamma posterior: (b prior + events)/(b + hours). The prior weighs
+//! as much as [`PRIOR_EVENTS`] interruptions: b hours are those in which so many come at the prior's rate, or at the rate that was seen where
+//! that is higher, for published rates go stale and a calm one must not drown what was seen.
 
 use super::advisor::{Advice, bucket_name, rate_per_hour};
 use super::checkpoint::interval::young;
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 pub const PRIOR_EVENTS: f64 = 2.0;
 /// The prior where nothing is published either: the middle bucket.
 const BUCKET_UNKNOWN: u8 = 2;
+/// Highest rate that is taken for one, interruptions an hour: one a minute.
+const RATE_MAX: f64 = 60.0;
 /// What the interval of a rate covers: nine of ten.
 const TAIL: f64 = 0.05;
 
@@ -169,8 +172,10 @@ pub fn rank(candidates: &[Candidate], priors: &Priors, needs: Needs) -> Result<V
 
 fn one(candidate: &Candidate, priors: &Priors, needs: Needs) -> Ranked {
     let (prior_rate, prior) = priors.of(&candidate.pool);
-    let shape = PRIOR_EVENTS + f64::from(candidate.events);
-    let hours = PRIOR_EVENTS / prior_rate + candidate.exposure_h;
+    let seen_rate = f64::from(candidate.events) / candidate.exposure_h.max(f64::MIN_POSITIVE);
+    let prior_h = PRIOR_EVENTS / prior_rate.max(seen_rate.min(RATE_MAX));
+    let shape = prior_h * prior_rate + f64::from(candidate.events);
+    let hours = prior_h + candidate.exposure_h;
     let rate = shape / hours;
     let bound = |part: f64| Gamma::new(shape, hours).map_or(rate, |gamma| gamma.inverse_cdf(part));
     let (rate_low, rate_high) = (bound(TAIL), bound(1.0 - TAIL));

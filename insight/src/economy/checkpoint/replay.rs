@@ -40,7 +40,7 @@ pub struct Task {
     pub work_h: f64,
     /// A save, hours.
     pub save_h: f64,
-    /// From an interruption until the work goes on, hours.
+    /// From the start of a machine until the work goes on, hours: of the first one too, and of the machine's life.
     pub restart_h: f64,
 }
 
@@ -138,43 +138,44 @@ fn one(task: &Task, way: Way<'_>, lives: &Lives, random: &mut Xoshiro256PlusPlus
     let (mut total_h, mut done_h, mut taken) = (0.0, 0.0, 0);
     while taken < ATTEMPTS_MAX {
         let life_h = lives.at(random.random::<f64>());
+        let starts_h = task.restart_h.min(life_h);
         let (ran_h, kept_h) = machine(task, way, life_h, task.work_h - done_h);
-        total_h += ran_h;
+        total_h += starts_h + ran_h;
         done_h += kept_h;
         if done_h >= task.work_h - 1e-9 {
             return Ok((total_h, taken));
         }
         taken += 1;
-        total_h += task.restart_h;
     }
     Err(Scarce(format!("after {ATTEMPTS_MAX} machines the job was not done: none lives long enough for a save")))
 }
 
-/// One machine: hours that it ran, and work of it that is kept.
+/// One machine: hours that it ran after its start, and work of it that is kept.
 fn machine(task: &Task, way: Way<'_>, life_h: f64, left_h: f64) -> (f64, f64) {
+    let runs_h = (life_h - task.restart_h).max(0.0);
     if let Way::AtNotice { notice_h } = way {
         // Told so long before its end, it works on until the save has to begin.
-        let works_h = (life_h - notice_h).max(0.0);
+        let works_h = (runs_h - notice_h).max(0.0);
         if works_h >= left_h {
             return (left_h, left_h);
         }
-        return (life_h, if task.save_h <= notice_h { works_h } else { 0.0 });
+        return (runs_h, if task.save_h <= notice_h { works_h } else { 0.0 });
     }
-    let (mut age_h, mut kept_h) = (0.0, 0.0);
+    let (mut ran_h, mut kept_h) = (0.0, 0.0);
     loop {
         let rest_h = left_h - kept_h;
         let interval_h = match way {
             Way::Every(hours) => hours.max(1e-6),
-            Way::ByAge { hazard, wall_h } => at_age(task.save_h, hazard, age_h, wall_h).max(1e-6),
+            Way::ByAge { hazard, wall_h } => at_age(task.save_h, hazard, task.restart_h + ran_h, wall_h).max(1e-6),
             Way::Never | Way::AtNotice { .. } => f64::INFINITY,
         };
         if interval_h >= rest_h {
-            return if age_h + rest_h <= life_h { (age_h + rest_h, left_h) } else { (life_h, kept_h) };
+            return if ran_h + rest_h <= runs_h { (ran_h + rest_h, left_h) } else { (runs_h, kept_h) };
         }
-        if age_h + interval_h + task.save_h > life_h {
-            return (life_h, kept_h);
+        if ran_h + interval_h + task.save_h > runs_h {
+            return (runs_h, kept_h);
         }
-        age_h += interval_h + task.save_h;
+        ran_h += interval_h + task.save_h;
         kept_h += interval_h;
     }
 }
@@ -197,14 +198,16 @@ mod tests {
         let (between_h, interval_h) = (8.0, 0.6);
         let lives = constant(between_h);
         let found = overhead(&TASK, Way::Every(interval_h), &lives, 20_000, 7).expect("an overhead");
-        // Segments of work and save, each begun anew after an interruption and a restart; the last one has no save.
-        let segment = |hours: f64| (between_h + TASK.restart_h) * (hours / between_h).exp_m1();
+        // Segments of work and save, each begun anew after an interruption and a start, which can be interrupted too; the last segment has
+        // no save.
+        let start = between_h * (TASK.restart_h / between_h).exp_m1();
+        let segment = |hours: f64| (between_h + start) * (hours / between_h).exp_m1();
         let whole = (TASK.work_h / interval_h).ceil() - 1.0;
-        let expected = whole * segment(interval_h + TASK.save_h) + segment(TASK.work_h - whole * interval_h);
+        let expected = start + whole * segment(interval_h + TASK.save_h) + segment(TASK.work_h - whole * interval_h);
         let expected = expected / TASK.work_h - 1.0;
         assert!((found.mean - expected).abs() < 4.0 * found.error + 0.002, "{found:?} against {expected}");
         let never = overhead(&TASK, Way::Never, &lives, 20_000, 7).expect("an overhead");
-        let expected = segment(TASK.work_h) / TASK.work_h - 1.0;
+        let expected = (start + segment(TASK.work_h)) / TASK.work_h - 1.0;
         assert!((never.mean - expected).abs() < 4.0 * never.error + 0.005, "{never:?} against {expected}");
         assert!(never.mean > 2.0 * found.mean);
     }

@@ -68,8 +68,9 @@ impl Policy for Advised {
                 Machine::OnDemand => Move::OnDemand,
             },
         };
+        // Capacity that is there is taken, also where the plan would let it grow older first: that gains nothing, and costs time.
         match (self.plan(setting).decide(&situation), spot) {
-            (Move::Spot, Some(zone)) => Machine::Spot(zone),
+            (Move::Spot | Move::Wait, Some(zone)) => Machine::Spot(zone),
             (Move::OnDemand, _) => Machine::OnDemand,
             _ => Machine::None,
         }

@@ -11,6 +11,8 @@ use super::{Machine, Observation, Policy, Setting};
 
 /// Finest division of a tick.
 const DIVISIONS: usize = 8;
+/// What costs this much less costs the same, US dollars: sums of floating-point numbers differ by their order.
+const TIE_USD: f64 = 1e-9;
 /// Most states that are worked through: beyond, nothing is known and the policy runs on demand.
 const STATES_MAX: usize = 60_000_000;
 
@@ -129,7 +131,7 @@ impl Programme {
             let (Some(price), Some(left)) = (price, slack.checked_sub(spent)) else { continue };
             let hours = if to == 0 { 0.0 } else { tick_h.min(work_h + spent as f64 * self.unit_h) };
             let cost = price * hours + after.get(left * self.machines + to).copied().unwrap_or(0.0);
-            if cost < best.0 {
+            if cost < best.0 - TIE_USD {
                 best = (cost, u8::try_from(to).unwrap_or(1));
             }
         }

@@ -168,7 +168,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
     fn no_deadline_that_can_be_kept_is_missed_and_every_number_is_one((zones, job) in scenes(), start in 0_usize..40) {
         let setting = Setting { job, market: MARKET, zones: &zones };
@@ -248,7 +248,7 @@ fn the_advised_policy_costs_no_more_than_the_rules_in_the_mean() {
     for (seed, deadline_h) in [(1, 30.0), (2, 36.0), (3, 60.0)] {
         let zones = [seldom(4000, seed)];
         let setting = Setting { job: job(24.0, deadline_h, 0.2), market: MARKET, zones: &zones };
-        let starts = spread_starts(&setting, 1500, 25);
+        let starts = spread_starts(&setting, 1500, 12);
         let cost = |kind| {
             let runs = runs(&setting, &starts, kind).expect("runs");
             summary(&runs, on_demand_usd(&setting), 200).expect("sums").cost_usd
