@@ -176,7 +176,7 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     } else {
         args.policy.clone()
     };
-    let given = args.starts.as_ref().map(inputs::starts).transpose()?;
+    let given = args.starts.as_deref().map(inputs::starts).transpose()?;
     let mut rows = Vec::new();
     for kind in &kinds {
         let mut all: Vec<Run> = Vec::new();

@@ -114,7 +114,8 @@ impl Prices {
         if runs <= 0.0 || gain <= 0.0 {
             return None;
         }
-        let machine_h = (work_h - recovery_h) / gain;
+        // The formula spares the first start a recovery; where there is hardly an interruption it would spare it what it does not have.
+        let machine_h = ((work_h - recovery_h) / gain).max(work_h);
         let cost_usd = machine_h * self.mean_at_most(bid);
         Some(Bid { usd_per_hour: bid, runs, machine_h, makespan_h: machine_h / runs, cost_usd })
     }

@@ -193,7 +193,7 @@ mod tests {
     fn free_machines_and_short_courses_give_a_sentence() {
         let free = Course { changes: vec![(0.0, 0.0), (4.0 * WEEK_S, 0.0)], ..course(None) };
         let short = Course { changes: vec![(0.0, 1.0), (60.0, 1.0)], ..course(None) };
-        for courses in [&[][..], &[free.clone()], &[short]] {
+        for courses in [&[][..], std::slice::from_ref(&free), &[short]] {
             assert!(movement(courses).expect_err("too little").0.contains("too little"));
         }
         let rises = Course { changes: vec![(0.0, 0.0), (WEEK_S, 1.0), (4.0 * WEEK_S, 0.0)], ..free };

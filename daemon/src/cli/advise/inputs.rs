@@ -34,7 +34,7 @@ pub struct Files {
     #[arg(long, value_name = "FILE", help_heading = "Data", num_args = 1..)]
     traces: Vec<PathBuf>,
 
-    /// The price on demand of a type; may be given several times.
+    /// The price on demand of a type, in all regions that the files have; may be given several times.
     #[arg(long, value_name = "TYPE=USD", value_parser = on_demand, help_heading = "Data")]
     on_demand: Vec<(String, f64)>,
 }
@@ -139,7 +139,7 @@ pub fn traces(paths: &[PathBuf]) -> Result<Vec<Trace>, Fault> {
 ///
 /// # Errors
 /// A file that cannot be read, or holds something else.
-pub fn starts(path: &PathBuf) -> Result<Vec<usize>, Fault> {
+pub fn starts(path: &Path) -> Result<Vec<usize>, Fault> {
     let text = text(path)?;
     let words =
         text.trim().trim_start_matches('[').trim_end_matches(']').split(|c: char| c == ',' || c.is_whitespace());

@@ -79,7 +79,7 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     let set = diversify(&ranked, usize::from(args.pools))?;
     let unseen = ranked.iter().filter(|one| one.exposure_h == 0.0).count();
     let names: Vec<String> =
-        set.pools.iter().map(|part| format!("{} {}", name(&part.ranked.pool), percent(part.part))).collect();
+        set.pools.iter().map(|part| format!("{} ({})", name(&part.ranked.pool), percent(part.part))).collect();
     let answer = Answer {
         answer: format!("Ask for {} with the strategy {}.", names.join(", "), set.strategy),
         reasons: vec![

@@ -4,11 +4,14 @@
 //! prices as if it were all of them, follow a redirect, or put a credential into a text.
 
 mod aws;
+#[cfg(test)]
+mod tests;
 
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::session::Session;
 use crate::sys::clock;
-use aws::{Asked, Page, Reply};
+use aws::{Asked, Page, Reply, Row};
+use aws_credential_types::Credentials;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use ureq::Agent;
@@ -87,27 +90,36 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
             Url::parse(&address).map_err(|error| Fault::Usage(format!("{address} is no address: {error}")))?
         }
     };
-    let to = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(clock::wall_ns()).unwrap_or(0));
+    let rows = collect(args, &address, &credentials, session)?;
+    write(args, &rows, session)
+}
+
+/// Every price, page after page.
+fn collect(
+    args: &Args,
+    address: &Url,
+    credentials: &Credentials,
+    session: &mut Session<'_>,
+) -> Result<Vec<Row>, Fault> {
+    let to = now();
     let from = to - Duration::from_secs(u64::from(args.days) * 86_400);
     let asked = Asked { types: &args.types, product: &args.product, from, to };
     let agent = agent();
-    let mut rows = Vec::new();
-    let mut token = String::new();
+    let (mut rows, mut token) = (Vec::new(), String::new());
     for page in 1..=PAGES_MAX {
         session.progress(&format!("page {page}, {} prices", rows.len()));
         let mut ask = || -> Result<Reply, String> {
-            let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(clock::wall_ns()).unwrap_or(0));
-            let request = aws::request(&asked, &token, &address, &args.region, &credentials, now)?;
+            let request = aws::request(&asked, &token, address, &args.region, credentials, now())?;
             let mut reply = agent.run(request).map_err(|error| error.to_string())?;
             let status = reply.status().as_u16();
             let text = reply.body_mut().with_config().limit(PAGE_BYTES_MAX).read_to_string();
             Ok(Reply { status, text: text.map_err(|error| error.to_string())? })
         };
-        let Page { prices, next } = with_patience(&mut ask, &address)?;
+        let Page { prices, next } = with_patience(&mut ask, address)?;
         rows.extend(prices);
         if next.is_empty() {
             session.progress("");
-            return write(args, &rows, session);
+            return Ok(rows);
         }
         if next == token {
             return Err(Fault::Broken("the provider gives the same page again and again".to_owned()));
@@ -115,6 +127,10 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
         token = next;
     }
     Err(Fault::Broken(format!("more than {PAGES_MAX} pages of prices: name types, or fewer days")))
+}
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(clock::wall_ns()).unwrap_or(0))
 }
 
 fn agent() -> Agent {
@@ -152,7 +168,7 @@ fn with_patience(ask: &mut dyn FnMut() -> Result<Reply, String>, address: &Url) 
     Err(Fault::Broken("no attempt was made".to_owned()))
 }
 
-fn write(args: &Args, rows: &[aws::Row], session: &mut Session<'_>) -> Outcome {
+fn write(args: &Args, rows: &[Row], session: &mut Session<'_>) -> Outcome {
     let failed = |error: std::io::Error| Fault::InputOutput(format!("cannot write {}: {error}", args.output.display()));
     let mut text = "provider,region,zone,instance_type,timestamp_utc,usd_per_hour\n".to_owned();
     for row in rows {
