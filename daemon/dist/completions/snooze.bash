@@ -183,7 +183,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__advise__subcmd__auction)
-            opts="-q -h --prices --advisor --lives --traces --on-demand --type --zone --work-hours --recovery --slot --socket --config --json --color --quiet --help"
+            opts="-q -h --prices --advisor --lives --traces --machines --on-demand --type --zone --work-hours --recovery --slot --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -202,6 +202,10 @@ _snooze() {
                     return 0
                     ;;
                 --traces)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -249,7 +253,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__advise__subcmd__cap)
-            opts="-q -h --prices --advisor --lives --traces --on-demand --socket --config --json --color --quiet --help"
+            opts="-q -h --prices --advisor --lives --traces --machines --on-demand --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -268,6 +272,10 @@ _snooze() {
                     return 0
                     ;;
                 --traces)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -295,7 +303,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__advise__subcmd__checkpoint)
-            opts="-q -h --prices --advisor --lives --traces --on-demand --save --notice --restart --between --work-hours --age-hours --wall-hours --seed --socket --config --json --color --quiet --help"
+            opts="-q -h --prices --advisor --lives --traces --machines --on-demand --save --notice --restart --between --work-hours --age-hours --wall-hours --seed --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -314,6 +322,10 @@ _snooze() {
                     return 0
                     ;;
                 --traces)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -427,7 +439,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__advise__subcmd__rank)
-            opts="-q -h --prices --advisor --lives --traces --on-demand --region --type --save --restart --pools --limit --socket --config --json --color --quiet --help"
+            opts="-q -h --prices --advisor --lives --traces --machines --on-demand --region --type --save --restart --pools --limit --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -446,6 +458,10 @@ _snooze() {
                     return 0
                     ;;
                 --traces)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -497,7 +513,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__advise__subcmd__savings)
-            opts="-q -h --prices --advisor --lives --traces --on-demand --lost --socket --config --json --color --quiet --help"
+            opts="-q -h --prices --advisor --lives --traces --machines --on-demand --lost --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -516,6 +532,10 @@ _snooze() {
                     return 0
                     ;;
                 --traces)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -547,7 +567,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__advise__subcmd__schedule)
-            opts="-q -h --prices --advisor --lives --traces --on-demand --work-hours --deadline-hours --changeover --checkpoint-every --on-demand-price --spot-price --age-hours --socket --config --json --color --quiet --help"
+            opts="-q -h --prices --advisor --lives --traces --machines --on-demand --work-hours --deadline-hours --changeover --checkpoint-every --on-demand-price --spot-price --age-hours --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -566,6 +586,10 @@ _snooze() {
                     return 0
                     ;;
                 --traces)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --machines)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1359,12 +1383,16 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__simulate__subcmd__policy)
-            opts="-q -h --policy --zones --work-hours --deadline-hours --changeover --checkpoint-every --on-demand-price --spot-price --starts --runs --seed --train --each-run --socket --config --json --color --quiet --help"
+            opts="-q -h --machines --policy --zones --work-hours --deadline-hours --changeover --checkpoint-every --on-demand-price --spot-price --starts --runs --seed --train --each-run --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --machines)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

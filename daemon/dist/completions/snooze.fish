@@ -315,6 +315,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_su
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
@@ -328,6 +329,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_su
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l region -d 'Only this region' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l type -d 'Only types that begin like this; may be given several times' -r
@@ -347,6 +349,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_su
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l save -d 'How long a save took; give every one that was measured' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l notice -d 'How long before its end a machine is told (AWS 120s, Azure and GCP 30s)' -r
@@ -368,6 +371,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_su
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l work-hours -d 'Work, in hours on a machine that is never taken away' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l deadline-hours -d 'Until when it has to be over, in hours from its start' -r
@@ -388,6 +392,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_su
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l lost -d 'What an interruption costs: half the time between saves, and the restart' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
@@ -402,6 +407,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_su
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l type -d 'The instance type to bid for [default: the one there are prices of]' -r
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l zone -d 'The zone to bid in [default: the one there are prices of]' -r
@@ -431,6 +437,7 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l machines -d 'Machines that the job needs at once, all or none: a tick counts when there are so many. Costs are of one machine' -r
 complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l policy -d 'A policy to replay; may be given several times [default: on-demand, greedy, uniform-progress, advised]' -r
 complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l zones -d 'Where the job may run: in each zone alone, in the best of the training part alone, in all of them' -r -f -a "each\t'In each zone alone; the figures are of all of them'
 best\t'In the zone that had most capacity in the training part'

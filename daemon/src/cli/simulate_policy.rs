@@ -19,9 +19,9 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 Examples:
   snooze simulate-policy us-east-1a.json --work-hours 48 --deadline-hours 60
-  snooze simulate-policy zones/*.json --zones all --work-hours 48 --deadline-hours 60 --changeover 12m
-  snooze simulate-policy zones/*.json --zones best --train 0.6 --policy greedy --policy advised --work-hours 48 --deadline-hours 60
-  snooze simulate-policy trace.json --starts starts.json --work-hours 48 --deadline-hours 60 --json
+  snooze simulate-policy zones/*.json --zones all --work-hours 48 --deadline-hours 60
+  snooze simulate-policy *.json --zones best --policy advised --work-hours 48 --deadline-hours 60
+  snooze simulate-policy a.json --starts ticks.json --work-hours 48 --deadline-hours 60 --json
 
 A trace is {\"metadata\": {\"gap_seconds\": 600}, \"data\": [1, 0, …]}: machines that were to be had at each tick, 0 for none; \
 \"prices\": [0.31, …] beside them are US dollars an hour. Policies: on-demand, naive-spot (may miss the deadline), greedy, \
@@ -35,6 +35,10 @@ pub struct Args {
     /// Traces; each is a zone.
     #[arg(value_name = "FILE", required = true)]
     traces: Vec<PathBuf>,
+
+    /// Machines that the job needs at once, all or none: a tick counts when there are so many. Costs are of one machine.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    machines: u32,
 
     /// A policy to replay; may be given several times [default: on-demand, greedy, uniform-progress, advised]
     #[arg(long, value_name = "NAME", value_parser = kind)]
@@ -168,7 +172,7 @@ fn part(text: &str) -> Result<f64, String> {
 /// A file that cannot be read or is no trace, a job that nothing can do, traces shorter than the deadline.
 pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     let (job, market) = (args.job.job()?, args.priced.market()?);
-    let traces = inputs::traces(&args.traces)?;
+    let traces = inputs::traces(&args.traces, args.machines)?;
     let train = args.train.unwrap_or(if args.zones == Zones::Best { 0.6 } else { 0.0 });
     let places = places(&traces, args.zones, train);
     let kinds = if args.policy.is_empty() {

@@ -2,7 +2,8 @@
 //!
 //! Responsibilities: price observations, and the course of a pool's price. Inputs: a table with the columns `az` or `zone`,
 //! `instance_type`, `timestamp_utc` or `at` (RFC 3339 or seconds) and `usd_per_hour`, and where known `provider`, `region` and
-//! `on_demand_usd_per_hour`: the form of the public set of Stanford's DIME project (stanford-futuredata/training_on_a_dime), and of what is fetched
+//! `on_demand_usd_per_hour`: the form of the public set of Stanford's DIME project (stanford-futuredata/training_on_a_dime), and of
+//! what is fetched
 //! from AWS. Outputs: [`Price`]s, [`Course`]s. Must never take a change that was told twice for two.
 
 use super::columns;

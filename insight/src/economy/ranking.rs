@@ -6,7 +6,8 @@
 //!
 //! An hour of work costs p (1 + save/interval + rate (interval/2 + restart)), with Young's interval for that rate: saving, work that is
 //! lost half an interval at a time, and restarts. The rate is a Gamma posterior: (b prior + events)/(b + hours). The prior weighs
-//! as much as [`PRIOR_EVENTS`] interruptions: b hours are those in which so many come at the prior's rate, or at the rate that was seen where
+//! as much as [`PRIOR_EVENTS`] interruptions: b hours are those in which so many come at the prior's rate, or at the rate that was
+//! seen where
 //! that is higher, for published rates go stale and a calm one must not drown what was seen.
 
 use super::advisor::{Advice, bucket_name, rate_per_hour};
@@ -269,7 +270,11 @@ mod tests {
             save_h in 0.0_f64..2.0,
         ) {
             let candidates: Vec<Candidate> = rows.iter().map(|(usd_per_hour, events, exposure_h)| Candidate {
-                pool: pool("r", "x"), usd_per_hour: *usd_per_hour, on_demand_usd_per_hour: Some(1.0), events: *events, exposure_h: *exposure_h,
+                pool: pool("r", "x"),
+                usd_per_hour: *usd_per_hour,
+                on_demand_usd_per_hour: Some(1.0),
+                events: *events,
+                exposure_h: *exposure_h,
             }).collect();
             let ranked = rank(&candidates, &Priors::default(), Needs { save_h, restart_h: 0.1 }).expect("ranks");
             prop_assert!(ranked.is_sorted_by(|one, other| one.usd_per_useful_hour <= other.usd_per_useful_hour));

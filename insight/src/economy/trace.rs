@@ -35,11 +35,11 @@ struct Metadata {
 }
 
 impl Trace {
-    /// Reads a trace.
+    /// Reads a trace for a job that needs so many machines at once: all of them or none.
     ///
     /// # Errors
     /// A sentence with what is wrong: the text is no trace, has no ticks, or prices that do not belong to its ticks.
-    pub fn read(name: &str, text: &str) -> Result<Self, Scarce> {
+    pub fn read(name: &str, text: &str, machines: u32) -> Result<Self, Scarce> {
         let bad = |why: String| Scarce(format!("{name} is no trace of availability: {why}"));
         let written: Written = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
         let (gap_s, ticks) = (written.metadata.gap_seconds, written.data.len());
@@ -55,7 +55,8 @@ impl Trace {
         if let Some(price) = written.prices.iter().find(|price| **price < 0.0) {
             return Err(bad(format!("a price is {price}")));
         }
-        let available = written.data.iter().map(|machines| *machines > 0.0).collect();
+        let wanted = f64::from(machines.max(1));
+        let available = written.data.iter().map(|there| *there >= wanted).collect();
         Ok(Self { name: name.to_owned(), tick_h: gap_s / 3600.0, available, usd_per_hour: written.prices })
     }
 
@@ -100,19 +101,20 @@ mod tests {
     #[test]
     fn a_public_trace_is_read_and_one_is_available() {
         let text = r#"{"metadata": {"gap_seconds": 600, "zone": "a"}, "data": [0, 1, 4, 0], "prices": [1, 2, 0, 4.5]}"#;
-        let trace = Trace::read("a", text).expect("a trace");
+        let trace = Trace::read("a", text, 1).expect("a trace");
         assert_eq!(trace.available, [false, true, true, false]);
         assert_eq!(
             (trace.share_available(2), trace.share_available(99), trace.share_available(0)),
             (Some(0.5), Some(0.5), None)
         );
+        assert_eq!(Trace::read("a", text, 4).expect("a trace").available, [false, false, true, false]);
         assert_eq!((trace.price_at(2), trace.price_at(9)), (Some(0.0), None));
         assert!((trace.length_h() - 4.0 / 6.0).abs() < 1e-12);
     }
 
     #[test]
     fn what_is_no_trace_is_met_with_a_sentence() {
-        let of = |text: &str| Trace::read("x.json", text).expect_err("no trace").0;
+        let of = |text: &str| Trace::read("x.json", text, 1).expect_err("no trace").0;
         for (text, why) in [
             ("", "EOF"),
             ("[]", "invalid"),

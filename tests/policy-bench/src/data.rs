@@ -32,7 +32,7 @@ pub fn traces(data: &Path, set: &str) -> Result<Vec<Trace>> {
     let read = paths.iter().map(|path| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Ok(Trace::read(&name, &text)?)
+        Ok(Trace::read(&name, &text, 1)?)
     });
     read.collect()
 }

@@ -46,7 +46,7 @@ fn line(scene: &str, kind: Kind, runs: &[Run], setting: &Setting<'_>) -> Result<
 pub fn table_3(data: &Path, thin: usize) -> Result<(Vec<Line>, Vec<Figure>)> {
     let zones = traces(data, "aws-10-26-2022")?;
     let starts: Vec<usize> = published_starts(data)?.into_iter().step_by(thin.max(1)).collect();
-    let mut lines = Vec::new();
+    let (mut lines, mut compared) = (Vec::new(), Vec::new());
     for kind in Kind::ALL {
         let mut all = Vec::new();
         for zone in zones.chunks(1) {
@@ -57,12 +57,15 @@ pub fn table_3(data: &Path, thin: usize) -> Result<(Vec<Line>, Vec<Figure>)> {
         }
         let setting = Setting { job: job(48.0, 60.0), market: MARKET, zones: &zones };
         lines.push(line("table 3", kind, &all, &setting)?);
+        if matches!(kind, Kind::UniformProgress | Kind::Advised) {
+            compared.push(all);
+        }
     }
     let saved = |kind: Kind| saved(&lines, "table 3", kind);
     let on_demand = |kind: Kind| {
         lines.iter().find(|line| line.policy == kind.name()).map_or(f64::NAN, |line| line.summary.on_demand_h)
     };
-    let figures = vec![
+    let mut figures = vec![
         Figure::new("table 3: saved, greedy", saved(Kind::Greedy), Some(0.219), Bar::None),
         Figure::new(
             "table 3: saved, uniform progress that waits",
@@ -92,7 +95,32 @@ pub fn table_3(data: &Path, thin: usize) -> Result<(Vec<Line>, Vec<Figure>)> {
             Bar::None,
         ),
     ];
+    let setting = Setting { job: job(48.0, 60.0), market: MARKET, zones: &zones };
+    if let [uniform, advised] = &compared[..] {
+        figures.push(gain_figure("table 3", advised, uniform, &setting)?);
+    }
     Ok((lines, figures))
+}
+
+/// What one policy saves more than another on the same runs, part of the cost on demand, and the 95 % interval around it.
+fn gain(of: &[Run], over: &[Run], setting: &Setting<'_>) -> Result<(f64, f64)> {
+    let pairs = of.iter().zip(over);
+    let less: Vec<Run> = pairs.map(|(one, other)| Run { cost_usd: other.cost_usd - one.cost_usd, ..*one }).collect();
+    let block = (setting.job.deadline_h / setting.tick_h()).ceil() as usize;
+    let on_demand = simulate::on_demand_usd(setting);
+    let sums = simulate::summary(&less, on_demand, block)?;
+    Ok((sums.cost_usd / on_demand, 1.96 * sums.saved_error))
+}
+
+/// The same as a figure; the interval stands in its name.
+fn gain_figure(scene: &str, of: &[Run], over: &[Run], setting: &Setting<'_>) -> Result<Figure> {
+    let (gain, around) = gain(of, over, setting)?;
+    Ok(Figure::new(
+        format!("{scene}: advised saves more than uniform progress, +-{around:.4}"),
+        gain,
+        None,
+        Bar::AtLeast(-ROUNDING),
+    ))
 }
 
 fn saved(lines: &[Line], scene: &str, kind: Kind) -> f64 {
@@ -140,6 +168,8 @@ pub fn held_out(data: &Path, runs: usize) -> Result<(Vec<Line>, Vec<Figure>)> {
         ];
         for (place, groups) in places {
             let scene = format!("{place}, fraction {fraction}");
+            let setting = Setting { job: job(48.0, 48.0 / fraction), market: MARKET, zones: &zones };
+            let mut compared = Vec::new();
             for kind in [Kind::NaiveSpot, Kind::Greedy, Kind::UniformProgressIdle, Kind::UniformProgress, Kind::Advised]
             {
                 let mut all = Vec::new();
@@ -147,8 +177,13 @@ pub fn held_out(data: &Path, runs: usize) -> Result<(Vec<Line>, Vec<Figure>)> {
                     let setting = Setting { job: job(48.0, 48.0 / fraction), market: MARKET, zones: group };
                     all.extend(simulate::runs(&setting, &simulate::spread_starts(&setting, from, runs), kind)?);
                 }
-                let setting = Setting { job: job(48.0, 48.0 / fraction), market: MARKET, zones: &zones };
                 lines.push(line(&scene, kind, &all, &setting)?);
+                if matches!(kind, Kind::UniformProgress | Kind::Advised) {
+                    compared.push(all);
+                }
+            }
+            if let [uniform, advised] = &compared[..] {
+                figures.push(gain_figure(&scene, advised, uniform, &setting)?);
             }
             let of = |kind| saved(&lines, &scene, kind);
             for (_, _, kind, reference) in HELD_OUT.iter().filter(|row| row.0 == fraction && row.1 == place) {

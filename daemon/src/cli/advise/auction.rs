@@ -16,7 +16,7 @@ use serde::Serialize;
 const EXAMPLES: &str = "\
 Examples:
   snooze advise auction --prices prices.csv --type m3.medium --zone us-east-1a --work-hours 8
-  snooze advise auction --prices prices.csv --type m3.medium --work-hours 8 --recovery 6m --slot 5m";
+  snooze advise auction --prices prices.csv --type m3.medium --work-hours 8 --slot 5m";
 
 /// Slots that prices are cut into, at most.
 const SLOTS_MAX: f64 = 1e6;
@@ -98,7 +98,8 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
         ],
         uncertainty: vec![
             format!("The formulas take the {} slots for independent; prices that stay high for long make waiting longer.", sampled.len()),
-            "A run that lasts as long as the work in the mean is shorter in nearly two cases of three: what must never be interrupted does not \
+            "A run that lasts as long as the work in the mean is shorter in nearly two cases of three: what must never be \
+             interrupted does not \
              belong into an auction."
                 .to_owned(),
         ],

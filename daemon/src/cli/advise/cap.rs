@@ -15,7 +15,7 @@ use serde::Serialize;
 const EXAMPLES: &str = "\
 Examples:
   snooze advise cap --prices spot-prices.csv
-  snooze advise cap --prices spot-prices.csv --on-demand p3.2xlarge=3.06 --advisor spot-advisor.csv --json";
+  snooze advise cap --prices prices.csv --on-demand p3.2xlarge=3.06 --advisor advisor.csv --json";
 
 /// Say whether to set a maximum price for spot machines.
 #[derive(Debug, clap::Args)]
@@ -44,7 +44,8 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
         "AWS holds no auction since 2017, Azure and GCP never did: a maximum price is a cap, buys no capacity and keeps no machine. \
          The price is the same for all who run."
             .to_owned(),
-        "A cap below the price ends the machine. Without one, what is paid never exceeds the price on demand: that is the default limit at AWS."
+        "A cap below the price ends the machine. Without one, what is paid never exceeds the price on demand: that is the \
+         default limit at AWS."
             .to_owned(),
     ];
     let mut uncertainty = Vec::new();
@@ -71,7 +72,11 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
             "The figures are of these pools and days only; {} pools were left out, because they were watched for less than 200 h.",
             moved.short
         ));
-        uncertainty.push("The table says what a cap would have done: it ends machines, and no figure of it says that one lasts longer.".to_owned());
+        uncertainty.push(
+            "The table says what a cap would have done: it ends machines, and no figure of it says that one lasts \
+         longer."
+                .to_owned(),
+        );
     } else {
         uncertainty.push("No prices were named: --prices FILE works the figures out for your pools.".to_owned());
     }

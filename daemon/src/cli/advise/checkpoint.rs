@@ -21,8 +21,8 @@ use serde::Serialize;
 const EXAMPLES: &str = "\
 Examples:
   snooze advise checkpoint --save 60s --between 32h --notice 120s
-  snooze advise checkpoint --lives lives.csv --save 55s --save 61s --save 70s --notice 30s --work-hours 10
-  snooze advise checkpoint --lives lives.csv --save 60s --wall-hours 24 --work-hours 10 --age-hours 6
+  snooze advise checkpoint --lives lives.csv --save 55s --save 61s --save 70s --notice 30s
+  snooze advise checkpoint --lives lives.csv --save 60s --wall-hours 24 --age-hours 6
 
 --save is what was measured, once for each save that was seen (`snooze report` has the times of the plugins that save). With lives, \
 the hazard goes by age, and every way of saving is replayed on machines that live as they did.";
@@ -248,7 +248,11 @@ fn uncertainty(known: &Known, lives: &[Life], args: &Args) -> Vec<String> {
             args.seed
         ));
     } else {
-        words.push("Interruptions are taken to come at a constant rate: lives (--lives) would say whether young machines go sooner.".to_owned());
+        words.push(
+            "Interruptions are taken to come at a constant rate: lives (--lives) would say whether young machines go \
+         sooner."
+                .to_owned(),
+        );
     }
     words
 }

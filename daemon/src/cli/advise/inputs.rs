@@ -34,6 +34,10 @@ pub struct Files {
     #[arg(long, value_name = "FILE", help_heading = "Data", num_args = 1..)]
     traces: Vec<PathBuf>,
 
+    /// Machines that are needed at once: a tick of a trace counts when there are so many.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Data")]
+    machines: u32,
+
     /// The price on demand of a type, in all regions that the files have; may be given several times.
     #[arg(long, value_name = "TYPE=USD", value_parser = on_demand, help_heading = "Data")]
     on_demand: Vec<(String, f64)>,
@@ -108,7 +112,7 @@ impl Files {
             inputs.sources.push(format!("{}: {} lives, {taken} interrupted, {hours:.0} h", name(path), read.len()));
             inputs.lives.extend(read);
         }
-        inputs.traces = traces(&self.traces)?;
+        inputs.traces = traces(&self.traces, self.machines)?;
         inputs.sources.extend(inputs.traces.iter().map(|trace| {
             let share = trace.share_available(usize::MAX).unwrap_or(0.0);
             format!("{}: {:.1} days, capacity in {:.0} % of them", trace.name, trace.length_h() / 24.0, 100.0 * share)
@@ -127,12 +131,12 @@ fn span(prices: &[Price]) -> String {
     from.zip(to).map_or_else(String::new, |(from, to)| format!(", {} to {}", day(from), day(to)))
 }
 
-/// Reads traces.
+/// Reads traces, for a job that needs so many machines at once.
 ///
 /// # Errors
 /// A file that cannot be read, or is no trace.
-pub fn traces(paths: &[PathBuf]) -> Result<Vec<Trace>, Fault> {
-    paths.iter().map(|path| Ok(Trace::read(&name(path), &text(path)?)?)).collect()
+pub fn traces(paths: &[PathBuf], machines: u32) -> Result<Vec<Trace>, Fault> {
+    paths.iter().map(|path| Ok(Trace::read(&name(path), &text(path)?, machines)?)).collect()
 }
 
 /// Reads ticks at which runs begin: a JSON list, or numbers with spaces or lines between them.

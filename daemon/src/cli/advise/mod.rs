@@ -18,9 +18,9 @@ use super::session::Session;
 
 const EXAMPLES: &str = "\
 Examples:
-  snooze advise cap --prices spot-prices.csv --advisor spot-advisor.csv
-  snooze advise rank --advisor spot-advisor.csv --prices spot-prices.csv --region us-east-1 --pools 4
-  snooze advise checkpoint --lives lives.csv --save 60s --save 55s --save 70s --notice 120s --work-hours 10
+  snooze advise cap --prices prices.csv --advisor advisor.csv
+  snooze advise rank --prices prices.csv --advisor advisor.csv --region us-east-1 --pools 4
+  snooze advise checkpoint --lives lives.csv --save 60s --save 55s --save 70s --notice 120s
   snooze advise schedule --traces zones/*.json --work-hours 48 --deadline-hours 60
   snooze advise savings --lives lives.csv
   snooze advise auction --prices prices.csv --type m3.medium --work-hours 8

@@ -19,8 +19,8 @@ use serde::Serialize;
 const EXAMPLES: &str = "\
 Examples:
   snooze advise rank --prices spot-prices.csv --advisor spot-advisor.csv --region us-east-1
-  snooze advise rank --advisor spot-advisor.csv --on-demand m5.large=0.096 --on-demand c5.large=0.085
-  snooze advise rank --prices spot-prices.csv --lives lives.csv --type p3. --save 60s --restart 5m --pools 4
+  snooze advise rank --advisor advisor.csv --on-demand m5.large=0.096 --on-demand c5.large=0.085
+  snooze advise rank --prices spot-prices.csv --lives lives.csv --type p3. --save 60s --pools 4
 
 Prices come from --prices (the last one of each pool), or from what the Spot Advisor says is saved on the prices of --on-demand.";
 
@@ -89,18 +89,22 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
                 hours(needs.restart_h)
             ),
             format!(
-                "The {} pools are worth {:.1} that have nothing in common: capacity within a region correlates with .43, between regions with .14.",
+                "The {} pools are worth {:.1} that have nothing in common: capacity within a region correlates with .43, \
+                 between regions with .14.",
                 set.pools.len(),
                 set.independent_pools
             ),
-            "The provider chooses among them by capacity first: lowest-price, still the default of some interfaces, takes the pools that are \
+            "The provider chooses among them by capacity first: lowest-price, still the default of some interfaces, takes the \
+             pools that are \
              emptied first."
                 .to_owned(),
         ],
         uncertainty: vec![
-            "LOW and HIGH are what nine of ten rates of interruption give, from what was seen and the prior; prices are taken as they are.".to_owned(),
+            "LOW and HIGH are what nine of ten rates of interruption give, from what was seen and the prior; prices are taken \
+             as they are.".to_owned(),
             format!(
-                "{unseen} of {} pools were never watched: their rate is the prior alone. The Spot Advisor's buckets go stale: of 7,794 rows of \
+                "{unseen} of {} pools were never watched: their rate is the prior alone. The Spot Advisor's buckets go stale: \
+                 of 7,794 rows of \
                  2021 one in three was in the same bucket in 2025, so that one older than 90 days is a weak prior.",
                 ranked.len()
             ),

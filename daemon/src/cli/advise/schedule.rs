@@ -20,8 +20,8 @@ use serde::Serialize;
 
 const EXAMPLES: &str = "\
 Examples:
-  snooze advise schedule --traces us-east-1a.json us-east-1b.json --work-hours 48 --deadline-hours 60
-  snooze advise schedule --traces zones/*.json --work-hours 6 --deadline-hours 12 --changeover 5m --lives lives.csv --age-hours 5
+  snooze advise schedule --traces a.json b.json --work-hours 48 --deadline-hours 60
+  snooze advise schedule --traces a.json --work-hours 6 --deadline-hours 9 --lives l.csv --age-hours 5
 
 Traces end now: their last tick is what there is to be had. With several, the job may run in any of them.";
 
@@ -203,7 +203,8 @@ fn reasons(figures: &Figures, setting: &Setting<'_>) -> Vec<String> {
     let of = |kind: Kind| figures.policies.iter().find(|row| row.policy == kind.name());
     if let (Some(advised), Some(uniform)) = (of(Kind::Advised), of(Kind::UniformProgress)) {
         reasons.push(format!(
-            "Over the past, this policy would have saved {} of the cost on demand ({} with Uniform Progress), and missed {} of {} deadlines.",
+            "Over the past, this policy would have saved {} of the cost on demand ({} with Uniform Progress), and missed {} of \
+             {} deadlines.",
             percent(advised.summary.saved),
             percent(uniform.summary.saved),
             advised.summary.late,
@@ -241,8 +242,10 @@ fn uncertainty(figures: &Figures, setting: &Setting<'_>) -> Vec<String> {
     let days = setting.ticks() as f64 * setting.tick_h() / 24.0;
     let independent = (days * 24.0 / setting.job.deadline_h).floor().max(1.0);
     vec![
-        format!("{range}The past is {days:.0} days, room for {independent:.0} runs that share no hour: capacity may be different from now on."),
-        "The deadline is kept whatever the capacity does, as long as machines on demand are to be had and the changeover takes no longer than said."
+        format!("{range}The past is {days:.0} days, room for {independent:.0} runs that share no hour: capacity may be \
+         different from now on."),
+        "The deadline is kept whatever the capacity does, as long as machines on demand are to be had and the changeover takes \
+         no longer than said."
             .to_owned(),
     ]
 }

@@ -49,7 +49,8 @@ pub fn decide(measured_s: &[f64], notice_s: f64) -> Decision {
         (Saving::Both, reason)
     } else if needed_s < usable_s {
         let reason = format!(
-            "the longest of {} saves took {longest_s:.0} s, {needed_s:.0} s with a margin of {MARGIN}: that fits into {notice_s:.0} s of notice",
+            "the longest of {} saves took {longest_s:.0} s, {needed_s:.0} s with a margin of {MARGIN}: that fits into \
+             {notice_s:.0} s of notice",
             measured_s.len()
         );
         (Saving::AtNotice, reason)

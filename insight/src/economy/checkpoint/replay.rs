@@ -66,7 +66,8 @@ pub struct Lives {
 }
 
 impl Lives {
-    /// From a survival curve: what Kaplan and Meier's estimate gives. Whoever outlives it goes on to be interrupted at the curve's mean rate.
+    /// From a survival curve: what Kaplan and Meier's estimate gives. Whoever outlives it goes on to be interrupted at the curve's
+    /// mean rate.
     ///
     /// # Errors
     /// The curve has no steps, is no curve, or has no interruption.

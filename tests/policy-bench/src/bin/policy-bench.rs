@@ -50,7 +50,10 @@ fn main() -> Result<ExitCode> {
     let target = || std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let directory = options.out.unwrap_or_else(target).join("promises");
     std::fs::create_dir_all(&directory)?;
-    let file = json!({ "seconds_per_1000_runs": 1000.0 * seconds / runs.max(1) as f64, "bars_broken": broken.len(), "figures": figures, "policies": lines });
+    let per_1000 = 1000.0 * seconds / runs.max(1) as f64;
+    let file = json!({
+        "seconds_per_1000_runs": per_1000, "bars_broken": broken.len(), "figures": figures, "policies": lines,
+    });
     std::fs::write(directory.join("policies.json"), format!("{file:#}\n"))?;
     if broken.is_empty() {
         println!("\nevery bar is kept");

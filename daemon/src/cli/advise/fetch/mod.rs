@@ -21,7 +21,7 @@ use url::Url;
 const EXAMPLES: &str = "\
 Examples:
   snooze advise fetch-prices --provider aws --region us-east-1 --output prices.csv
-  snooze advise fetch-prices --provider aws --region us-east-1 --type m5.large --type c5.large --days 30 --output prices.csv
+  snooze advise fetch-prices --region us-east-1 --type m5.large --days 30 --output prices.csv
 
 Credentials are those of the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN \
 (`aws configure export-credentials --format env` prints them). The one right that is needed is ec2:DescribeSpotPriceHistory.";

@@ -1,4 +1,5 @@
 //! Tests of fetching prices, against a stand-in for EC2's query interface that pages, refuses and breaks off as the real one does.
+//! Must never reach a real provider, or need credentials.
 
 use super::*;
 use crate::cli::session::{Global, Surroundings};
@@ -77,7 +78,8 @@ fn page(prices: &[&str], token: &str) -> String {
         .iter()
         .map(|price| {
             format!(
-                "<item><instanceType>m5.large</instanceType><productDescription>Linux/UNIX</productDescription><spotPrice>{price}</spotPrice>\
+                "<item><instanceType>m5.large</instanceType><productDescription>Linux/UNIX</productDescription>\
+                 <spotPrice>{price}</spotPrice>\
                  <timestamp>2026-05-01T00:00:00.000Z</timestamp><availabilityZone>us-east-1a</availabilityZone></item>"
             )
         })
