@@ -21,7 +21,7 @@ use serde::Serialize;
 const EXAMPLES: &str = "\
 Examples:
   snooze advise schedule --traces a.json b.json --work-hours 48 --deadline-hours 60
-  snooze advise schedule --traces a.json --work-hours 6 --deadline-hours 9 --lives l.csv --age-hours 5
+  snooze advise schedule --traces a --work-hours 6 --deadline-hours 9 --lives l.csv --age-hours 5
 
 Traces end now: their last tick is what there is to be had. With several, the job may run in any of them.";
 
