@@ -11,6 +11,7 @@
 #                  day, some three minutes; NOTICES="--notices 50 --cost 0" takes less, NOTICES="--help" tells the rest
 #   make bench-insight DATA=directory  how well interruptions are foreseen, on public data that the models were not shown (docs/insight.md
 #                  says which, and where they are from); INSIGHT="--json"
+#   make bench-policies DATA=directory  what policies, saves and price caps are worth on public data, next to what is published
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
@@ -46,7 +47,7 @@ PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
 
 .PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-insight bench-notices \
-        bench-poll soak endurance fuzz check generate build \
+        bench-policies bench-poll soak endurance fuzz check generate build \
         setup setup-demo setup-bench setup-fuzz setup-safety clean
 
 all: build
@@ -117,6 +118,11 @@ bench-insight:
 	$(if $(DATA),,$(error DATA=directory of the public data sets is needed; docs/insight.md says which, and where they are from))
 	$(CARGO) build --locked --release -p insight-bench
 	$(TARGET)/release/insight-bench --data $(DATA) $(INSIGHT)
+
+bench-policies:
+	$(if $(DATA),,$(error DATA=directory of the public data sets is needed; docs/insight.md says which, and where they are from))
+	$(CARGO) build --locked --release -p policy-bench
+	$(TARGET)/release/policy-bench --data $(DATA)
 
 soak: setup
 	$(CARGO) build --locked --release -p cloudsnooze -p soak

@@ -7,6 +7,7 @@
 //! Time is in hours where it is an age or a length, in seconds since 1970 (UTC) where it is a moment.
 
 pub mod data;
+pub mod economy;
 pub mod life;
 pub mod models;
 mod optimise;

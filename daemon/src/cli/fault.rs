@@ -9,7 +9,7 @@ use std::io;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0   all is well
-  1   what was asked about is not well (a handler failed, say), or the daemon refused
+  1   what was asked about is not well (a handler failed, say), the daemon refused, or there is too little data
   2   the command line is wrong
   66  no such file, plugin, event or report
   69  the daemon cannot be reached
@@ -77,6 +77,9 @@ pub enum Fault {
     /// A file could not be read or written.
     #[error("{0}")]
     InputOutput(String),
+    /// There is too little data to answer.
+    #[error(transparent)]
+    Scarce(#[from] cloudsnooze_insight::Scarce),
     /// Our own output could not be written.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
@@ -89,7 +92,7 @@ impl Fault {
             Self::Usage(_) => 2,
             Self::Missing(_) | Self::Refused { status: 404, .. } => 66,
             Self::Refused { status: 403, .. } | Self::Forbidden(_) => 77,
-            Self::Refused { .. } => 1,
+            Self::Refused { .. } | Self::Scarce(_) => 1,
             Self::Unreachable(_) => 69,
             Self::Broken(_) => 70,
             Self::InputOutput(_) | Self::Output(_) => 74,
@@ -143,6 +146,7 @@ mod tests {
             Fault::Broken(text()),
             Fault::Forbidden(text()),
             Fault::Configuration { message: text(), details: Vec::new() },
+            Fault::Scarce(cloudsnooze_insight::Scarce(text())),
             Fault::InputOutput(text()),
             Fault::Output(io::Error::other("x")),
         ];

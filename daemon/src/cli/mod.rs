@@ -7,6 +7,7 @@
 //! `session` is what every command has; `client` talks to the daemon; `render`, `paint` and `duration`
 //! say how things look; `fault` is how a command ends.
 
+mod advise;
 mod apps;
 mod client;
 mod completions;
@@ -29,6 +30,7 @@ mod report;
 mod screen;
 mod session;
 mod simulate;
+mod simulate_policy;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -88,6 +90,8 @@ enum Command {
     Config(config::Args),
     Reload(reload::Args),
     UpgradeReady(upgrade_ready::Args),
+    Advise(advise::Args),
+    SimulatePolicy(simulate_policy::Args),
     Doctor(doctor::Args),
     MockMetadata(mock_metadata::Args),
     Completions(completions::Args),
@@ -142,6 +146,8 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Config(args) => config::run(&args, session),
         Command::Reload(args) => reload::run(&args, session),
         Command::UpgradeReady(args) => upgrade_ready::run(&args, session),
+        Command::Advise(args) => advise::run(&args, session),
+        Command::SimulatePolicy(args) => simulate_policy::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
         Command::MockMetadata(args) => mock_metadata::run(&args, session),
         Command::Completions(args) => completions::run(&args, session),
