@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_wrong_address_is_not_repeated() {
-        let told = settings("postgres://u:Zq9@h/d?port=x").err().expect("no port");
+        let told = settings("postgres://u:Zq9@h/d?port=x").expect_err("no port");
         assert!(!told.contains("Zq9"), "{told}");
     }
 }

@@ -34,12 +34,11 @@ impl Archive {
     /// # Errors
     /// The database's. What went before stays gone.
     pub fn prune(&mut self, keep: Keep, progress: &mut dyn FnMut(u64)) -> Result<Dropped> {
-        let mut dropped = Dropped::default();
-        dropped.events = self.shorten("events", "id", "detected_wall_ns", "state <> 'running'", keep, progress)?;
-        dropped.lives = self.shorten("lives", "id", "launched_wall_ns", "outcome <> 'running'", keep, progress)?;
+        let events = self.shorten("events", "id", "detected_wall_ns", "state <> 'running'", keep, progress)?;
+        let lives = self.shorten("lives", "id", "launched_wall_ns", "outcome <> 'running'", keep, progress)?;
         let key = "(pool, market, currency, at_wall_ns)";
-        dropped.prices = self.shorten("prices", key, "at_wall_ns", "1 = 1", keep, progress)?;
-        Ok(dropped)
+        let prices = self.shorten("prices", key, "at_wall_ns", "1 = 1", keep, progress)?;
+        Ok(Dropped { events, lives, prices })
     }
 
     fn shorten(

@@ -405,7 +405,10 @@ fn the_daemon_writes_while_others_read() {
 }
 
 /// A file that writes down how SQLite goes about each query.
-struct Planner(sqlite::File, Rc<RefCell<Vec<(String, Vec<String>)>>>);
+struct Planner(sqlite::File, Plans);
+
+/// Queries, and what SQLite says to each.
+type Plans = Rc<RefCell<Vec<(String, Vec<String>)>>>;
 
 impl Base for Planner {
     fn dialect(&self) -> Dialect {
@@ -494,6 +497,10 @@ fn no_view_walks_through_a_table_or_sorts_all_that_fits() {
                 tables.iter().any(|table| line.starts_with(table)) && !line.contains("INDEX")
             };
             assert_eq!(plan.iter().find(walks), None, "{sql}: {plan:#?}");
+            // Few rows are sorted at no cost: those of one machine.
+            if sql.contains("instance_id =") {
+                continue;
+            }
             // What parts of a union bring is put in order once more: so many rows as are shown, of each.
             let sorts = plan.iter().filter(|line| line.ends_with("TEMP B-TREE FOR ORDER BY")).count();
             assert!(sorts <= usize::from(sql.contains("UNION ALL")), "{sql}: {plan:#?}");

@@ -258,14 +258,16 @@ impl Archive {
     /// The database's.
     pub fn prices(&mut self, filter: &Filter) -> Result<Table> {
         let mut ask = Ask::new(
-            "at_wall_ns, provider, region, zone, instance_type, market, price_per_hour, currency, source",
+            "at_wall_ns, provider, region, zone, instance_type, market, price_per_hour, currency, source, prices.pool AS pool",
             "prices LEFT JOIN pools ON pools.id = prices.pool",
-            "at_wall_ns DESC, zone, instance_type",
+            "at_wall_ns DESC, pool DESC",
             filter.limit,
         );
         ask.and_text("market =", filter.market.as_ref());
         ask.between("at_wall_ns", filter);
-        let rows = self.of_pools(ask, "prices.pool", filter)?;
+        let mut rows = self.of_pools(ask, "prices.pool", filter)?;
+        // Only the order needed it.
+        rows.iter_mut().for_each(|row| drop(row.pop()));
         let mut columns = vec![shown("at", Kind::Time)];
         columns.extend(POOL);
         columns.extend([
