@@ -303,7 +303,8 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
         }
         Row::Started { event_id, instance, attempt } => {
             let sql = "INSERT INTO deliveries (event_id, instance, state, attempts, detected_wall_ns) \
-                       SELECT id, ?2, 'started', ?3, detected_wall_ns FROM events WHERE id = ?1 ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3)";
+                       SELECT id, ?2, 'started', ?3, detected_wall_ns FROM events WHERE id = ?1 \
+                       ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3)";
             connection.prepare_cached(sql)?.execute(params![event_id, instance, attempt])?;
         }
         Row::Ended { event_id, instance, state, report } => {

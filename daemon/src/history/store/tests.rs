@@ -1,4 +1,5 @@
-//! Tests of the store: on real files, torn and whole.
+//! Tests of the store, on files of their own: whole ones, torn ones, and those of earlier versions.
+//! Must never touch a history of this machine.
 
 use super::*;
 use crate::event::EventId;
