@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// What a view may take, milliseconds.
 const LIMIT_MS: f64 = 200.0;
 /// What a server of that size is given: a quarter of a small machine's memory, as PostgreSQL's own documents advise.
-const SERVER: &str = "shared_buffers = 1GB\nmax_wal_size = 4GB\n";
+const SERVER: &str = "shared_buffers = 1GB\nmax_wal_size = 2GB\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum On {

@@ -42,7 +42,9 @@ impl Server {
         let client = if is_plain { config.connect(NoTls) } else { config.connect(tls(root).map_err(told)?) };
         let client = client.map_err(|error| said(place, &error))?;
         let mut server = Self { client, place: place.to_owned(), statements: HashMap::new() };
-        server.batch(&format!("SET search_path = {OWN_SCHEMA}"))?;
+        // A plan for values that are not known takes a rare state for a common one, and walks through all rows to find none
+        // (postgresql.org/docs/current/runtime-config-query.html#GUC-PLAN-CACHE-MODE).
+        server.batch(&format!("SET search_path = {OWN_SCHEMA}; SET plan_cache_mode = force_custom_plan"))?;
         match server.version()? {
             Some(SCHEMA_VERSION) => {}
             Some(found) => {
@@ -242,6 +244,10 @@ impl Base for Server {
     }
 
     fn settle(&mut self) -> Result<()> {
+        // Each statement wrote the sums anew: what it left behind would be read with each summary.
+        for sums in ["pool_events", "pool_lives"] {
+            self.batch(&format!("VACUUM (ANALYZE) {sums}"))?;
+        }
         self.batch("ANALYZE events, deliveries, lives, prices, pools")
     }
 
