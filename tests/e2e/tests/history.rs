@@ -271,7 +271,7 @@ fn has(program: &str, name: &str) -> bool {
 
 #[test]
 fn nothing_of_postgresql_parquet_and_csv_is_linked_into_the_daemon() {
-    for name in ["tokio_postgres", "parquet", "3csv", "7archive"] {
+    for name in ["tokio_postgres", "parquet", "3csv", "7history7archive"] {
         assert!(has("snooze", name), "the check would not find {name}");
         assert!(!has("snoozed", name), "{name} is linked into snoozed");
         assert!(!has("snooze-plugin-host", name), "{name} is linked into snooze-plugin-host");
