@@ -1,6 +1,7 @@
 //! How answers of a history look: a screen, JSON, CSV.
 //!
-//! Inputs: tables of plain values. Outputs: text. Must never pass on control characters to a terminal.
+//! Inputs: tables of plain values. Outputs: text. Must never pass on control characters to a terminal, nor hide that an event was
+//! only a rehearsal.
 
 use crate::cli::fault::Fault;
 use crate::cli::paint::{Paint, Tone};
@@ -88,11 +89,16 @@ pub fn screen(answer: &Table, paint: Paint, width: u16) -> String {
     let is_number = |number: usize| matches!(answer.columns[number].kind, Kind::Int | Kind::Real);
     let right: Vec<usize> = (0..chosen.len()).filter(|at| is_number(chosen[*at].0)).collect();
     let mut drawn = table(paint, width, &headings, &right);
+    let simulated = number_of("simulated");
     for row in &answer.rows {
+        let is_drill = simulated.and_then(|number| row.get(number)) == Some(&Cell::Int(1));
         drawn.add_row(chosen.iter().map(|(number, head)| {
             let text = row.get(*number).map_or_else(String::new, |cell| short(cell, answer.columns[*number].kind));
-            let tone = if ["STATE", "OUTCOME"].contains(head) { tone(&text) } else { Tone::Plain };
-            paint.cell(tone, text)
+            match *head {
+                "STATE" if is_drill => paint.cell(tone(&text), format!("{text} (drill)")),
+                "STATE" | "OUTCOME" => paint.cell(tone(&text), text),
+                _ => paint.cell(Tone::Plain, text),
+            }
         }));
     }
     // What people copy, and times.

@@ -14,6 +14,9 @@ const BATCH_ROWS: usize = 2_000;
 /// Rows between two words of progress.
 const TELL_ROWS: u64 = 20_000;
 
+/// Times further from 1970 than this, about 127 years, are none: their differences would not fit either, nanoseconds.
+const TIME_MAX_NS: u64 = 4_000_000_000_000_000_000;
+
 /// What came of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -135,7 +138,8 @@ pub fn checked(table: &Exchanged, row: &[Cell]) -> std::result::Result<(), Impos
         let is_right = match (column.kind, cell) {
             (_, Cell::Null) => column.may_lack,
             (Kind::Text, Cell::Text(text)) => !text.contains('\0'),
-            (Kind::Int | Kind::Time, Cell::Int(_)) | (Kind::Flag, Cell::Int(0 | 1)) => true,
+            (Kind::Time, Cell::Int(wall_ns)) => wall_ns.unsigned_abs() <= TIME_MAX_NS,
+            (Kind::Int, Cell::Int(_)) | (Kind::Flag, Cell::Int(0 | 1)) => true,
             (Kind::Real, Cell::Real(number)) => number.is_finite(),
             _ => false,
         };

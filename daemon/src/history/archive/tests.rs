@@ -158,6 +158,7 @@ fn a_wrong_line_is_named_with_what_was_found_and_expected_and_nothing_of_the_fil
         (life.replace("\"last_seen_wall_ns\":9", "\"last_seen_wall_ns\":4"), "last_seen_wall_ns"),
         (life.replace("\"running\"", "\"gone\""), "outcome"),
         (life.replace(":5,", ":\"5\","), "launched_wall_ns"),
+        (life.replace(":5,", ":-9223372036854775808,"), "launched_wall_ns"),
         (life.replace("\"market\":\"spot\",", ""), "market"),
         (life.replace("\"spot\"", "7"), "market"),
         (life.replace("life", "lif"), "kind"),
