@@ -12,6 +12,8 @@
 #   make bench-insight DATA=directory  how well interruptions are foreseen, on public data that the models were not shown (docs/insight.md
 #                  says which, and where they are from); INSIGHT="--json"
 #   make bench-policies DATA=directory  what policies, saves and price caps are worth on public data, next to what is published
+#   make bench-history  ten million events of history in a file and in PostgreSQL: how fast they come in, how long each view takes, how
+#                  much room they take; EVENTS=1000000 HISTORY="--on sqlite" takes less, HISTORY="--help" tells the rest
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
@@ -30,6 +32,7 @@ ROUNDS  ?= 100
 LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
 ENDURANCE_EVENTS ?= 1000000
+EVENTS  ?= 10000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher sqlite-flusher app-checkpointer signal-checkpointer exec \
            notify-apps slack-notifier webhook-notifier email-notifier sync-filesystems fs-freeze stop-units finish \
@@ -46,8 +49,8 @@ FOOTPRINT_PLUGINS := notify-apps app-checkpointer webhook-notifier sync-filesyst
 PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
 
-.PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-insight bench-notices \
-        bench-policies bench-poll soak endurance fuzz check generate build \
+.PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-history bench-insight \
+        bench-notices bench-policies bench-poll soak endurance fuzz check generate build \
         setup setup-demo setup-bench setup-fuzz setup-safety clean
 
 all: build
@@ -108,6 +111,10 @@ footprint: setup-bench
 promises: setup-bench
 	$(CARGO) build --locked --release -p promises
 	$(TARGET)/release/promises $(PROMISES)
+
+bench-history: setup
+	$(CARGO) build --locked --release -p history-bench
+	$(TARGET)/release/history-bench --events $(EVENTS) $(HISTORY)
 
 bench-notices: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze

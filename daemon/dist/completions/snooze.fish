@@ -44,6 +44,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "events" -d 'List the events there were, newest first'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "report" -d 'Show what became of an event: what ran, when, how long, what was verified, how much time was left'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "history" -d 'Show, move and shorten what is kept of events, deliveries, machines\' lives and prices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plugin" -d 'List plugins, describe one, or try one'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "config" -d 'Check a configuration, or print its schema'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "reload" -d 'Have the daemon use the changed configuration, without a gap'
@@ -182,6 +183,148 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "events" -d 'List events, the newest first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "deliveries" -d 'List what became of handlers, the newest first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "lives" -d 'List how long which machine lived, the one launched last first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "prices" -d 'List what an hour cost, the newest first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "summary" -d 'Show for each pool its events and the hours its machines were exposed'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "export" -d 'Write a history to a file: everything as JSON Lines, or one table as Parquet'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "import" -d 'Take rows from files: JSON Lines, Parquet, or public data sets in CSV'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "merge" -d 'Take everything from other histories, files or databases'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "prune" -d 'Drop what is old or too much'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l type -d 'Only of this type; cloud.spot.* stands for all that begin so' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l instance -d 'Only of this machine' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l outcome -d 'Only where it stands so: running, completed, withdrawn, refused, interrupted' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l event -d 'Only of this event' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l handler -d 'Only of this handler, EVENT_TYPE/NAME' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l outcome -d 'Only those that ended so: handled, declined, failed, timed-out, abandoned, panicked, crashed, cancelled, not-run; or started' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l instance -d 'Only of this machine' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l outcome -d 'Only those that ended so: running, interrupted, stopped' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l market -d 'Only of this market: spot, on-demand, unknown' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l provider -d 'Only of this provider (aws, azure, gcp, alibaba, tencent)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l region -d 'Only in this region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l zone -d 'Only in this zone' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l instance-type -d 'Only of this instance type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l market -d 'Only of this market: spot, on-demand' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l provider -d 'Only of this provider (aws, azure, gcp, alibaba, tencent)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l region -d 'Only in this region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l zone -d 'Only in this zone' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l instance-type -d 'Only of this instance type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l provider -d 'Only of this provider (aws, azure, gcp, alibaba, tencent)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l region -d 'Only in this region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l zone -d 'Only in this zone' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l instance-type -d 'Only of this instance type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l table -d 'Table to write as Parquet: events, deliveries, lives, prices' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l older-than -d 'Drop what is older (400d); events that still run and lives that go on stay' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l keep-rows -d 'Keep so many events, so many lives and so many prices, the newest' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -19,6 +19,7 @@ mod duration;
 mod emit;
 mod events;
 mod fault;
+pub mod history;
 mod man;
 mod mock_metadata;
 mod paint;
@@ -86,6 +87,7 @@ enum Command {
     Apps(apps::Args),
     Events(events::Args),
     Report(report::Args),
+    History(history::Args),
     Plugin(plugin::Args),
     Config(config::Args),
     Reload(reload::Args),
@@ -142,6 +144,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Apps(args) => apps::run(&args, session),
         Command::Events(args) => events::run(&args, session),
         Command::Report(args) => report::run(&args, session),
+        Command::History(args) => history::run(&args, session),
         Command::Plugin(args) => plugin::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Reload(args) => reload::run(&args, session),

@@ -470,7 +470,8 @@ impl Default for Dispatch {
     }
 }
 
-/// What is kept of past events. Whatever is beyond either limit is dropped, the oldest first.
+/// What is kept of past events. Whatever is beyond either limit is dropped, the oldest first. How long this machine has lived is
+/// kept whatever they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {

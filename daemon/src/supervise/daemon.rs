@@ -17,6 +17,7 @@ use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
 use crate::event::{Event, EventType};
+use crate::history::life::Here;
 use crate::history::recorder::Recorder;
 use crate::history::tallies::{Spread, Tally};
 use crate::history::watchers::Happening;
@@ -79,8 +80,10 @@ const TEND_SELDOM: Duration = Duration::from_secs(1);
 pub(super) fn tend_forever(shared: &Shared) {
     let long = i64::try_from(TEND_SELDOM.as_nanos()).unwrap_or(i64::MAX);
     let lives = || shared.tender.give_and_promise(clock::boot_ns().saturating_add(long));
+    let mut is_machine_known = false;
     loop {
         lives();
+        is_machine_known = is_machine_known || shared.tell_machine();
         let mut pause = TEND_SELDOM;
         for handler in shared.plans.load().handlers().iter().filter(|h| h.instance.is_killable()) {
             handler.instance.tend();
@@ -240,6 +243,21 @@ impl Shared {
                 .push(format!("the history cannot be written ({failed} attempts failed): what is to be written waits"));
         }
         problems
+    }
+
+    /// Has the history keep this machine's life, once a source knows which one it is.
+    fn tell_machine(&self) -> bool {
+        let known = self
+            .sources
+            .machine()
+            .and_then(|(provider, machine)| Here::new(provider, &machine, self.sources.is_on_demand()));
+        let here = || self.plugin_sources.here().and_then(|here| Here::new(&here.provider, &here.machine, false));
+        let found = known.or_else(here);
+        let is_known = found.is_some();
+        if let Some(here) = found {
+            self.recorder.found_machine(here);
+        }
+        is_known
     }
 
     fn machine(&self) -> wire::MachineInfo {
