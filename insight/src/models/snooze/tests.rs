@@ -20,7 +20,7 @@ fn drawn(size: u64, seed: u64) -> Vec<Life> {
         let hazard = truth(&pool);
         let units = -random.random::<f64>().ln() / hazard;
         let ends = if units < 2.0 { units / 2.0 } else { units - 1.0 };
-        let stops = 30.0 * -random.random::<f64>().ln();
+        let stops = 12.0 * -random.random::<f64>().ln();
         let outcome = if ends < stops { Outcome::Interrupted } else { Outcome::Stopped };
         let launched_s = f64::from(u32::try_from(i).unwrap_or(0)) * 1_800.0;
         Life { pool, launched_s, lived_h: ends.min(stops), outcome, batch: Some(i / 5) }
