@@ -161,7 +161,7 @@ _snooze() {
 
     case "${cmd}" in
         snooze)
-            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate drill emit watch dashboard wait apps events report plugin config reload upgrade-ready advise simulate-policy doctor completions man mock-metadata"
+            opts="-q -h -V --socket --config --json --color --quiet --help --version status plan simulate drill emit watch dashboard wait apps events report history plugin config reload upgrade-ready advise simulate-policy doctor completions man mock-metadata"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
