@@ -98,8 +98,8 @@ pub struct Season {
     pub adjusted_ratio: f64,
     /// Pearson's chi-square of interrupted against expected, over `parts`.
     pub chi_square: f64,
-    /// How seldom interruptions are so far from what ages explain when the clocks of batches are turned: by `chi_square`, or, where hours are
-    /// counted six together, by the first harmonic of the difference, which does not ask where the day begins.
+    /// How seldom interruptions are so far from what ages explain when the clocks of batches are turned: by `chi_square`, or,
+    /// where hours are counted six together, by the first harmonic of the difference, which does not ask where the day begins.
     pub p: f64,
     /// `p` in the light of all looks (Benjamini and Hochberg).
     pub p_all_looks: f64,
