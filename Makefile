@@ -9,6 +9,11 @@
 #   make bench-poll  what the daemon costs while nothing happens, at four intervals; make footprint: its size, memory and start
 #   make bench-notices  how soon a notice is seen after it stands in the metadata, for every provider, and what watching costs a
 #                  day, some three minutes; NOTICES="--notices 50 --cost 0" takes less, NOTICES="--help" tells the rest
+#   make bench-insight DATA=directory  how well interruptions are foreseen, on public data that the models were not shown (docs/insight.md
+#                  says which, and where they are from); INSIGHT="--json"
+#   make bench-policies DATA=directory  what policies, saves and price caps are worth on public data, next to what is published
+#   make bench-history  ten million events of history in a file and in PostgreSQL: how fast they come in, how long each view takes, how
+#                  much room they take; EVENTS=1000000 HISTORY="--on sqlite" takes less, HISTORY="--help" tells the rest
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
@@ -27,6 +32,7 @@ ROUNDS  ?= 100
 LIBDIR  ?= $(PREFIX)/lib
 DESTDIR ?=
 ENDURANCE_EVENTS ?= 1000000
+EVENTS  ?= 10000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher sqlite-flusher app-checkpointer signal-checkpointer exec \
            notify-apps slack-notifier webhook-notifier email-notifier sync-filesystems fs-freeze stop-units finish \
@@ -43,8 +49,8 @@ FOOTPRINT_PLUGINS := notify-apps app-checkpointer webhook-notifier sync-filesyst
 PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
 
-.PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-notices bench-poll \
-        soak endurance fuzz check generate build \
+.PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-history bench-insight \
+        bench-notices bench-policies bench-poll soak endurance fuzz check generate build \
         setup setup-demo setup-bench setup-fuzz setup-safety clean
 
 all: build
@@ -106,9 +112,24 @@ promises: setup-bench
 	$(CARGO) build --locked --release -p promises
 	$(TARGET)/release/promises $(PROMISES)
 
+bench-history: setup
+	$(CARGO) build --locked --release -p history-bench
+	$(TARGET)/release/history-bench --events $(EVENTS) $(HISTORY)
+
 bench-notices: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze
 	$(TARGET)/release/notice-bench $(NOTICES)
+
+# Needs nothing but the data, which are not in this repository.
+bench-insight:
+	$(if $(DATA),,$(error DATA=directory of the public data sets is needed; docs/insight.md says which, and where they are from))
+	$(CARGO) build --locked --release -p insight-bench
+	$(TARGET)/release/insight-bench --data $(DATA) $(INSIGHT)
+
+bench-policies:
+	$(if $(DATA),,$(error DATA=directory of the public data sets is needed; docs/insight.md says which, and where they are from))
+	$(CARGO) build --locked --release -p policy-bench
+	$(TARGET)/release/policy-bench --data $(DATA)
 
 soak: setup
 	$(CARGO) build --locked --release -p cloudsnooze -p soak

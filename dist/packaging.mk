@@ -2,6 +2,7 @@
 #   make install   DESTDIR= PREFIX=/usr LIBDIR= PROFILE=release: everything that is shipped; dist/install.sh has further places
 #   make deb rpm   into target/packages, built as the profile "dist" says: optimised, with line tables that become the packages of
 #                  debug symbols. PROFILE=dev packages what `make test` has built
+#   make package-sizes   makes the Debian packages and writes their sizes into target/promises/packages.json
 #   make test-system   as root: packages as they are shipped, installed, used, upgraded and purged in a booted Debian of its own
 #   make vendor    the sources of all dependencies into vendor/; whatever is built afterwards needs no network
 #   make reproducible  two builds in two directories, whose packages must be the same to the byte: dist/reproducible.sh tells
@@ -28,7 +29,7 @@ export RUSTFLAGS += $(MAPPED:%=--remap-path-prefix=%)
 export CFLAGS += $(MAPPED:%=-ffile-prefix-map=%)
 endif
 
-.PHONY: programs install deb rpm vendor reproducible test-system
+.PHONY: programs install deb rpm package-sizes vendor reproducible test-system
 
 # Where the daemon looks for plugins first is decided here, when it is built.
 ifneq ($(filter-out /usr/lib /usr/lib64 /usr/local/lib,$(LIBDIR)),)
@@ -48,6 +49,12 @@ deb: programs
 
 rpm: programs
 	dist/packages.sh rpm '$(BUILT)' '$(PACKAGES)'
+
+package-sizes: setup
+	$(MAKE) deb
+	mkdir -p '$(TARGET)/promises'
+	dist/package-sizes.sh '$(PACKAGES)' > '$(TARGET)/promises/packages.json'
+	cat '$(TARGET)/promises/packages.json'
 
 # The configuration that cargo prints is what the builds above are given.
 vendor:

@@ -17,6 +17,8 @@ if [ "$mode" = bench ]; then
     need stress-ng stress-ng
     need curl curl
     need go golang-go
+    # How far the service's unit leaves the machine open.
+    need systemd-analyze systemd
 elif [ "$mode" = fuzz ]; then
     # The engine is C++.
     need c++ g++

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod foresight;
 mod system;
 
 /// Longest event type accepted, bytes.

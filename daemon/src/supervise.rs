@@ -11,6 +11,7 @@ mod crash;
 mod daemon;
 mod dashboard;
 mod drills;
+mod foresight;
 mod os_shutdown;
 mod plugin_sources;
 mod pulse;
@@ -29,7 +30,7 @@ use crate::dispatch::engine::Settings;
 use crate::dispatch::outbox::Outbox;
 use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool, PoolConfig};
-use crate::event::Action;
+use crate::event::{Action, Event};
 use crate::history::recorder::Recorder;
 use crate::history::store::{OpenEvent, Store};
 use crate::host::quarantine::Quarantine;
@@ -146,6 +147,8 @@ struct Started {
     listening: Listening,
     reloads: mpsc::Receiver<ReloadReply>,
     recorder_thread: thread::JoinHandle<()>,
+    /// The risk of an interruption that was told before a restart.
+    risk: Option<Event>,
 }
 
 /// Where the answer to a request for a reload goes.
@@ -221,6 +224,7 @@ fn start_behind(listening: Listening, args: &Args, loaded: Loaded, found: Found)
     let sources = sources::start(&config, &ways).map_err(Failed::System)?;
     let from_plugins = plugin_sources::start(plugins, &ways).inspect_err(|_| sources.stop()).map_err(Failed::System)?;
     let system = system_sources::start(&config, &ways.pool, &plans, &ways.seen).map_err(Failed::System)?;
+    let risk = foresight::told_before(&ways.seen);
     let (reload, reloads) = mpsc::channel(4);
     let shared = Arc::new(Shared {
         args: (args.config.clone(), args.conf_d.clone()),
@@ -245,7 +249,7 @@ fn start_behind(listening: Listening, args: &Args, loaded: Loaded, found: Found)
         os_shutdown: OsShutdown::default(),
         stuck: Mutex::default(),
     });
-    Ok(Started { shared, listening, reloads, recorder_thread })
+    Ok(Started { shared, listening, reloads, recorder_thread, risk })
 }
 
 /// Starts the thread that writes down what happens.
@@ -366,7 +370,7 @@ fn plugin_log_level(config: &Config) -> u32 {
 
 /// The normal side of the daemon: one runtime on the main thread for the control socket and signals.
 fn serve(started: Started) -> i32 {
-    let Started { shared, listening, reloads, recorder_thread } = started;
+    let Started { shared, listening, reloads, recorder_thread, risk } = started;
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -375,7 +379,7 @@ fn serve(started: Started) -> i32 {
         }
     };
     let code = runtime.block_on(async {
-        match tend_and_answer(&shared, listening, reloads).await {
+        match tend_and_answer(&shared, listening, reloads, risk).await {
             Ok(()) => exit::OK,
             Err(error) => {
                 tracing::error!(%error, "the control socket failed");
@@ -391,6 +395,7 @@ async fn tend_and_answer(
     shared: &Arc<Shared>,
     Listening { socket, rights, port }: Listening,
     mut reloads: mpsc::Receiver<ReloadReply>,
+    risk: Option<Event>,
 ) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(socket)?;
     let limits = Arc::new(Limits::default());
@@ -409,6 +414,7 @@ async fn tend_and_answer(
     let pulse = tokio::spawn(watch_over(Arc::clone(shared)));
     let shutdown = shared.loaded.load().config.sources.system.enabled.then(|| os_shutdown::watch(Arc::clone(shared)));
     let shutdown = shutdown.map(tokio::spawn);
+    let foresight = tokio::spawn(foresight::watch(Arc::clone(shared), risk));
     let units = tokio::spawn(system_sources::watch_units(Arc::clone(shared)));
     loop {
         tokio::select! {
@@ -434,6 +440,7 @@ async fn tend_and_answer(
     drain(shared, &mut terminate, &mut interrupt).await;
     pulse.abort();
     units.abort();
+    foresight.abort();
     // Lets go of a shutdown that it still holds up.
     if let Some(watch) = shutdown {
         watch.abort();
@@ -452,6 +459,7 @@ async fn watch_over(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(PULSE.min(wanted.max(Duration::from_millis(100))));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut pulse = pulse::Pulse::default();
+    let mut is_lean = false;
     for look in 0_u32.. {
         ticks.tick().await;
         let verdict = pulse.look(&shared.signs(), shared.pool.events_busy() > 0);
@@ -470,8 +478,9 @@ async fn watch_over(shared: Arc<Shared>) {
         if look % LOOKS_PER_QUESTION == 0 {
             shared.pool.ask_for_signs();
         }
-        if look == LOOKS_OF_START {
-            memory::let_go_of_code(&shared.locked);
+        if look >= LOOKS_OF_START && !is_lean && shared.pool.events_busy() == 0 {
+            memory::let_go_of_start(&shared.locked);
+            is_lean = true;
         }
     }
 }

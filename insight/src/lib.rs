@@ -6,12 +6,17 @@
 //!
 //! Time is in hours where it is an age or a length, in seconds since 1970 (UTC) where it is a moment.
 
+pub mod data;
+pub mod economy;
 pub mod life;
+pub mod models;
+mod optimise;
 pub mod lifetimes;
 pub mod patterns;
 #[cfg(feature = "pictures")]
 pub mod pictures;
 pub mod pool;
+pub mod scores;
 
 pub use life::{Life, Outcome};
 pub use pool::{Level, Pool};

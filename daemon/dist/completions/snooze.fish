@@ -44,10 +44,13 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "events" -d 'List the events there were, newest first'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "report" -d 'Show what became of an event: what ran, when, how long, what was verified, how much time was left'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "history" -d 'Show, move and shorten what is kept of events, deliveries, machines\' lives and prices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plugin" -d 'List plugins, describe one, or try one'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "config" -d 'Check a configuration, or print its schema'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "reload" -d 'Have the daemon use the changed configuration, without a gap'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "upgrade-ready" -d 'Say whether the daemon may be upgraded or restarted now, and wait for it'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "advise" -d 'Say what to do about interruptions and prices: caps, types and zones, saves, schedules; and what was saved so far'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "simulate-policy" -d 'Replay policies for a job with a deadline on traces of spot availability, and say what each costs'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "doctor" -d 'Check configuration, plugins, secrets, daemon, cloud and machine, with a hint where something is not well'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "completions" -d 'Print the completion script for a shell'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "man" -d 'Write the manual pages into a directory'
@@ -180,6 +183,148 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "events" -d 'List events, the newest first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "deliveries" -d 'List what became of handlers, the newest first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "lives" -d 'List how long which machine lived, the one launched last first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "prices" -d 'List what an hour cost, the newest first'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "summary" -d 'Show for each pool its events and the hours its machines were exposed'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "export" -d 'Write a history to a file: everything as JSON Lines, or one table as Parquet'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "import" -d 'Take rows from files: JSON Lines, Parquet, or public data sets in CSV'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "merge" -d 'Take everything from other histories, files or databases'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and not __fish_seen_subcommand_from events deliveries lives prices summary export import merge prune" -f -a "prune" -d 'Drop what is old or too much'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l type -d 'Only of this type; cloud.spot.* stands for all that begin so' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l instance -d 'Only of this machine' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l outcome -d 'Only where it stands so: running, completed, withdrawn, refused, interrupted' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l event -d 'Only of this event' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l handler -d 'Only of this handler, EVENT_TYPE/NAME' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l outcome -d 'Only those that ended so: handled, declined, failed, timed-out, abandoned, panicked, crashed, cancelled, not-run; or started' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from deliveries" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l instance -d 'Only of this machine' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l outcome -d 'Only those that ended so: running, interrupted, stopped' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l market -d 'Only of this market: spot, on-demand, unknown' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l provider -d 'Only of this provider (aws, azure, gcp, alibaba, tencent)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l region -d 'Only in this region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l zone -d 'Only in this zone' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l instance-type -d 'Only of this instance type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from lives" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l market -d 'Only of this market: spot, on-demand' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l provider -d 'Only of this provider (aws, azure, gcp, alibaba, tencent)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l region -d 'Only in this region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l zone -d 'Only in this zone' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l instance-type -d 'Only of this instance type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l since -d 'Only from this time on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l until -d 'Only before this time' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prices" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l provider -d 'Only of this provider (aws, azure, gcp, alibaba, tencent)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l region -d 'Only in this region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l zone -d 'Only in this zone' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l instance-type -d 'Only of this instance type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l limit -d 'Most rows' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l csv -d 'Print CSV, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from summary" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l table -d 'Table to write as Parquet: events, deliveries, lives, prices' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from export" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from import" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from merge" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l older-than -d 'Drop what is older (400d); events that still run and lives that go on stay' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l keep-rows -d 'Keep so many events, so many lives and so many prices, the newest' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -294,6 +439,171 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand upgrade-ready" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -f -a "cap" -d 'Say whether to set a maximum price for spot machines'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -f -a "rank" -d 'Rank instance types and zones by what an hour of work costs there, and choose a set that is not taken all at once'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -f -a "checkpoint" -d 'Say how often to save, and whether to save at the notice, on the clock, or both'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -f -a "schedule" -d 'Say when to start, where, and on what, so that a job is over in time for the least money'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -f -a "savings" -d 'Say what spot machines have saved against machines on demand, interruptions included'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -f -a "auction" -d 'Work out a bid, for providers that hold a true auction (AWS, Azure and GCP do not: see `snooze advise cap`)'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and not __fish_seen_subcommand_from cap rank checkpoint schedule savings auction fetch-prices" -f -a "fetch-prices" -d 'Fetch spot prices over time from the provider, into a file for --prices'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l prices -d 'Spot prices over time: CSV with zone or az, instance_type, timestamp_utc, usd_per_hour, and on_demand_usd_per_hour if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from cap" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l prices -d 'Spot prices over time: CSV with zone or az, instance_type, timestamp_utc, usd_per_hour, and on_demand_usd_per_hour if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l region -d 'Only this region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l type -d 'Only types that begin like this; may be given several times' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l save -d 'How long a save takes' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l restart -d 'From an interruption until the work goes on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l pools -d 'Pools to choose' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l limit -d 'Most rows to show' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from rank" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l prices -d 'Spot prices over time: CSV with zone or az, instance_type, timestamp_utc, usd_per_hour, and on_demand_usd_per_hour if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l save -d 'How long a save took; give every one that was measured' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l notice -d 'How long before its end a machine is told (AWS 120s, Azure and GCP 30s)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l restart -d 'From an interruption until the work goes on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l between -d 'Mean time between interruptions, where there are no lives: hours that machines ran over interruptions' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l work-hours -d 'How long the job is' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l age-hours -d 'Age of the machine that the job starts on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l wall-hours -d 'Age at which every machine ends (GCP preemptible VMs: 24) [default: none does]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l seed -d 'Seed of the replay' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from checkpoint" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l prices -d 'Spot prices over time: CSV with zone or az, instance_type, timestamp_utc, usd_per_hour, and on_demand_usd_per_hour if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l work-hours -d 'Work, in hours on a machine that is never taken away' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l deadline-hours -d 'Until when it has to be over, in hours from its start' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l changeover -d 'From the start of a machine until the work goes on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l checkpoint-every -d 'Time between checkpoints: an interruption loses the work since the last one [default: nothing is lost]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l on-demand-price -d 'Price on demand, US dollars an hour' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l spot-price -d 'Spot price where a trace has none, US dollars an hour' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l age-hours -d 'Age of a spot machine that runs already and could be used; with --lives' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from schedule" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l prices -d 'Spot prices over time: CSV with zone or az, instance_type, timestamp_utc, usd_per_hour, and on_demand_usd_per_hour if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l lost -d 'What an interruption costs: half the time between saves, and the restart' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from savings" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l prices -d 'Spot prices over time: CSV with zone or az, instance_type, timestamp_utc, usd_per_hour, and on_demand_usd_per_hour if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l advisor -d 'A snapshot of the AWS Spot Advisor: CSV with region, os, instance_type, savings_pct, interruption_bucket (0-4)' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l lives -d 'Lives of machines: CSV with zone, instance_type, lived_hours (or lifetime_s), outcome (or event), and prices if known' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l traces -d 'Traces of availability, one a zone: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l machines -d 'Machines that are needed at once: a tick of a trace counts when there are so many' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l on-demand -d 'The price on demand of a type, in all regions that the files have; may be given several times' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l type -d 'The instance type to bid for [default: the one there are prices of]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l zone -d 'The zone to bid in [default: the one there are prices of]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l work-hours -d 'Work, in hours' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l recovery -d 'What an interruption costs: restart and work that is lost' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l slot -d 'How long a price holds' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from auction" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l provider -d 'The provider' -r -f -a "aws\t''"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l region -d 'The region' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l type -d 'Only this instance type; may be given several times [default: all]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l days -d 'How far back; the provider keeps 90 days' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l product -d 'What runs on the machines, as the provider names it' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l output -d 'The file to write' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l endpoint -d 'Another address than the provider\'s: of a private endpoint' -r
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand advise; and __fish_seen_subcommand_from fetch-prices" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l machines -d 'Machines that the job needs at once, all or none: a tick counts when there are so many. Costs are of one machine' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l policy -d 'A policy to replay; may be given several times [default: on-demand, greedy, uniform-progress, advised]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l zones -d 'Where the job may run: in each zone alone, in the best of the training part alone, in all of them' -r -f -a "each\t'In each zone alone; the figures are of all of them'
+best\t'In the zone that had most capacity in the training part'
+all\t'In any zone, from tick to tick'"
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l work-hours -d 'Work, in hours on a machine that is never taken away' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l deadline-hours -d 'Until when it has to be over, in hours from its start' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l changeover -d 'From the start of a machine until the work goes on' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l checkpoint-every -d 'Time between checkpoints: an interruption loses the work since the last one [default: nothing is lost]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l on-demand-price -d 'Price on demand, US dollars an hour' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l spot-price -d 'Spot price where a trace has none, US dollars an hour' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l starts -d 'Ticks at which runs begin: a file with a JSON list, or numbers' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l runs -d 'How many runs to draw, for each zone alone, or for all' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l seed -d 'Seed of what is drawn' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l train -d 'Part of the traces to learn from: runs begin behind it [default: 0; with --zones best 0.6]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l each-run -d 'With --json: every run, not only the sums'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand simulate-policy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand doctor" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -9,8 +9,9 @@ use std::io;
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0   all is well
-  1   what was asked about is not well (a handler failed, say), or the daemon refused
+  1   what was asked about is not well (a handler failed, say), the daemon refused, or there is too little data
   2   the command line is wrong
+  65  what a file holds is wrong
   66  no such file, plugin, event or report
   69  the daemon cannot be reached
   70  daemon and command line do not understand each other (different versions?)
@@ -59,6 +60,9 @@ pub enum Fault {
     /// A file, plugin, event or report does not exist.
     #[error("{0}")]
     Missing(String),
+    /// What a file holds is not what it should be.
+    #[error("{0}")]
+    Data(String),
     /// No daemon answers.
     #[error("{0}")]
     Unreachable(String),
@@ -77,6 +81,9 @@ pub enum Fault {
     /// A file could not be read or written.
     #[error("{0}")]
     InputOutput(String),
+    /// There is too little data to answer.
+    #[error(transparent)]
+    Scarce(#[from] cloudsnooze_insight::Scarce),
     /// Our own output could not be written.
     #[error("cannot write: {0}")]
     Output(#[from] io::Error),
@@ -87,9 +94,10 @@ impl Fault {
     pub fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::Data(_) => 65,
             Self::Missing(_) | Self::Refused { status: 404, .. } => 66,
             Self::Refused { status: 403, .. } | Self::Forbidden(_) => 77,
-            Self::Refused { .. } => 1,
+            Self::Refused { .. } | Self::Scarce(_) => 1,
             Self::Unreachable(_) => 69,
             Self::Broken(_) => 70,
             Self::InputOutput(_) | Self::Output(_) => 74,
@@ -136,6 +144,7 @@ mod tests {
         let faults = [
             Fault::Usage(text()),
             Fault::Missing(text()),
+            Fault::Data(text()),
             Fault::Unreachable(text()),
             refused(400),
             refused(403),
@@ -143,6 +152,7 @@ mod tests {
             Fault::Broken(text()),
             Fault::Forbidden(text()),
             Fault::Configuration { message: text(), details: Vec::new() },
+            Fault::Scarce(cloudsnooze_insight::Scarce(text())),
             Fault::InputOutput(text()),
             Fault::Output(io::Error::other("x")),
         ];

@@ -7,6 +7,7 @@
 //! `session` is what every command has; `client` talks to the daemon; `render`, `paint` and `duration`
 //! say how things look; `fault` is how a command ends.
 
+mod advise;
 mod apps;
 mod client;
 mod completions;
@@ -18,6 +19,7 @@ mod duration;
 mod emit;
 mod events;
 mod fault;
+pub mod history;
 mod man;
 mod mock_metadata;
 mod paint;
@@ -29,6 +31,7 @@ mod report;
 mod screen;
 mod session;
 mod simulate;
+mod simulate_policy;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -84,10 +87,13 @@ enum Command {
     Apps(apps::Args),
     Events(events::Args),
     Report(report::Args),
+    History(history::Args),
     Plugin(plugin::Args),
     Config(config::Args),
     Reload(reload::Args),
     UpgradeReady(upgrade_ready::Args),
+    Advise(advise::Args),
+    SimulatePolicy(simulate_policy::Args),
     Doctor(doctor::Args),
     MockMetadata(mock_metadata::Args),
     Completions(completions::Args),
@@ -138,10 +144,13 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Apps(args) => apps::run(&args, session),
         Command::Events(args) => events::run(&args, session),
         Command::Report(args) => report::run(&args, session),
+        Command::History(args) => history::run(&args, session),
         Command::Plugin(args) => plugin::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Reload(args) => reload::run(&args, session),
         Command::UpgradeReady(args) => upgrade_ready::run(&args, session),
+        Command::Advise(args) => advise::run(&args, session),
+        Command::SimulatePolicy(args) => simulate_policy::run(&args, session),
         Command::Doctor(args) => doctor::run(&args, session),
         Command::MockMetadata(args) => mock_metadata::run(&args, session),
         Command::Completions(args) => completions::run(&args, session),

@@ -294,7 +294,7 @@ impl Findings {
 /// Every known type, the prefixes they have, and `*`.
 fn known_patterns() -> Vec<String> {
     let mut patterns = vec!["*".to_owned()];
-    for known in EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE) {
+    for known in EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE).chain([EventType::PREEMPTION_RISK]) {
         let dots = known.as_str().match_indices('.').map(|(at, _)| format!("{}.*", &known.as_str()[..at]));
         patterns.extend(dots.chain([known.as_str().to_owned()]));
     }

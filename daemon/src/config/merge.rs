@@ -1,14 +1,15 @@
 //! Several configuration files laid over each other.
 //!
 //! Responsibilities: the merged document, and which file each value came from. Inputs: one object a file, in order. Outputs: the
-//! document. The rule: objects merge member by member at every depth; everything else, lists too, replaces what was there.
-//! Must never depend on what the settings mean.
+//! document. The rule: objects merge member by member at every depth; everything else, lists too, replaces what was there. But the
+//! handlers of an event type are joined: a file that brings one must not silently take another's away. One with the `id` (or, without
+//! one, the name) of an earlier takes its place. Must never depend on what any other setting means.
 
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::path::JsonPath;
+use super::path::{JsonPath, Step};
 
 /// Files laid over each other, the last one on top.
 #[derive(Clone)]
@@ -67,6 +68,7 @@ fn merge(below: &mut Value, above: Value, file: usize, path: &JsonPath, origins:
                 }
             }
         }
+        (Value::Array(below), Value::Array(above)) if are_handlers(path) => join(below, above, file, path, origins),
         (below, above) => {
             *below = above;
             origins.retain(|known, _| !known.0.starts_with(&path.0));
@@ -75,9 +77,36 @@ fn merge(below: &mut Value, above: Value, file: usize, path: &JsonPath, origins:
     }
 }
 
+/// Whether the list at this path is that of an event type's handlers.
+fn are_handlers(path: &JsonPath) -> bool {
+    let is = |step: &Step, name: &str| matches!(step, Step::Key(key) if key == name);
+    matches!(&path.0[..], [first, _, last] if is(first, "event_handlers") && is(last, "plugins"))
+}
+
+fn join(
+    below: &mut Vec<Value>,
+    above: Vec<Value>,
+    file: usize,
+    path: &JsonPath,
+    origins: &mut BTreeMap<JsonPath, usize>,
+) {
+    let name = |handler: &Value| handler.get("id").or_else(|| handler.get("name")).cloned();
+    for handler in above {
+        let same =
+            name(&handler).and_then(|wanted| below.iter().position(|known| name(known).as_ref() == Some(&wanted)));
+        let index = same.unwrap_or(below.len());
+        match below.get_mut(index) {
+            Some(known) => *known = handler,
+            None => below.push(handler),
+        }
+        let path = path.index(index);
+        origins.retain(|known, _| !known.0.starts_with(&path.0));
+        origins.insert(path, file);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::path::Step;
     use super::super::tests::any_object;
     use super::*;
     use proptest::prelude::*;
@@ -113,6 +142,21 @@ mod tests {
         assert_eq!(origin(JsonPath::default().key("a").key("c").index(0)), "1");
         assert_eq!(origin(JsonPath::default().key("d").key("f")), "2");
         assert_eq!(origin(JsonPath(vec![Step::Key("none".into())])), "0");
+    }
+
+    #[test]
+    fn handlers_of_an_event_type_are_joined_and_one_of_the_same_name_takes_the_earliers_place() {
+        let plugins = |plugins: Value| json!({"event_handlers": {"cloud.*": {"plugins": plugins}}});
+        let layers = layered(&[
+            plugins(json!([{"name": "exec", "id": "a"}, {"name": "exec", "priority": 1}])),
+            plugins(json!([{"name": "mysql-flusher"}, {"name": "exec", "priority": 2}])),
+            json!({"event_handlers": {"*": {"plugins": [{"name": "exec"}]}}}),
+        ]);
+        let joined = json!([{"name": "exec", "id": "a"}, {"name": "exec", "priority": 2}, {"name": "mysql-flusher"}]);
+        assert_eq!(layers.document()["event_handlers"]["cloud.*"]["plugins"], joined);
+        let list = JsonPath::default().key("event_handlers").key("cloud.*").key("plugins");
+        let origin = |index: usize| layers.file_of(&list.index(index).key("name")).display().to_string();
+        assert_eq!([origin(0), origin(1), origin(2)], ["0", "1", "1"]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use path::{JsonPath, Step};
 pub use problem::{ConfigError, describe, describe_type};
 pub use schema::{
     Apps, AwsSource, AzureSource, ClockWatch, Config, Control, Dashboard, DetectEndpoints, DetectSource, DiskWatch,
-    Dispatch, EventHandlers, GcpSource, Handler, HardwareWatch, History, IMMEDIATE, Isolation, Log, LogFormat,
+    Dispatch, EventHandlers, GcpSource, Handler, HardwareWatch, History, IMMEDIATE, Insight, Isolation, Log, LogFormat,
     LogLevel, MemoryWatch, NameCheck, NetworkWatch, OnCrash, OnFailure, OnTerminate, Report, ReportPost, SourcePlugin,
     Sources, SpotTimeSource, Start, SystemSource, TIMEOUT_SECONDS_MAX, UnitWatch, When, json_schema,
 };

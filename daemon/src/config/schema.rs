@@ -15,6 +15,7 @@ mod azure;
 mod clouds;
 mod dashboard;
 mod gcp;
+mod insight;
 mod report;
 mod source_plugin;
 mod system;
@@ -23,6 +24,7 @@ pub use azure::AzureSource;
 pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
 pub use dashboard::{Dashboard, is_token, loopback};
 pub use gcp::GcpSource;
+pub use insight::Insight;
 pub use report::{Report, ReportPost};
 pub use source_plugin::SourcePlugin;
 pub use system::{
@@ -85,6 +87,8 @@ pub struct Config {
     pub deadlines: BTreeMap<String, f64>,
     /// What is kept of past events.
     pub history: History,
+    /// How likely an interruption is soon, and from when on that is told.
+    pub insight: Insight,
     /// Where the report of an event goes when it is over, besides the history.
     pub report: Report,
     /// What is logged, and how.
@@ -104,6 +108,7 @@ impl Default for Config {
             dispatch: Dispatch::default(),
             deadlines: BTreeMap::new(),
             history: History::default(),
+            insight: Insight::default(),
             report: Report::default(),
             log: Log::default(),
         }
@@ -465,7 +470,8 @@ impl Default for Dispatch {
     }
 }
 
-/// What is kept of past events. Whatever is beyond either limit is dropped, the oldest first.
+/// What is kept of past events. Whatever is beyond either limit is dropped, the oldest first. How long this machine has lived is
+/// kept whatever they say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct History {

@@ -85,15 +85,17 @@ impl Default for Outbox {
 }
 
 impl Outbox {
-    /// Puts a note in and wakes the reader.
+    /// Puts a note in and wakes the reader, but for notes of self-tests: those wait until it looks by itself, within seconds. Waking
+    /// it for each would be the most expensive part of a daemon that has nothing to do.
     pub fn push(&self, note: Note) {
+        let is_waited_for = !note.is_of_self_test();
         // All notes of an event go the same way: they stay in order.
-        let is_urgent = note.event().is_some_and(|event| event.severity >= Severity::Urgent) && !note.is_of_self_test();
+        let is_urgent = note.event().is_some_and(|event| event.severity >= Severity::Urgent) && is_waited_for;
         let notes = if is_urgent { &self.urgent } else { &self.usual };
         if notes.push(note).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(reader) = self.reader.get() {
+        if is_waited_for && let Some(reader) = self.reader.get() {
             reader.unpark();
         }
     }

@@ -4,6 +4,7 @@
 //! ask the history; the pool never waits for it. Must never lose a row to a disk that is full for a while: rows wait,
 //! up to [`WAITING_MAX`], and are written when there is room again.
 
+use super::life::Life;
 use super::store::{EventSummary, Row, Store, is_transient};
 use crate::config::History;
 use crate::sys::clock;
@@ -142,5 +143,13 @@ impl Journal {
     /// The store's, as text.
     pub(super) fn report(&self, id: &str) -> Result<Option<String>, String> {
         lock(&self.store).report(id).map_err(|e| e.to_string())
+    }
+
+    /// The latest life of a machine, as it was written down.
+    ///
+    /// # Errors
+    /// The store's, as text.
+    pub(super) fn life_of(&self, instance_id: &str) -> Result<Option<Life>, String> {
+        lock(&self.store).life_of(instance_id).map_err(|e| e.to_string())
     }
 }

@@ -4,9 +4,13 @@
 //! thread that takes the pool's notes, has them journalled, logs each once and tells the `watchers`. Must never hold up the pool: notes
 //! come through a bounded box.
 
+pub mod archive;
 mod journal;
+mod keeper;
+pub mod life;
 mod live;
 pub mod recorder;
+pub mod schema;
 pub mod self_tests;
 pub mod store;
 pub mod tallies;

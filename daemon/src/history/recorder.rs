@@ -5,6 +5,8 @@
 //! text is scrubbed here, once, before it goes anywhere.
 
 use super::journal::Journal;
+use super::keeper::Keeper;
+use super::life::Here;
 use super::live::{Live, end_ns, forsaken};
 use super::self_tests::{SelfTestSummary, SelfTests};
 use super::store::{EventSummary, Row, Store};
@@ -45,6 +47,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What the control socket asks of the history.
 pub struct Recorder {
     journal: Journal,
+    keeper: Keeper,
     live: Mutex<HashMap<EventId, Live>>,
     scrubber: ArcSwap<Scrubber>,
     first_start_us: Mutex<Histogram<u64>>,
@@ -111,6 +114,7 @@ impl Recorder {
         let histogram = Histogram::new_with_max(3_600_000_000, 3)?;
         Ok(Arc::new(Self {
             journal: Journal::new(store),
+            keeper: Keeper::default(),
             live: Mutex::default(),
             scrubber: ArcSwap::from_pointee(scrubber),
             first_start_us: Mutex::new(histogram),
@@ -240,6 +244,8 @@ impl Recorder {
             let stopping = self.stop.load(Ordering::Acquire);
             self.take_all(outbox, log);
             if stopping {
+                self.look_at_life(true);
+                self.write_down();
                 return;
             }
             thread::park_timeout(if self.journal.is_empty() { PAUSE } else { RETRY });
@@ -255,6 +261,17 @@ impl Recorder {
     /// For how long the thread of `run` has owed a sign of life, nanoseconds; 0: it owes none.
     pub fn owed_ns(&self, now_boot_ns: i64) -> i64 {
         self.beat.owed_ns(now_boot_ns)
+    }
+
+    /// Says which machine this is: its life is kept from now on. Only the first word counts.
+    pub fn found_machine(&self, here: Here) {
+        self.keeper.found(here);
+    }
+
+    fn look_at_life(&self, is_last: bool) {
+        if let Err(error) = self.keeper.look(&self.journal, clock::now(), is_last) {
+            tracing::warn!(error, "the history does not tell what it knows of this machine's life");
+        }
     }
 
     /// Gives the sign of life, and drops some old events when it is time to.
@@ -289,6 +306,7 @@ impl Recorder {
         while let Some((id, effective)) = self.moves.pop() {
             self.follow(|follower| follower.moved(id, effective));
         }
+        self.look_at_life(false);
         self.write_down();
         self.lives();
         while let Some(line) = log.pop() {
@@ -374,6 +392,7 @@ impl Recorder {
         let json = event.to_json(event.detected);
         let text = self.scrub(&json.to_string());
         self.journal.note(Row::Published { event: Arc::clone(event), state: "running", json: text });
+        self.keeper.told(&self.journal, event, clock::now());
         // The pool tells of the event only after it has given its first handlers out: they may have
         // ended already.
         let mut live = lock(&self.live);
@@ -386,7 +405,7 @@ impl Recorder {
         let deadline = event.effective.map(Moment::rfc3339).unwrap_or_default();
         tracing::warn!(
             event = %event.id, r#type = %event.event_type, severity = event.severity.as_str(), action = event.action.as_str(),
-            deadline, simulated = event.simulated, "event published"
+            deadline, simulated = event.simulated, "event published: {} ({})", event.event_type, event.action.as_str()
         );
         self.tell(&json!({ "kind": "event", "event": json }));
     }
@@ -458,12 +477,12 @@ impl Recorder {
         if well {
             tracing::info!(
                 event = %id, instance = report.instance, status = state, duration_ms = fields.0, left_seconds = fields.1,
-                verified = fields.2.as_str(), "handler ended"
+                verified = fields.2.as_str(), "handler ended: {} {state}", report.instance
             );
         } else {
             tracing::error!(
                 event = %id, instance = report.instance, status = state, duration_ms = fields.0, left_seconds = fields.1,
-                error = error.as_deref(), "handler ended"
+                "handler ended: {} {state}: {}", report.instance, error.as_deref().unwrap_or("no reason given")
             );
         }
         self.tell(&json!({
@@ -503,7 +522,8 @@ impl Recorder {
             failed,
             duration_ms = report.duration_ms,
             left_seconds = report.left_seconds,
-            "event over"
+            "event over: {failed} of {} handlers failed",
+            report.handlers.len()
         );
         self.journal.then_tell(json!({
             "kind": "completed", "event_id": report.event_id, "state": report.state,

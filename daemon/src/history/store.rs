@@ -4,10 +4,13 @@
 //! age; what was not over when the last process ended. Must never fail the daemon: a full, read-only or broken disk
 //! costs history, not the dispatch. A broken file is kept under another name.
 
+use super::life::Life;
+use super::schema::{SCHEMA_VERSION, sqlite_upgrade};
 use crate::config::History;
 use crate::dispatch::report::{Ended, EventReport};
 use crate::event::{Event, Moment};
 use crate::sys::clock;
+use cloudsnooze_insight::Pool;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -17,30 +20,6 @@ use std::sync::Arc;
 const DROPPED_MAX: i64 = 1_000;
 /// One day, nanoseconds.
 const DAY_NS: i64 = 86_400 * 1_000_000_000;
-/// Number of the schema, in `user_version`.
-const SCHEMA_VERSION: i64 = 2;
-
-const SCHEMA: &str = "
-CREATE TABLE events (
-  id TEXT PRIMARY KEY, type TEXT NOT NULL, severity TEXT NOT NULL, source TEXT NOT NULL,
-  detected_wall_ns INTEGER NOT NULL, detected TEXT NOT NULL, deadline TEXT, simulated INTEGER NOT NULL,
-  state TEXT NOT NULL, event TEXT NOT NULL, report TEXT
-) STRICT;
-CREATE INDEX events_by_age ON events (detected_wall_ns);
-CREATE INDEX events_running ON events (state) WHERE state = 'running';
-CREATE TABLE deliveries (
-  event_id TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-  instance TEXT NOT NULL, state TEXT NOT NULL, report TEXT, attempts INTEGER NOT NULL DEFAULT 0,
-  PRIMARY KEY (event_id, instance)
-) STRICT, WITHOUT ROWID;
-";
-
-/// From schema 1, which did not count attempts.
-const FROM_1: &str = "
-ALTER TABLE deliveries ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX events_running ON events (state) WHERE state = 'running';
-";
-
 /// The open file.
 pub struct Store(Connection);
 
@@ -76,6 +55,8 @@ pub enum Row {
     Ended { event_id: String, instance: String, state: String, report: String },
     /// An event is over; its report as JSON.
     Done { event_id: String, state: String, report: String },
+    /// How far this machine's life has come; one of that identity is known afterwards as this one says.
+    Life(Life),
 }
 
 /// An event that was not over when the last process ended.
@@ -165,14 +146,9 @@ impl Store {
 
     fn prepare(connection: Connection) -> rusqlite::Result<Self> {
         let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let upgrade = match version {
-            0 => SCHEMA,
-            1 => FROM_1,
-            SCHEMA_VERSION => "",
-            _ => {
-                let text = format!("made by a newer version (schema {version}, this one knows {SCHEMA_VERSION})");
-                return Err(rusqlite::Error::ToSqlConversionFailure(text.into()));
-            }
+        let Some(upgrade) = sqlite_upgrade(version) else {
+            let text = format!("made by a newer version (schema {version}, this one knows {SCHEMA_VERSION})");
+            return Err(rusqlite::Error::ToSqlConversionFailure(text.into()));
         };
         if !upgrade.is_empty() {
             connection.execute_batch(&format!("BEGIN; {upgrade} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))?;
@@ -271,6 +247,30 @@ impl Store {
         events.into_iter().map(open).collect()
     }
 
+    /// The latest life of a machine.
+    ///
+    /// # Errors
+    /// The library's.
+    pub fn life_of(&self, instance_id: &str) -> rusqlite::Result<Option<Life>> {
+        let sql = "SELECT lives.id, instance_id, market, launched_wall_ns, last_seen_wall_ns, ended_wall_ns, outcome, \
+                   provider, region, zone, instance_type FROM lives JOIN pools ON pools.id = lives.pool \
+                   WHERE instance_id = ? ORDER BY launched_wall_ns DESC LIMIT 1";
+        let life = |row: &rusqlite::Row<'_>| {
+            let [provider, region, zone, instance_type] = [row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?];
+            Ok(Life {
+                id: row.get(0)?,
+                instance_id: row.get(1)?,
+                pool: Pool { provider, region, zone, instance_type },
+                market: row.get(2)?,
+                launched_wall_ns: row.get(3)?,
+                last_seen_wall_ns: row.get(4)?,
+                ended_wall_ns: row.get(5)?,
+                outcome: row.get(6)?,
+            })
+        };
+        self.0.prepare_cached(sql)?.query_row([instance_id], life).optional()
+    }
+
     fn deliveries(&self, event_id: &str) -> rusqlite::Result<Vec<OpenDelivery>> {
         let sql = "SELECT instance, attempts, report FROM deliveries WHERE event_id = ?";
         let delivery = |row: &rusqlite::Row<'_>| {
@@ -283,8 +283,9 @@ impl Store {
 fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
     match row {
         Row::Published { event, state, json } => {
-            let sql = "INSERT OR IGNORE INTO events (id, type, severity, source, detected_wall_ns, detected, deadline, \
-                       simulated, state, event) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+            let sql = "INSERT INTO events (id, type, severity, source, detected_wall_ns, detected, deadline, simulated, \
+                       state, event, instance_id, pool) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
+            let pool = pool_number(connection, &pool_of(event))?;
             connection.prepare_cached(sql)?.execute(params![
                 event.id.to_string(),
                 event.event_type.as_str(),
@@ -295,25 +296,71 @@ fn write_row(connection: &Connection, row: &Row) -> rusqlite::Result<()> {
                 event.effective.map(Moment::rfc3339),
                 event.simulated,
                 state,
-                json
+                json,
+                event.machine.instance_id,
+                pool
             ])?;
         }
         Row::Started { event_id, instance, attempt } => {
-            let sql = "INSERT INTO deliveries (event_id, instance, state, attempts) SELECT id, ?2, 'started', ?3 \
-                       FROM events WHERE id = ?1 ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3)";
+            let sql = "INSERT INTO deliveries (event_id, instance, state, attempts, detected_wall_ns) \
+                       SELECT id, ?2, 'started', ?3, detected_wall_ns FROM events WHERE id = ?1 \
+                       ON CONFLICT DO UPDATE SET attempts = max(attempts, ?3)";
             connection.prepare_cached(sql)?.execute(params![event_id, instance, attempt])?;
         }
         Row::Ended { event_id, instance, state, report } => {
-            let sql = "INSERT INTO deliveries (event_id, instance, state, report) SELECT id, ?2, ?3, ?4 \
-                       FROM events WHERE id = ?1 ON CONFLICT DO UPDATE SET state = ?3, report = ?4";
+            let sql = "INSERT INTO deliveries (event_id, instance, state, report, detected_wall_ns) \
+                       SELECT id, ?2, ?3, ?4, detected_wall_ns FROM events WHERE id = ?1 ON CONFLICT DO UPDATE SET state = ?3, report = ?4";
             connection.prepare_cached(sql)?.execute(params![event_id, instance, state, report])?;
         }
         Row::Done { event_id, state, report } => {
             let sql = "UPDATE events SET state = ?, report = ? WHERE id = ?";
             connection.prepare_cached(sql)?.execute(params![state, report, event_id])?;
         }
+        Row::Life(life) => write_life(connection, life)?,
     }
     Ok(())
+}
+
+fn write_life(connection: &Connection, life: &Life) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO lives (id, instance_id, market, launched_wall_ns, last_seen_wall_ns, ended_wall_ns, outcome, pool) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET market = excluded.market, \
+               last_seen_wall_ns = excluded.last_seen_wall_ns, ended_wall_ns = excluded.ended_wall_ns, \
+               outcome = excluded.outcome";
+    let pool = pool_number(connection, &life.pool)?;
+    connection.prepare_cached(sql)?.execute(params![
+        life.id,
+        life.instance_id,
+        life.market,
+        life.launched_wall_ns,
+        life.last_seen_wall_ns,
+        life.ended_wall_ns,
+        life.outcome,
+        pool
+    ])?;
+    Ok(())
+}
+
+fn pool_of(event: &Event) -> Pool {
+    Pool {
+        provider: event.provider.to_string(),
+        region: event.machine.region.clone(),
+        zone: event.machine.zone.clone(),
+        instance_type: event.machine.instance_type.clone(),
+    }
+}
+
+/// The number of a pool in this file; it gets one when it has none.
+fn pool_number(connection: &Connection, pool: &Pool) -> rusqlite::Result<i64> {
+    let is_it = "SELECT id FROM pools WHERE provider = ? AND region = ? AND zone = ? AND instance_type = ?";
+    let texts = [&pool.provider, &pool.region, &pool.zone, &pool.instance_type];
+    let known = connection.prepare_cached(is_it)?.query_row(texts, |row| row.get(0)).optional()?;
+    match known {
+        Some(number) => Ok(number),
+        None => {
+            let sql = "INSERT INTO pools (provider, region, zone, instance_type) VALUES (?, ?, ?, ?)";
+            connection.prepare_cached(sql)?.insert(texts)
+        }
+    }
 }
 
 fn is_broken(error: &rusqlite::Error) -> bool {
@@ -360,190 +407,4 @@ fn summary(row: &rusqlite::Row<'_>) -> rusqlite::Result<EventSummary> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::event::EventId;
-    use serde_json::json;
-
-    const TIME: Moment = Moment { boot_ns: 0, wall_ns: 0 };
-
-    fn event(wall_ns: i64) -> Arc<Event> {
-        let json = json!({ "id": EventId::at(wall_ns).to_string(), "type": "cloud.spot.interrupt", "severity": "urgent",
-            "time": "2026-01-02T03:04:05Z", "data": { "action": "terminate", "noticeKind": "deadline" } });
-        let mut event = Event::from_json(&json, TIME).expect("an event");
-        event.detected = Moment { boot_ns: 0, wall_ns };
-        Arc::new(event)
-    }
-
-    /// Publishes an event detected at this wall time; gives its id.
-    fn publish(store: &mut Store, wall_ns: i64) -> String {
-        let event = event(wall_ns);
-        let id = event.id.to_string();
-        store
-            .write(&[Row::Published { event, state: "running", json: format!("{{\"id\":\"{id}\"}}") }])
-            .expect("written");
-        id
-    }
-
-    fn started(event_id: &str, instance: &str, attempt: u32) -> Row {
-        Row::Started { event_id: event_id.into(), instance: instance.into(), attempt }
-    }
-
-    fn ended(event_id: &str, instance: &str) -> Row {
-        let (state, report) = ("handled".into(), "{}".into());
-        Row::Ended { event_id: event_id.into(), instance: instance.into(), state, report }
-    }
-
-    fn done(event_id: &str) -> Row {
-        Row::Done { event_id: event_id.into(), state: "completed".into(), report: "{}".into() }
-    }
-
-    fn open(path: &Path) -> Store {
-        let (store, mended) = Store::open(path).expect("open");
-        assert_eq!(mended, None);
-        store
-    }
-
-    fn ids(store: &Store) -> Vec<String> {
-        store.events(usize::MAX, None).expect("read").into_iter().map(|event| event.event_id).collect()
-    }
-
-    const KEEP: History = History { keep_days: 10, keep_events: 5_000 };
-
-    #[test]
-    fn events_come_newest_first_and_old_ones_are_dropped_when_they_are_over() {
-        let mut store = Store::in_memory().expect("open");
-        let (old, new) = (publish(&mut store, 1), publish(&mut store, 10 * DAY_NS + 10));
-        store.write(&[started(&old, "x/y", 1), ended(&old, "x/y"), done(&new)]).expect("written");
-        assert!(!store.drop_some(&KEEP, 20 * DAY_NS).expect("written"));
-        assert_eq!(ids(&store), [new.clone(), old.clone()], "it still runs");
-        assert_eq!(store.report("last").expect("read").as_deref(), Some("{}"));
-        assert_eq!(store.report(&old).expect("read"), None);
-        store.write(&[done(&old)]).expect("written");
-        assert!(!store.drop_some(&KEEP, 10 * DAY_NS).expect("written"));
-        assert_eq!(ids(&store).len(), 2, "it is not old enough");
-        assert!(!store.drop_some(&KEEP, 10 * DAY_NS + 2).expect("written"));
-        assert_eq!(ids(&store), [new]);
-        let deliveries = "SELECT count(*) FROM deliveries";
-        let left: i64 = store.0.query_row(deliveries, [], |row| row.get(0)).expect("read");
-        assert_eq!(left, 0, "its delivery went with it");
-        assert_eq!(store.seen_since(0).expect("read").len(), 1);
-    }
-
-    #[test]
-    fn of_too_many_the_newest_are_kept_and_the_file_does_not_grow_any_more() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let mut store = open(&dir.path().join("history.sqlite"));
-        let mut round = |from: i64| {
-            let published = |event: Arc<Event>| {
-                let id = event.id.to_string();
-                [Row::Published { event, state: "running", json: "{}".into() }, done(&id)]
-            };
-            let rows: Vec<Row> = (from..from + 7_500).flat_map(|n| published(event(n))).collect();
-            store.write(&rows).expect("written");
-            let steps = (0..9).take_while(|_| store.drop_some(&KEEP, 0).expect("written")).count();
-            let pages: i64 = store.0.pragma_query_value(None, "page_count", |row| row.get(0)).expect("read");
-            (steps, pages)
-        };
-        let (first_steps, first_pages) = round(0);
-        assert_eq!(first_steps, 2, "2,500 too many: two whole steps and one that is not");
-        let later: Vec<_> = (1..6).map(|n| round(7_500 * n)).collect();
-        let is_small = |(_, pages): &(usize, i64)| *pages < first_pages * 2;
-        assert!(later.iter().all(is_small), "{first_pages} pages after one round, then {later:?}");
-        assert_eq!(ids(&store).len(), 5_000);
-        let oldest = "SELECT min(detected_wall_ns) FROM events";
-        let oldest: i64 = store.0.query_row(oldest, [], |row| row.get(0)).expect("read");
-        assert_eq!(oldest, 6 * 7_500 - 5_000);
-    }
-
-    #[test]
-    fn what_is_told_of_an_event_that_is_not_known_keeps_nothing_else_from_being_written() {
-        let mut store = Store::in_memory().expect("open");
-        store.0.pragma_update(None, "foreign_keys", true).expect("set");
-        let id = publish(&mut store, 1);
-        let rows = [started("nobody", "t/a", 1), ended("nobody", "t/a"), done("nobody"), started(&id, "t/a", 1)];
-        store.write(&rows).expect("written");
-        assert_eq!(store.open_events().expect("read")[0].deliveries.len(), 1);
-    }
-
-    #[test]
-    fn what_was_open_is_found_again_with_what_had_begun_and_what_had_ended() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let path = dir.path().join("history.sqlite");
-        let mut store = open(&path);
-        let (one, two) = (publish(&mut store, 1), publish(&mut store, 2));
-        store.write(&[started(&one, "t/a", 1), started(&one, "t/b", 1), ended(&one, "t/a")]).expect("written");
-        store.write(&[started(&one, "t/b", 2), done(&two)]).expect("written");
-        // The process is gone without a word; the next one finds it so.
-        drop(store);
-        let found = open(&path).open_events().expect("read");
-        let [event] = found.as_slice() else { panic!("one is open: {found:?}") };
-        assert!(event.json.contains(&one));
-        let had: Vec<_> =
-            event.deliveries.iter().map(|d| (d.instance.as_str(), d.attempts, d.report.is_some())).collect();
-        assert_eq!(had, [("t/a", 1, true), ("t/b", 2, false)]);
-    }
-
-    #[test]
-    fn a_commit_that_fails_leaves_nothing_half_written() {
-        let mut store = Store::in_memory().expect("open");
-        let id = publish(&mut store, 1);
-        let refuses = "CREATE TRIGGER no BEFORE INSERT ON deliveries WHEN new.instance = 't/no' \
-                       BEGIN SELECT RAISE(ABORT, 'no'); END";
-        store.0.execute_batch(refuses).expect("made");
-        let error = store.write(&[started(&id, "t/b", 1), started(&id, "t/no", 1)]).expect_err("the second");
-        assert!(!is_transient(&error));
-        assert!(store.open_events().expect("read")[0].deliveries.is_empty());
-    }
-
-    #[test]
-    fn a_file_of_version_1_is_taken_over_and_a_newer_one_refused() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let path = dir.path().join("history.sqlite");
-        let old = "CREATE TABLE events (id TEXT PRIMARY KEY, type TEXT NOT NULL, severity TEXT NOT NULL, source TEXT NOT \
-                   NULL, detected_wall_ns INTEGER NOT NULL, detected TEXT NOT NULL, deadline TEXT, simulated INTEGER NOT \
-                   NULL, state TEXT NOT NULL, event TEXT NOT NULL, report TEXT) STRICT; CREATE TABLE deliveries (event_id \
-                   TEXT NOT NULL, instance TEXT NOT NULL, state TEXT NOT NULL, report TEXT, PRIMARY KEY (event_id, \
-                   instance)) STRICT, WITHOUT ROWID; INSERT INTO events VALUES ('e', 't', 'info', 's', 1, 'd', NULL, 0, \
-                   'running', '{}', NULL); INSERT INTO deliveries VALUES ('e', 't/a', 'started', NULL); PRAGMA \
-                   user_version = 1;";
-        Connection::open(&path).expect("open").execute_batch(old).expect("made");
-        let store = open(&path);
-        assert_eq!(store.open_events().expect("read")[0].deliveries[0].attempts, 0);
-        store.0.pragma_update(None, "user_version", 99).expect("set");
-        drop(store);
-        assert!(Store::open(&path).err().is_some_and(|e| e.to_string().contains("newer version")));
-    }
-
-    /// Torn, cut and overwritten files: a store is there afterwards, and the old one is kept.
-    #[test]
-    fn a_broken_file_is_kept_aside_and_a_new_one_begun() {
-        let dir = tempfile::tempdir().expect("tempdir");
-        let path = dir.path().join("history.sqlite");
-        let mut store = open(&path);
-        for n in 0..200 {
-            let id = publish(&mut store, n);
-            store.write(&[done(&id)]).expect("written");
-        }
-        drop(store);
-        let sound = std::fs::read(&path).expect("read");
-        assert!(sound.len() > 16_384, "several pages");
-        let mut scribbled = sound.clone();
-        scribbled[8_192..12_288].fill(0xA5);
-        for (n, bytes) in
-            [&b"not a database, and long enough to be taken for one"[..], &sound[..sound.len() / 2 + 100], &scribbled]
-                .iter()
-                .enumerate()
-        {
-            std::fs::write(&path, bytes).expect("written");
-            let (mut store, mended) = Store::open(&path).expect("a store all the same");
-            let text = mended.unwrap_or_else(|| panic!("case {n} was taken for sound"));
-            assert!(text.contains("is broken") && text.contains(".broken-"), "{text}");
-            publish(&mut store, 1);
-            let kept = std::fs::read_dir(dir.path()).expect("read").filter_map(Result::ok);
-            let kept: Vec<_> = kept.filter(|f| f.file_name().to_string_lossy().contains(".broken-")).collect();
-            assert!(!kept.is_empty());
-            kept.iter().for_each(|file| std::fs::remove_file(file.path()).expect("removed"));
-        }
-    }
-}
+mod tests;

@@ -97,14 +97,15 @@ impl Aws {
 
     fn identity(&mut self, round: &mut Round<'_>) -> Result<(), PollError> {
         let Some(found) = self.get(IDENTITY)? else { return Err(FetchError::Status(404).into()) };
-        round.found_machine(parse::identity(&found.body)?);
+        let machine = parse::identity(&found.body)?;
         // Old instances lack this item, and nothing depends on it: on-demand instances are polled like
         // spot ones, because the other notices come to both.
         if let Ok(Some(found)) = self.get(LIFE_CYCLE)
             && found.body.trim_ascii() == b"on-demand"
         {
-            round.remark("an on-demand instance, which gets no spot notices".into());
+            round.found_on_demand("an on-demand instance, which gets no spot notices");
         }
+        round.found_machine(machine);
         Ok(())
     }
 

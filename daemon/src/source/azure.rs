@@ -231,10 +231,10 @@ impl Azure {
         let found = asked.map_err(|error| self.explained(error))?;
         let identity = parse::identity(&found.ok_or(FetchError::Status(404))?.body)?;
         self.eviction = identity.eviction;
-        round.found_machine(identity.machine);
         if identity.is_regular {
-            round.remark("a regular VM, which is not evicted".into());
+            round.found_on_demand("a regular VM, which is not evicted");
         }
+        round.found_machine(identity.machine);
         Ok(())
     }
 }

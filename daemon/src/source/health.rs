@@ -10,7 +10,7 @@ use crate::normalise::deadline::SECOND_NS;
 use crate::sys::beat::Beat;
 use serde::Serialize;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Errors in a row after which a path counts as blind. One lost answer is an accident, two are a state.
@@ -57,6 +57,7 @@ pub struct Health {
     /// By which detour the service is asked.
     detour: Mutex<Option<&'static str>>,
     machine: OnceLock<Arc<Machine>>,
+    is_on_demand: AtomicBool,
     /// Seconds, as the bits of a float.
     interval_seconds: AtomicU64,
     /// CLOCK_BOOTTIME of the last poll, whatever came of it; 0 is "never".
@@ -104,6 +105,7 @@ impl Health {
             remark: OnceLock::new(),
             detour: Mutex::new(None),
             machine: OnceLock::new(),
+            is_on_demand: AtomicBool::new(false),
             interval_seconds: AtomicU64::new(0),
             polled_boot_ns: AtomicI64::new(0),
             beat: Beat::default(),
@@ -146,6 +148,16 @@ impl Health {
     /// The machine, once it is known.
     pub fn machine(&self) -> Option<&Arc<Machine>> {
         self.machine.get()
+    }
+
+    /// Says that the machine was bought at the full price: nobody takes it back for its capacity.
+    pub fn found_on_demand(&self) {
+        self.is_on_demand.store(true, Relaxed);
+    }
+
+    /// Whether the machine is known to have been bought at the full price.
+    pub fn is_on_demand(&self) -> bool {
+        self.is_on_demand.load(Relaxed)
     }
 
     /// Says how often the most important path is polled now, seconds.

@@ -102,6 +102,12 @@ impl Round<'_> {
         self.told.health.remark(text);
     }
 
+    /// Says that the machine was bought at the full price, and gets no spot notices. Before [`Self::found_machine`].
+    pub fn found_on_demand(&self, remark: &str) {
+        self.told.health.found_on_demand();
+        self.remark(remark.to_owned());
+    }
+
     /// A notice is more likely than usual for so many nanoseconds.
     pub fn hurry(&self, for_ns: i64) {
         self.control.hurry(clock::boot_ns().saturating_add(for_ns));

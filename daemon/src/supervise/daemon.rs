@@ -17,6 +17,7 @@ use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
 use crate::event::{Event, EventType};
+use crate::history::life::Here;
 use crate::history::recorder::Recorder;
 use crate::history::tallies::{Spread, Tally};
 use crate::history::watchers::Happening;
@@ -79,8 +80,10 @@ const TEND_SELDOM: Duration = Duration::from_secs(1);
 pub(super) fn tend_forever(shared: &Shared) {
     let long = i64::try_from(TEND_SELDOM.as_nanos()).unwrap_or(i64::MAX);
     let lives = || shared.tender.give_and_promise(clock::boot_ns().saturating_add(long));
+    let mut is_machine_known = false;
     loop {
         lives();
+        is_machine_known = is_machine_known || shared.tell_machine();
         let mut pause = TEND_SELDOM;
         for handler in shared.plans.load().handlers().iter().filter(|h| h.instance.is_killable()) {
             handler.instance.tend();
@@ -242,6 +245,21 @@ impl Shared {
         problems
     }
 
+    /// Has the history keep this machine's life, once a source knows which one it is.
+    fn tell_machine(&self) -> bool {
+        let known = self
+            .sources
+            .machine()
+            .and_then(|(provider, machine)| Here::new(provider, &machine, self.sources.is_on_demand()));
+        let here = || self.plugin_sources.here().and_then(|here| Here::new(&here.provider, &here.machine, false));
+        let found = known.or_else(here);
+        let is_known = found.is_some();
+        if let Some(here) = found {
+            self.recorder.found_machine(here);
+        }
+        is_known
+    }
+
     fn machine(&self) -> wire::MachineInfo {
         let here = || self.plugin_sources.here().map(|here| (here.provider.to_string(), here.machine.clone().into()));
         let known = self.sources.machine().map(|(provider, machine)| (provider.to_owned(), machine)).or_else(here);
@@ -325,7 +343,7 @@ fn calls(tally: Tally) -> wire::Calls {
 
 /// The types that have handlers: those known, those that the configuration names, and their withdrawals.
 fn types_with_handlers(plans: &Plans, config: &Config) -> Vec<EventType> {
-    let known = EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE);
+    let known = EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE).chain([EventType::PREEMPTION_RISK]);
     let named = config.event_handlers.keys().filter_map(|key| EventType::parse(key).ok());
     let mut types: Vec<EventType> = Vec::new();
     for event_type in known.chain(named) {

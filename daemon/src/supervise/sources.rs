@@ -91,6 +91,11 @@ impl Sources {
         self.list().running.iter().find_map(known)
     }
 
+    /// Whether a source knows that this machine was bought at the full price, and gets no spot notices.
+    pub(super) fn is_on_demand(&self) -> bool {
+        self.list().running.iter().any(|running| running.health.is_on_demand())
+    }
+
     /// What each of them sees now.
     pub(super) fn reports(&self) -> Vec<Report> {
         let now_boot_ns = clock::boot_ns();

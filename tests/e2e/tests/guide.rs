@@ -29,7 +29,9 @@ fn configurations(text: &str) -> impl Iterator<Item = String> {
 }
 
 fn run(script: &str, directory: &Path) -> Result<String, String> {
-    script::run(script, directory, &[], PATH_LIMIT)
+    // As its first block says where there is a source tree.
+    let tree = "export EXAMPLES=$CLOUDSNOOZE_SRC/c-examples INCLUDE=$CLOUDSNOOZE_SRC/include\n";
+    script::run(&format!("{tree}{script}"), directory, &[], PATH_LIMIT)
 }
 
 /// Runs a path of the guide in order and gives what it wrote; None, loudly, on a machine that lacks what it takes.

@@ -10,7 +10,7 @@ const LEAVES: &[&str] = &["event", "config", "sys", "metrics", "log"];
 const ASSEMBLERS: &[&str] = &["lib", "main", "supervise", "bin"];
 
 /// module -> what it may import besides the leaves. A notice flows source -> normalise -> queue -> dispatch -> host, and what came of
-/// it flows on to history, insight and the people who ask. A module further down the flow may know the ones before it, so that every
+/// it flows on to history and the people who ask. A module further down the flow may know the ones before it, so that every
 /// part can be read and tested without what comes after it.
 const ALLOWED: &[(&str, &[&str])] = &[
     // Pure: bytes in, events out. It stands before `source`, because a source calls it.
@@ -34,8 +34,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("assemble", &["dispatch", "host", "apps", "reports"]),
     // Plays the host for a plugin that is not in the daemon yet.
     ("verify", &["host"]),
-    ("insight", &["history"]),
-    ("economy", &["history", "insight"]),
     // Passes events on to other machines and puts theirs into the queue.
     ("fleet", &["queue", "dispatch", "history"]),
     // Shows and steers everything, so it sees everything but its own client and the start-up.
@@ -50,8 +48,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "shutdown",
             "history",
             "apps",
-            "insight",
-            "economy",
             "fleet",
         ],
     ),

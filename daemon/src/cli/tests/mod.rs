@@ -1,6 +1,7 @@
 //! Tests of the command line as a whole: arguments in, text and exit codes out.
 //! Must never need a daemon, a network or the machine's own configuration.
 
+mod advise;
 mod offline;
 mod screens;
 mod socket;

@@ -1,8 +1,8 @@
 //! `footprint`: what the built daemon takes of a machine before it does anything.
 //!
-//! Inputs: the programs and five plugins beside this one, as they are packaged. What the others need is held by the tests of the
-//! packages (tests/system). Outputs: a table or JSON,
-//! `promises/footprint.json`. Must never measure a build without optimisation.
+//! Inputs: the programs and five plugins beside this one, as they are packaged, and the service's unit. What the others need is
+//! held by the tests of the packages (tests/system). Outputs: a table or JSON, `promises/footprint.json`. Must never measure a
+//! build without optimisation.
 #![allow(clippy::print_stdout)]
 
 use anyhow::{Context, Result, bail};
@@ -80,6 +80,7 @@ fn main() -> Result<()> {
     found["rss_mb_with_one_plugin"] = json!(resident(directory, &FIVE[..1])?);
     found["rss_mb_with_five_plugins"] = json!(resident(directory, &FIVE)?);
     let target = || std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    found["unit_exposure"] = json!(exposure()?);
     let out = options.out.unwrap_or_else(target).join("promises");
     fs::create_dir_all(&out)?;
     fs::write(out.join("footprint.json"), format!("{found:#}\n"))?;
@@ -103,6 +104,17 @@ fn strip(file: &Path, directory: &Path) -> Result<PathBuf> {
 #[allow(clippy::cast_precision_loss, reason = "sizes of files")]
 fn megabytes(bytes: u64) -> f64 {
     (bytes as f64 / 1e4).round() / 1e2
+}
+
+/// How far the service's unit leaves the machine open to it, of 10 (systemd-analyze(1), security).
+fn exposure() -> Result<f64> {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../daemon/dist/systemd/cloudsnooze.service");
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["security", "--offline=true", "--no-pager"]).arg(&unit);
+    let said = analyze.output().context("systemd-analyze (Debian package systemd)")?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    let (_, level) = said.rsplit_once("exposure level for cloudsnooze.service:").context("no level was told")?;
+    level.split_whitespace().next().and_then(|level| level.parse().ok()).with_context(|| level.to_owned())
 }
 
 struct Needs {

@@ -93,7 +93,8 @@ fn head() -> String {
     let mut text = format!("# Configuration\n\n{NOTE}\n\n");
     text += &paragraph(
         "One JSON file, `/etc/cloudsnooze/cloudsnooze.json`, and `conf.d/*.json` beside it merged over it in the order of their \
-         names: objects merge, everything else replaces. `snooze config check` names every mistake with its file and path; \
+         names: objects merge, the handlers of an event type are joined (one of the same `id` or name replaces the earlier), everything \
+         else replaces. `snooze config check` names every mistake with its file and path; \
          `snooze reload` takes a good file up and refuses a bad one. Unknown keys are refused.",
     );
     text += &paragraph(

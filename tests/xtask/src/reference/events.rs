@@ -50,6 +50,7 @@ pub fn page(root: &Path) -> Result<String> {
         }
     }
     text += &machine::section(root, |event_type| meaning(&meanings, event_type))?;
+    text += &foresight(&meaning(&meanings, &EventType::PREEMPTION_RISK)?);
     text += &own();
     Ok(text.trim_end().to_owned() + "\n")
 }
@@ -189,6 +190,18 @@ fn example(notice: &Notice, machine: &Machine) -> Event {
     }
 }
 
+/// The event that is made of the history.
+fn foresight(meaning: &str) -> String {
+    let mut text = format!("## Events of the history\n\n### `{}`\n\n", EventType::PREEMPTION_RISK);
+    text += &paragraph(meaning);
+    text += &paragraph(
+        "Severity `warning`, action `none`, `noticeKind` `advisory`, no deadline. Told when `data.probability` of an interruption \
+         within `data.horizonHours` reaches `data.riskThreshold` (`insight.risk_threshold`), withdrawn below two thirds of that. \
+         `data.low` and `data.high` bound it, `data.reasons` say what it rests on, `data.model` by which model.",
+    );
+    text
+}
+
 /// Events that no source makes.
 fn own() -> String {
     let mut text = "## Events of your own\n\n".to_owned();
@@ -213,7 +226,7 @@ fn own() -> String {
 /// Name and comment of every event type.
 fn meanings(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for file in ["daemon/src/event.rs", "daemon/src/event/system.rs"] {
+    for file in ["daemon/src/event.rs", "daemon/src/event/system.rs", "daemon/src/event/foresight.rs"] {
         let code = std::fs::read_to_string(root.join(file)).with_context(|| file.to_owned())?;
         found.extend(documented(&code, "pub const ").into_iter().map(|(_, doc)| doc));
     }
