@@ -5,7 +5,11 @@
 //! test like the last ones here.
 
 use cloudsnooze_insight::lifetimes::{Cox, Observed, Subject, Survival};
+use cloudsnooze_insight::models::Model;
+use cloudsnooze_insight::models::gamma_poisson::GammaPoisson;
+use cloudsnooze_insight::models::weibull::Weibull;
 use cloudsnooze_insight::patterns::Rate;
+use cloudsnooze_insight::{Life, Outcome, Pool};
 use harness::{moto, require};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -195,4 +199,69 @@ fn intervals_of_rates_say_what_scipy_says() {
     };
     let cases: Vec<Case> = (0..SETS).map(case).collect();
     agree("rates", &cases);
+}
+
+#[test]
+fn weibull_says_what_scipy_and_lifelines_say() {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(4);
+    let mut cases = Vec::new();
+    for number in 0.. {
+        let hazards = vec![0.2; size(number, &mut random)];
+        let shape = 0.4 + 1.6 * random.random::<f64>();
+        // Ours takes no life for shorter than a second or so: three minutes are long enough for both.
+        let (hours, interrupted): (Vec<f64>, Vec<bool>) = observed(number, &hazards, &mut random)
+            .iter()
+            .map(|one| (one.hours.powf(1.0 / shape).max(0.05), one.interrupted))
+            .unzip();
+        let life = |(hours, interrupted): (&f64, &bool)| Life {
+            pool: Pool::default(),
+            launched_s: 0.0,
+            lived_h: *hours,
+            outcome: if *interrupted { Outcome::Interrupted } else { Outcome::Stopped },
+            batch: None,
+        };
+        let lives: Vec<Life> = hours.iter().zip(&interrupted).map(life).collect();
+        // Too few interruptions have no curve, and such a set is no case.
+        let Ok(fitted) = Weibull::fit(&lives) else { continue };
+        let ours = BTreeMap::from([("scale", vec![fitted.curve.scale_h]), ("shape", vec![fitted.curve.shape])]);
+        cases.push(Case { question: json!({ "kind": "weibull", "hours": hours, "interrupted": interrupted }), ours });
+        if cases.len() == SETS {
+            break;
+        }
+    }
+    agree("Weibull", &cases);
+}
+
+#[test]
+fn gamma_poisson_says_what_scipy_says() {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(5);
+    let case = |number: usize| {
+        let groups: Vec<(f64, f64)> = (0..random.random_range(3..40))
+            .map(|_| {
+                let exposure = 1.0 + 200.0 * random.random::<f64>();
+                let events = exposure * 0.1 * -random.random::<f64>().ln();
+                (events.floor() + f64::from(u8::from(number == 0)), exposure)
+            })
+            .collect();
+        let prior =
+            GammaPoisson { shape: 0.3 + 5.0 * random.random::<f64>(), rate: 1.0 + 90.0 * random.random::<f64>() };
+        let hours = 0.1 + 5.0 * random.random::<f64>();
+        let known: Vec<_> = groups.iter().map(|(events, exposure)| prior.posterior(*events, *exposure)).collect();
+        let ours = BTreeMap::from([
+            ("mean", known.iter().map(|one| one.mean()).collect()),
+            ("low", known.iter().map(|one| one.interval().0).collect()),
+            ("high", known.iter().map(|one| one.interval().1).collect()),
+            ("within", known.iter().map(|one| one.at_least_one(hours)).collect()),
+            ("log_marginal", vec![prior.log_likelihood(&groups)]),
+            ("fitted_shape", vec![GammaPoisson::fit(&groups).map_or(f64::NAN, |fitted| fitted.shape)]),
+        ]);
+        let (events, exposure): (Vec<f64>, Vec<f64>) = groups.into_iter().unzip();
+        let question = json!({
+            "kind": "gamma_poisson", "events": events, "exposure_h": exposure,
+            "prior_shape": prior.shape, "prior_rate_h": prior.rate, "hours": hours,
+        });
+        Case { question, ours }
+    };
+    let cases: Vec<Case> = (0..SETS).map(case).collect();
+    agree("Gamma-Poisson", &cases);
 }

@@ -17,7 +17,7 @@ fn life(at: u32, lived_h: f64, outcome: Outcome) -> Life {
         launched_s: 7_919.0 * f64::from(at),
         lived_h,
         outcome,
-        batch: (at % 2 == 0).then_some(u64::from(at / 7)),
+        batch: at.is_multiple_of(2).then_some(u64::from(at / 7)),
     }
 }
 

@@ -103,7 +103,9 @@ def weibull(question):
 
     shape = optimize.brentq(slope, start.rho_ / 2, start.rho_ * 2, xtol=1e-14)
     scale = ((hours**shape).sum() / interrupted.sum()) ** (1 / shape)
-    return {"scale": [scale], "shape": [shape], "log_likelihood": numbers([start.log_likelihood_])}
+    # lifelines stops at 1e-5 or so: near enough to say that both speak of the same.
+    assert abs(start.rho_ / shape - 1) < 1e-3 and abs(start.lambda_ / scale - 1) < 1e-3
+    return {"scale": [scale], "shape": [shape]}
 
 
 def gamma_poisson(question):
@@ -113,7 +115,19 @@ def gamma_poisson(question):
     posterior = stats.gamma(count + shape, scale=1 / (exposure + rate))
     none = stats.nbinom(count + shape, (exposure + rate) / (exposure + rate + hours)).pmf(0)
     marginal = special.gammaln(count + shape) - special.gammaln(shape) + shape * np.log(rate) - (count + shape) * np.log(exposure + rate)
+    mean = count.sum() / exposure.sum()
+
+    def slope(log_k):
+        k = np.exp(log_k)
+        beta = k / mean
+        return (special.digamma(count + k) - special.digamma(k) + np.log(beta) + 1 - np.log(beta + exposure) - (count + k) / (beta + exposure) / mean).sum()
+
+    # Within the bounds that it is looked for; None where groups differ less than chance has them.
+    bounds = np.log(0.1), np.log(1e3)
+    has_top = slope(bounds[0]) > 0 > slope(bounds[1])
+    fitted = np.exp(optimize.brentq(slope, *bounds, xtol=1e-14)) if has_top else math.nan
     return {
+        "fitted_shape": numbers([fitted]),
         "mean": numbers(posterior.mean()),
         "low": numbers(posterior.ppf(0.025)),
         "high": numbers(posterior.ppf(0.975)),

@@ -96,9 +96,10 @@ pub struct Season {
     pub naive_p: f64,
     /// The ratio of the same halves where ages and halves are fitted together: a Poisson regression.
     pub adjusted_ratio: f64,
-    /// Pearson's chi-square of interrupted against expected.
+    /// Pearson's chi-square of interrupted against expected, over `parts`.
     pub chi_square: f64,
-    /// How seldom it is so large when the clocks of batches are turned.
+    /// How seldom interruptions are so far from what ages explain when the clocks of batches are turned: by `chi_square`, or,
+    /// where hours are counted six together, by the first harmonic of the difference, which does not ask where the day begins.
     pub p: f64,
     /// `p` in the light of all looks (Benjamini and Hochberg).
     pub p_all_looks: f64,
@@ -201,15 +202,13 @@ impl Season {
             )));
         }
         let profiles = Profiles::of(&batches, cycle, interrupted);
-        let total = profiles.sum(|_| 0);
+        let total = profiles.sum();
         let chi_square = profiles.chi_square(&total);
         let halves = Halves::of(&batches, cycle);
         let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
         let parts = cycle.parts();
-        let reached = (0..rounds).filter(|_| {
-            let turned = profiles.sum(|_| random.random_range(0..parts));
-            profiles.chi_square(&turned) >= chi_square
-        });
+        let deviation = profiles.deviation(|_| 0);
+        let reached = (0..rounds).filter(|_| profiles.deviation(|_| random.random_range(0..parts)) >= deviation);
         #[allow(clippy::cast_precision_loss, reason = "rounds are few")]
         let p = (1 + reached.count()) as f64 / (1 + rounds) as f64;
         let (gain, gain_95) = held_out_gain(&batches, cycle, &mut random);
