@@ -119,3 +119,49 @@ fn fits(pool: &Pool, wanted: &Pool) -> bool {
 fn seconds(ns: i64) -> f64 {
     ns as f64 / 1e9
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::archive::import::Importer;
+    use crate::history::archive::{Access, Place, public};
+
+    const LIVES: &str = "vm,zone,machine_type,preemptible,launch_utc,end_utc,lifetime_s,event,batch
+0,us-central1-f,n1-standard-2,1,1970-01-01T00:01:40Z,1970-01-01T01:01:40Z,3600,1,210
+1,us-central1-f,n1-standard-1,1,1970-01-02T00:00:00Z,1970-01-02T00:30:00Z,1800,0,
+2,us-central1-f,n1-standard-1,0,1970-01-03T00:00:00Z,1970-01-03T09:00:00Z,32400,0,7
+";
+    const PRICES: &str = "az,instance_type,timestamp_utc,usd_per_hour
+eu-central-1a,p2.8xlarge,1970-01-01T00:00:10Z,0
+";
+
+    #[test]
+    fn lives_are_what_the_models_take_and_those_at_the_full_price_are_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::File(directory.path().join("h.sqlite"));
+        let mut archive = Archive::open(&place, Access::Write).expect("made");
+        for text in [LIVES, PRICES] {
+            let taken = archive.transact(|archive| {
+                let mut silent = |_| {};
+                let mut importer = Importer::new(archive, &mut silent);
+                public::import(text.as_bytes(), "x.csv", "x", &mut importer)?;
+                importer.finish()
+            });
+            taken.expect("taken");
+        }
+        let mut found = lives(&mut archive, &Filter::default()).expect("asked");
+        found.sort_by(|one, other| one.launched_s.total_cmp(&other.launched_s));
+        let told: Vec<_> = found.iter().map(|life| (life.launched_s, life.lived_h, life.outcome, life.batch)).collect();
+        assert_eq!(told, [(100.0, 1.0, Outcome::Interrupted, Some(210)), (86_400.0, 0.5, Outcome::Stopped, None)]);
+        let pool = &found[0].pool;
+        assert_eq!((pool.provider.as_str(), pool.region.as_str()), ("gcp", "us-central1"));
+        let of = |kind: &str| Filter {
+            pool: Pool { instance_type: kind.to_owned(), ..Pool::default() },
+            ..Filter::default()
+        };
+        assert_eq!(lives(&mut archive, &of("n1-standard-1")).expect("asked").len(), 1);
+        assert_eq!(lives(&mut archive, &of("n2-standard-1")).expect("asked"), []);
+        let paid = prices(&mut archive, &Filter::default()).expect("asked");
+        assert_eq!((paid.len(), paid[0].at_s, paid[0].per_hour, paid[0].currency.as_str()), (1, 10.0, 0.0, "USD"));
+    }
+}
