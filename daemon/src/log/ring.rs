@@ -11,7 +11,7 @@ use std::thread::{self, Thread};
 /// Longest line kept, bytes; longer ones are cut at a character.
 pub const LINE_BYTES_MAX: usize = 480;
 /// Lines the ring holds.
-pub const LINES_MAX: usize = 1024;
+pub const LINES_MAX: usize = 512;
 
 /// One line.
 pub struct Line {

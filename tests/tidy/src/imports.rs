@@ -37,20 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Passes events on to other machines and puts theirs into the queue.
     ("fleet", &["queue", "dispatch", "history"]),
     // Shows and steers everything, so it sees everything but its own client and the start-up.
-    (
-        "control",
-        &[
-            "normalise",
-            "source",
-            "queue",
-            "host",
-            "dispatch",
-            "shutdown",
-            "history",
-            "apps",
-            "fleet",
-        ],
-    ),
+    ("control", &["normalise", "source", "queue", "host", "dispatch", "shutdown", "history", "apps", "fleet"]),
     // Speaks the wire types of `control`; uses the library directly only where no daemon need run (checking, verifying).
     ("cli", &["assemble", "control", "dispatch", "history", "host", "source", "normalise", "reports", "verify"]),
 ];
