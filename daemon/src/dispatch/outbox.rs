@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 
 /// Notes the box holds of usual events, and of urgent ones.
-const NOTES_MAX: usize = 4096;
+const NOTES_MAX: usize = 8192;
 const URGENT_MAX: usize = 2048;
 
 /// One thing that happened.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::ffi::CStr;
 
 /// Bytes of stack a pool thread touches before its first event.
-pub const STACK_TOUCHED_BYTES: usize = 64 * 1024;
+pub const STACK_TOUCHED_BYTES: usize = 32 * 1024;
 
 /// Bytes that a segment's ends are rounded to: the largest page that a program for this machine is linked for would do, and
 /// 4096 divides it; the kernel refuses what is no multiple of its own.

@@ -134,9 +134,9 @@ fn every_command_has_a_help_that_teaches_by_examples() {
         count += 1;
     }
     assert_eq!(
-        count, 19,
-        "status plan simulate drill emit watch dashboard wait apps events report history plugin config reload upgrade-ready doctor \
-         mock-metadata completions"
+        count, 22,
+        "status plan simulate drill emit watch dashboard wait apps events report history insight advise simulate-policy plugin \
+         config reload upgrade-ready doctor mock-metadata completions"
     );
     let output = snooze(&["--help"]);
     for word in ["Exit codes:", "69", "78", "snooze doctor"] {
