@@ -2,7 +2,7 @@
 //!
 //! Inputs: the settings, what was told before a restart, the estimates of `snooze insight risk`, a process of its own that reads the
 //! history. Outputs: `insight.preemption.risk` and its withdrawal, published as any normal thread publishes. Must never compute
-//! anything of that here, nor hold anything up: a process that does not end is killed, and no estimate is no event.
+//! anything of that here, nor hold anything up: no estimate is no event.
 
 use super::daemon::Shared;
 use super::seen::Seen;
@@ -13,14 +13,16 @@ use crate::sys::clock;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Source of these events.
 pub(super) const SOURCE: &str = "insight";
-/// Longest time that one estimate may take.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Room for waiting for a process; all of it is locked as it is touched.
+const STACK_BYTES: usize = 128 << 10;
 /// Pause after the start: the machine has better things to do then.
 const FIRST: Duration = Duration::from_secs(30);
 /// Share of the threshold below which the risk is withdrawn: between the two it stays what it is.
@@ -145,16 +147,19 @@ pub(super) async fn watch(shared: Arc<Shared>, mut told: Option<Event>) {
     }
 }
 
-/// Asks a process of its own, which is killed when it takes too long or the daemon leaves.
+/// Asks a process of its own, which ends itself when it takes too long (`--in-background`). A thread waits for it: whoever leaves
+/// does not.
 async fn estimate(shared: &Shared, settings: &Insight) -> Result<(Estimate, Map<String, Value>), String> {
     let program = program()?;
     let state = shared.loaded.load().config.state_directory.clone();
-    let mut command = tokio::process::Command::new(&program);
+    let mut command = Command::new(&program);
     command.args(["insight", "risk", "--json", "--in-background", "--store"]).arg(state.join("history.sqlite"));
-    command.arg("--hours").arg(settings.horizon_hours.to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    let output = tokio::time::timeout(PATIENCE, command.output()).await;
-    let output = output.map_err(|_| format!("{} did not end within {} s", program.display(), PATIENCE.as_secs()))?;
+    command.arg("--hours").arg(settings.horizon_hours.to_string()).stdin(Stdio::null());
+    let (answer, answered) = oneshot::channel();
+    let thread = thread::Builder::new().name("snooze-risk".into()).stack_size(STACK_BYTES);
+    let waiting = thread.spawn(move || answer.send(command.output()));
+    waiting.map_err(|error| format!("the thread snooze-risk: {error}"))?;
+    let output = answered.await.map_err(|_| "the thread snooze-risk ended without an answer".to_owned())?;
     let output = output.map_err(|error| format!("{}: {error}", program.display()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
