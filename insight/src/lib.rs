@@ -8,10 +8,11 @@
 
 pub mod data;
 pub mod economy;
+pub mod exposed;
 pub mod life;
+pub mod lifetimes;
 pub mod models;
 mod optimise;
-pub mod lifetimes;
 pub mod patterns;
 #[cfg(feature = "pictures")]
 pub mod pictures;

@@ -101,6 +101,19 @@ pub fn demote(tid: i32) -> bool {
     done == 0
 }
 
+/// Makes the calling thread, and those that it starts from now on, one that runs when nobody else wants the CPU (SCHED_IDLE), and whose
+/// process is the first to go when memory is short, not one that is kept: what a daemon passes on to its children is undone. Both are
+/// always granted (sched(7), proc_pid_oom_score_adj(5)); where they are not, nothing is lost but that.
+pub fn stand_back() {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: plain system calls on the calling thread; the parameter lives until they return.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter);
+    }
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+}
+
 /// Where a thread runs and how: what a thread of another process is to be given too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
