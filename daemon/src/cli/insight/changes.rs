@@ -27,10 +27,11 @@ pub struct Args {}
 /// There is no such source, or too little in it.
 pub fn run(_: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
     let seen = source.read(session)?;
-    let changes = Changes::of(&by_time(&seen.lives))?;
+    let changes = Changes::of(&by_time(&seen.lives)?)?;
     let uncertainty = vec![
-        "A change is told once it is more likely than not that the rate is less than a day old. All machines count alike, young or old, \
-         of any pool: another mix of them looks like another rate. Hours in which no machine was there are left out."
+        "A change is told once it is more likely than not that the rate is less than a day old. Hours count by what the ages of machines \
+         explain, and machines of a batch and zone that are lost within an hour as one loss. All pools count alike: another mix of them \
+         looks like another rate. Hours in which no machine was there are left out."
             .to_owned(),
     ];
     let mut rows = table(session.paint, session.width, &["FROM", "KNOWN", "HOW LIKELY", "BEFORE", "AFTER"], &[2, 3, 4]);

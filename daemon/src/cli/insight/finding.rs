@@ -106,7 +106,7 @@ pub fn moment(at_s: f64) -> String {
 pub fn hours(hours: f64) -> String {
     match hours {
         _ if hours < 1.0 => format!("{:.0} min", hours * 60.0),
-        _ if hours < 10.0 => format!("{hours:.1} h"),
+        _ if hours < 10.0 => format!("{} h", format!("{hours:.1}").trim_end_matches(".0")),
         _ if hours < 240.0 => format!("{hours:.0} h"),
         _ => format!("{:.0} d", hours / 24.0),
     }

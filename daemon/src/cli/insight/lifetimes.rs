@@ -162,7 +162,7 @@ fn screen(figures: &Figures, session: &Session<'_>) -> String {
                 plain(&effect.name),
                 format!("{:.2}", effect.hazard_ratio),
                 format!("{low:.2} - {high:.2}"),
-                format!("{:.3}", effect.p),
+                if effect.p < 0.001 { "below 0.001".to_owned() } else { format!("{:.3}", effect.p) },
             ];
             effects_table.add_row(cells.map(|text| session.paint.cell(Tone::Plain, text)));
         }

@@ -13,13 +13,12 @@ use crate::cli::paint::Tone;
 use crate::cli::render::plain;
 use crate::cli::session::Session;
 use crate::history::archive::{Access, Archive};
-use cloudsnooze_insight::exposed::{by_time, capacity};
+use cloudsnooze_insight::exposed::by_time;
 use cloudsnooze_insight::lifetimes::Effects;
 use cloudsnooze_insight::models::rates::of_pools;
 use cloudsnooze_insight::patterns::Verdict;
 use cloudsnooze_insight::patterns::batches::Together;
 use cloudsnooze_insight::patterns::change::Changes;
-use cloudsnooze_insight::patterns::correlation::Correlations;
 use cloudsnooze_insight::patterns::lead::LeadTime;
 use cloudsnooze_insight::patterns::seasons::{Options, Seasons};
 use cloudsnooze_insight::{Life, Scarce};
@@ -27,8 +26,6 @@ use serde::Serialize;
 
 /// Draws for intervals: fewer than where one question is asked.
 const ROUNDS: usize = 200;
-/// Ends so near to each other count as together, minutes.
-const TOGETHER_MIN: f64 = 10.0;
 
 /// What came of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -103,7 +100,7 @@ fn looks(lives: &[Life], until_h: f64, session: &mut Session<'_>) -> Vec<Line> {
         looks.push(line(question, more, ask()));
     };
     look("how often, where?", "rates", &|| of_pools(lives).map(|pools| (Came::Found, rates::sentence(&pools))));
-    look("is the age foreseen to matter?", "models", &|| {
+    look("can interruptions be foreseen?", "models", &|| {
         compared(lives, until_h).map(|found| (found.verdict.into(), found.sentence))
     });
     look("what shortens lives?", "lifetimes", &|| {
@@ -113,13 +110,12 @@ fn looks(lives: &[Life], until_h: f64, session: &mut Session<'_>) -> Vec<Line> {
         Seasons::of(lives, &options).map(|found| (found.verdict.into(), found.sentence))
     });
     look("has the rate changed?", "changes", &|| {
-        Changes::of(&by_time(lives)).map(|found| (found.verdict.into(), found.sentence))
+        Changes::of(&by_time(lives)?).map(|found| (found.verdict.into(), found.sentence))
     });
-    look("do pools fall together?", "pools", &|| {
-        Correlations::of(&capacity(lives), 1.0, ROUNDS, SEED).map(|found| (found.verdict.into(), found.sentence))
-    });
+    look("do pools fall together?", "pools", &|| Err(Scarce(super::pools::NEEDS_TRACES.to_owned())));
     look("do machines of a batch end together?", "pools", &|| {
-        Together::of(lives, TOGETHER_MIN, until_h, ROUNDS, SEED).map(|found| (found.verdict.into(), found.sentence))
+        Together::of(lives, super::pools::TOGETHER_MIN, until_h, ROUNDS, SEED)
+            .map(|found| (found.verdict.into(), found.sentence))
     });
     session.progress("");
     looks
