@@ -4,8 +4,8 @@
 //! was there for a quiet one: it is left out.
 
 use crate::lifetimes::{AgeRate, Observed, hazard};
+use crate::patterns::calendar;
 use crate::patterns::change::Count;
-use crate::patterns::{batches, calendar};
 use crate::{Life, Scarce};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,14 +80,15 @@ impl Ages {
 pub fn by_time(lives: &[Life]) -> Result<Vec<Count>, Scarce> {
     let ages = Ages::of(lives)?;
     let mut hours: BTreeMap<i64, f64> = BTreeMap::new();
-    let mut lost: BTreeMap<i64, BTreeSet<(u64, &str)>> = BTreeMap::new();
-    for (batch, life) in batches::numbers(lives).into_iter().zip(lives).filter(|(_, life)| is_sound(life)) {
+    let mut lost: BTreeMap<i64, BTreeSet<(bool, u64, &str)>> = BTreeMap::new();
+    for (alone, life) in (0..).zip(lives).filter(|(_, life)| is_sound(life)) {
         ages.each(life, |now_s, step_h, expected| {
             let counted_h = if ages.mean > 0.0 { expected / ages.mean } else { step_h };
             *hours.entry(hour_of(now_s)).or_default() += counted_h;
         });
         if life.is_interrupted() {
-            lost.entry(hour_of(end_s(life))).or_default().insert((batch, &life.pool.zone));
+            let (is_batch, number) = life.batch.map_or((false, alone), |batch| (true, batch));
+            lost.entry(hour_of(end_s(life))).or_default().insert((is_batch, number, &life.pool.zone));
             hours.entry(hour_of(end_s(life))).or_default();
         }
     }
@@ -152,7 +153,7 @@ fn cell(week: &mut [[WeekHour; 24]], moment_s: f64) -> &mut WeekHour {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Outcome;
+    use crate::{Outcome, Pool};
 
     fn life(zone: &str, start_h: f64, lived_h: f64, outcome: Outcome) -> Life {
         let pool = Pool { zone: zone.to_owned(), ..Pool::default() };

@@ -101,9 +101,9 @@ pub fn demote(tid: i32) -> bool {
     done == 0
 }
 
-/// Makes the calling thread, and those that it starts from now on, one that runs when nobody else wants the CPU (SCHED_IDLE), and whose
-/// process is the first to go when memory is short, not one that is kept: what a daemon passes on to its children is undone. Both are
-/// always granted (sched(7), proc_pid_oom_score_adj(5)); where they are not, nothing is lost but that.
+/// Makes the calling thread, and those that it starts from now on, one that runs when nobody else wants the CPU (SCHED_IDLE, and nice 19
+/// where that is refused), and its process one like any other when memory is short: a daemon that is spared passes that on to its
+/// children. A process may always lower itself so (sched(7), proc_pid_oom_score_adj(5)).
 pub fn stand_back() {
     let parameter = libc::sched_param { sched_priority: 0 };
     // SAFETY: plain system calls on the calling thread; the parameter lives until they return.

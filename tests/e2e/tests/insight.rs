@@ -305,7 +305,7 @@ fn a_daemon_foresees_an_interruption_tells_its_handlers_and_takes_it_back() {
     let taken = snooze("history", &store, &["import", csv.to_str().expect("UTF-8")]);
     assert_eq!(taken.code, Some(0), "{taken:?}");
     daemon.start_again().expect("it starts");
-    let begun = wait::until("the handler's word", PATIENCE, || plugins.journal().all("first start").into_iter().next());
+    let begun = wait::until("the handler's word", PATIENCE, || plugins.journal().all("first begin").into_iter().next());
     let begun = begun.unwrap_or_else(|error| panic!("{error}: {:?}; {}", plugins.journal().story(), daemon.log_tail()));
     let [event] = &events_of(&daemon)[..] else { panic!("one event: {:?}; {begun}", events_of(&daemon)) };
     let id = event["id"].as_str().expect("an id");

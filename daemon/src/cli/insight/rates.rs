@@ -88,7 +88,8 @@ fn screen(pools: &[RateOfPool], session: &Session<'_>) -> String {
             format!("{:.0}", of.seen.exposure_h),
             rate(of.per_hour),
             format!("{} - {}", rate(of.per_hour_95.0), rate(of.per_hour_95.1)),
-            level.replace('_', " "),
+            // The column is narrow: "its family" is the family in the region, "family" the one everywhere.
+            if level == "family_in_region" { "its family".to_owned() } else { level.to_owned() },
         ];
         table.add_row(cells.map(|text| session.paint.cell(Tone::Plain, text)));
     }

@@ -64,7 +64,7 @@ pub struct Args {
     #[arg(long, value_name = "HOURS", default_value_t = 0.0, value_parser = not_below_zero, requires = "zone")]
     age_hours: f64,
 
-    /// Use only CPU time that nobody else wants, and be the first to go when memory is short.
+    /// Use only CPU time that nobody else wants, and give up the protection that a daemon passes on for when memory is short.
     #[arg(long)]
     in_background: bool,
 }
@@ -130,7 +130,11 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
                 None => running(&mut archive, args, now_s)?,
             };
             let kept = kept::model(&mut archive, &place, now_s)?;
-            let data = format!("{place}: {} lives when the model was fitted, {}", kept.lives, moment(kept.fitted_s));
+            let data = format!(
+                "{place}: {} lives, those at the full price with them, when the model was fitted, {}",
+                kept.lives,
+                moment(kept.fitted_s)
+            );
             (asked, kept.model, vec![data])
         }
         None => {
