@@ -218,6 +218,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_stands_back_runs_when_nobody_else_wants_to_and_is_not_spared() {
+        let policy = std::thread::spawn(|| {
+            stand_back();
+            // SAFETY: a plain system call on the calling thread.
+            unsafe { libc::sched_getscheduler(0) }
+        });
+        assert_eq!(policy.join().expect("it ends"), libc::SCHED_IDLE);
+        let spared = std::fs::read_to_string("/proc/self/oom_score_adj").expect("readable");
+        assert!(spared.trim().parse::<i32>().is_ok_and(|spared| spared >= 0), "{spared}");
+    }
+
+    #[test]
     fn raising_reports_what_the_kernel_says_was_granted() {
         let (grant, policy) = std::thread::spawn(|| {
             let grant = raise_current_thread(Class::Fifo, 11);

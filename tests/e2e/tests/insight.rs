@@ -177,7 +177,7 @@ fn an_empty_history_gives_the_published_figure_or_a_sentence() {
         ("rates", "no machine has been seen"),
         ("lifetimes", "no machine has been seen"),
         ("seasons", "lives"),
-        ("changes", "too few"),
+        ("changes", "no machine ran"),
         ("pools", "are the least"),
         ("lead-time", "10 are the least"),
         ("models", "let the history grow"),
@@ -308,12 +308,16 @@ fn a_daemon_foresees_an_interruption_tells_its_handlers_and_takes_it_back() {
     let begun = wait::until("the handler's word", PATIENCE, || plugins.journal().all("first begin").into_iter().next());
     let begun = begun.unwrap_or_else(|error| panic!("{error}: {:?}; {}", plugins.journal().story(), daemon.log_tail()));
     let [event] = &events_of(&daemon)[..] else { panic!("one event: {:?}; {begun}", events_of(&daemon)) };
-    let id = event["id"].as_str().expect("an id");
+    let id = event["event_id"].as_str().unwrap_or_else(|| panic!("no id: {event}"));
     let report = daemon.snooze_json(&["report", id, "--json"]).expect("a report");
-    let text = report.to_string();
-    for words in ["probability", "reasons", "interruptions in", "riskThreshold"] {
-        assert!(text.contains(words), "{words}: {report:#}");
-    }
+    let data = &report["event"]["data"];
+    assert!(data["probability"].as_f64().is_some_and(|risk| risk >= 0.05), "{report:#}");
+    assert_eq!((&data["riskThreshold"], &data["horizonHours"]), (&json!(0.05), &json!(2.0)), "{report:#}");
+    assert!(data["reasons"].to_string().contains("interruptions in"), "{report:#}");
+    assert!(
+        data["instanceID"].as_str().is_some_and(|id| id.starts_with("i-")),
+        "the machine that the daemon is on: {report:#}"
+    );
     assert!(state.join("insight-model.json").is_file(), "the model is kept beside the history");
     // A higher threshold: what was told is withdrawn.
     daemon.configure(foreseeing(&plugins, 1.0)).expect("written");

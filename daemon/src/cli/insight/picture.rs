@@ -70,7 +70,7 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
         Kind::Hazard => form.draw(&hazard_of(&seen.lives, until_h)?),
         Kind::Survival => form.draw(&survival_of(&seen.lives, until_h)?),
         Kind::Calibration => form.draw(&calibration_of(&seen.lives, until_h)?),
-        Kind::Hours => form.draw(&hours_of(&seen.lives)?),
+        Kind::Hours => form.draw(&hours_of(&seen.lives, until_h)?),
     };
     let bytes = bytes.map_err(|why| Fault::Scarce(Scarce(why.0)))?;
     write(&args.output, &bytes).map_err(|error| writing(&args.output, &error))?;
@@ -150,8 +150,9 @@ fn calibration_of(lives: &[Life], until_h: f64) -> Result<Reliability, Scarce> {
     })
 }
 
-fn hours_of(lives: &[Life]) -> Result<HeatMap, Scarce> {
-    let week = by_week(lives)?;
+fn hours_of(lives: &[Life], until_h: f64) -> Result<HeatMap, Scarce> {
+    let lives: Vec<Life> = lives.iter().map(|life| until(life, until_h)).collect();
+    let week = by_week(&lives)?;
     let cell = |hour: &WeekHour| HeatCell {
         value: (hour.expected > 0.0).then(|| hour.seen / hour.expected),
         is_unsure: hour.expected < SURE,
