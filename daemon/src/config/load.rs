@@ -128,7 +128,8 @@ impl Loaded {
 
 impl Config {
     /// Reads `main`, then the files `*.json` of `conf_d` in the order of their names, each over the ones before: objects merge
-    /// at every depth, handlers of an event type are joined, everything else, lists too, replaces what was there. A directory that does not exist holds no files.
+    /// at every depth, handlers of an event type are joined, everything else, lists too, replaces what was there.
+    /// A directory that does not exist holds no files.
     /// Blocks on the file system.
     ///
     /// # Errors

@@ -46,7 +46,8 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
             found.held_out_machines,
             found.held_out_events
         ),
-        "The interval is that of the log-loss beyond the constant rate's, whole batches drawn anew; below 0 is better beyond doubt.".to_owned(),
+        "The interval is that of the log-loss beyond the constant rate's, whole batches drawn anew; below 0 is better beyond doubt."
+            .to_owned(),
     ];
     uncertainty.extend(found.left_out.iter().map(|why| format!("Left out: {why}.")));
     let headings = ["MODEL", "LOG-LOSS", "BRIER", "AUC", "CALIBRATION", "BEYOND CONSTANT"];

@@ -1,7 +1,7 @@
 //! `snooze insight pools`: which pools lose capacity together, and whether machines of a batch do.
 //!
-//! Inputs: traces of availability, or lives. Outputs: correlations, shares. Must never say of lives what only traces can: when nobody runs a
-//! machine in a pool, nobody knows whether it had one.
+//! Inputs: traces of availability, or lives. Outputs: correlations, shares. Must never say of lives what only traces can: when nobody
+//! runs a machine in a pool, nobody knows whether it had one.
 
 use super::SEED;
 use super::finding::{Finding, show};
@@ -26,8 +26,9 @@ const ROUNDS: usize = 500;
 /// Ends so near to each other count as together, minutes.
 pub const TOGETHER_MIN: f64 = 10.0;
 /// Lives cannot say it: when machines are launched and stopped is their users' doing, and looks like a pool that comes and goes.
-pub const NEEDS_TRACES: &str = "Whether pools have capacity at the same time, lives do not say, as nobody knows whether a pool had a machine \
-                                when nobody asked for one: name traces of availability (snooze insight pools --traces FILE...)";
+pub const NEEDS_TRACES: &str = "\
+Whether pools have capacity at the same time, lives do not say, as nobody knows whether a pool had a machine when nobody asked \
+for one: name traces of availability (snooze insight pools --traces FILE...)";
 /// Rows on a screen.
 const SHOWN: usize = 30;
 

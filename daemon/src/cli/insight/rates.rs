@@ -69,7 +69,10 @@ fn uncertainty(pools: &[RateOfPool]) -> Vec<String> {
             .to_owned(),
     ];
     let alone = pools.iter().filter(|pool| pool.basis.level == Some(cloudsnooze_insight::Level::Pool)).count();
-    said.push(format!("{alone} of {} pools have enough of their own (10 interruptions, 200 h); the others lean on the level that is named.", pools.len()));
+    said.push(format!(
+        "{alone} of {} pools have enough of their own (10 interruptions, 200 h); the others lean on the level that is named.",
+        pools.len()
+    ));
     let prior = pools.iter().find_map(|pool| pool.prior.as_ref());
     said.extend(prior.map(|prior| format!("There is little history in all, so the published figure counts: {prior}.")));
     said

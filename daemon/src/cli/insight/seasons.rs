@@ -25,7 +25,8 @@ pub struct Args {
     ages: Ages,
 
     /// Added to UTC, hours.
-    #[arg(long, value_name = "HOURS", default_value_t = 0, value_parser = clap::value_parser!(i8).range(-12..=14), allow_negative_numbers = true)]
+    #[arg(long, value_name = "HOURS", default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i8).range(-12..=14))]
     utc_offset_hours: i8,
 }
 
