@@ -8,6 +8,7 @@
 
 pub mod data;
 pub mod economy;
+pub mod exposed;
 pub mod life;
 pub mod lifetimes;
 pub mod models;

@@ -45,6 +45,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the ap
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "events" -d 'List the events there were, newest first'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "report" -d 'Show what became of an event: what ran, when, how long, what was verified, how much time was left'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "history" -d 'Show, move and shorten what is kept of events, deliveries, machines\' lives and prices'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "insight" -d 'Say what past interruptions mean: the risk now, rates of pools, lifetimes, patterns, pictures'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "plugin" -d 'List plugins, describe one, or try one'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "config" -d 'Check a configuration, or print its schema'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "reload" -d 'Have the daemon use the changed configuration, without a gap'
@@ -325,6 +326,131 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand history; and __fish_seen_subcommand_from prune" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "risk" -d 'Say how likely a machine is interrupted within the next hours: this one, or one of a pool'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "rates" -d 'Say how often machines of each pool are interrupted, drawn to what their family and region have in common'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "lifetimes" -d 'Say how long machines live: Kaplan-Meier, Weibull, bathtub, and what makes lives shorter (Cox)'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "seasons" -d 'Say whether interruptions go by the hour of the day or the day of the week, with ages and batches taken into account'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "changes" -d 'Say when the rate of interruptions became another'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "pools" -d 'Say whether machines of a batch end together (by lives) and which pools have capacity together (by traces)'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "lead-time" -d 'Say how long before an interruption the recommendation to leave comes, and how often none does'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "models" -d 'Say which model would have foreseen these interruptions best: fitted to the first half of the time, scored on the second'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -f -a "picture" -d 'Draw what was found, as SVG or PNG'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l hours -d 'How far to look ahead, hours' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l instance -d 'Which machine of the history [default: the one that runs and was seen last]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l zone -d 'Ask about a machine in this zone, not one of the history' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l instance-type -d 'Its type' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l provider -d 'Its provider [default: by the form of the zone\'s name]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l region -d 'Its region [default: by the form of the zone\'s name]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l age-hours -d 'How long it has lived, hours' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l in-background -d 'Use only CPU time that nobody else wants, and give up the protection that a daemon passes on for when memory is short'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l until-hours -d 'Look at machines until this age only, in hours [default: 23 where all machines are of GCP and none lives longer than 25, as GCP ends its preemptible machines at 24; else no limit]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l until-hours -d 'Look at machines until this age only, in hours [default: 23 where all machines are of GCP and none lives longer than 25, as GCP ends its preemptible machines at 24; else no limit]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l utc-offset-hours -d 'Added to UTC, hours' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l traces -d 'Traces of availability, one a zone, named like it, all from the same moment on: JSON as `snooze simulate-policy` takes it' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l until-hours -d 'Look at machines until this age only, in hours [default: 23 where all machines are of GCP and none lives longer than 25, as GCP ends its preemptible machines at 24; else no limit]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l until-hours -d 'Look at machines until this age only, in hours [default: 23 where all machines are of GCP and none lives longer than 25, as GCP ends its preemptible machines at 24; else no limit]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -s o -l output -d 'File to write; its ending, .svg or .png, says in which form' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l until-hours -d 'Look at machines until this age only, in hours [default: 23 where all machines are of GCP and none lives longer than 25, as GCP ends its preemptible machines at 24; else no limit]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l store -d 'History to work with: a file, or postgres://USER@HOST/DATABASE [default: history.sqlite in the configuration\'s state_directory]' -r
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l lives -d 'Lives in a file in place of a history: CSV with zone, machine_type, launch_utc, lifetime_s, event (1: interrupted), batch' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand plugin; and not __fish_seen_subcommand_from list info load-test release verify verify-child" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'

@@ -20,6 +20,7 @@ mod emit;
 mod events;
 mod fault;
 pub mod history;
+mod insight;
 mod man;
 mod mock_metadata;
 mod paint;
@@ -88,6 +89,7 @@ enum Command {
     Events(events::Args),
     Report(report::Args),
     History(history::Args),
+    Insight(insight::Args),
     Plugin(plugin::Args),
     Config(config::Args),
     Reload(reload::Args),
@@ -145,6 +147,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Events(args) => events::run(&args, session),
         Command::Report(args) => report::run(&args, session),
         Command::History(args) => history::run(&args, session),
+        Command::Insight(args) => insight::run(&args, session),
         Command::Plugin(args) => plugin::run(&args, session),
         Command::Config(args) => config::run(&args, session),
         Command::Reload(args) => reload::run(&args, session),

@@ -101,6 +101,19 @@ pub fn demote(tid: i32) -> bool {
     done == 0
 }
 
+/// Makes the calling thread, and those that it starts from now on, one that runs when nobody else wants the CPU (SCHED_IDLE, and nice 19
+/// where that is refused), and its process one like any other when memory is short: a daemon that is spared passes that on to its
+/// children. A process may always lower itself so (sched(7), proc_pid_oom_score_adj(5)).
+pub fn stand_back() {
+    let parameter = libc::sched_param { sched_priority: 0 };
+    // SAFETY: plain system calls on the calling thread; the parameter lives until they return.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, 19);
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter);
+    }
+    let _ = std::fs::write("/proc/self/oom_score_adj", "0");
+}
+
 /// Where a thread runs and how: what a thread of another process is to be given too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -203,6 +216,18 @@ fn renice(tid: i32) -> Option<i8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_stands_back_runs_when_nobody_else_wants_to_and_is_not_spared() {
+        let policy = std::thread::spawn(|| {
+            stand_back();
+            // SAFETY: a plain system call on the calling thread.
+            unsafe { libc::sched_getscheduler(0) }
+        });
+        assert_eq!(policy.join().expect("it ends"), libc::SCHED_IDLE);
+        let spared = std::fs::read_to_string("/proc/self/oom_score_adj").expect("readable");
+        assert!(spared.trim().parse::<i32>().is_ok_and(|spared| spared >= 0), "{spared}");
+    }
 
     #[test]
     fn raising_reports_what_the_kernel_says_was_granted() {

@@ -1,0 +1,141 @@
+//! The form of all that is found: a sentence, how sure it is, what it rests on, and the figures.
+//!
+//! Inputs: texts, figures. Outputs: a screen or JSON. Must never show a sentence without the other two, nor a number that is none.
+
+use crate::cli::fault::{Exit, Fault, Outcome};
+use crate::cli::paint::Tone;
+use crate::cli::render::plain;
+use crate::cli::session::Session;
+use cloudsnooze_insight::patterns::Verdict;
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// What was found, or not.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding<F: Serialize> {
+    /// In a sentence.
+    pub sentence: String,
+    /// Whether it was; None where that is no question.
+    pub verdict: Option<Verdict>,
+    /// How sure that is, and what could be different.
+    pub uncertainty: Vec<String>,
+    /// What it rests on.
+    pub data: Vec<String>,
+    /// The figures.
+    pub figures: F,
+}
+
+/// Shows it; `table` stands below the sentence.
+///
+/// # Errors
+/// Standard output is closed.
+pub fn show<F: Serialize>(finding: &Finding<F>, table: &str, session: &mut Session<'_>) -> Outcome {
+    if session.global.json {
+        session.print_json(finding)?;
+        return Ok(Exit::Ok);
+    }
+    let width = usize::from(session.width);
+    let mut text = wrapped("", &plain(&finding.sentence), width);
+    if !table.is_empty() {
+        text += &format!("\n{table}");
+    }
+    text += &section(session, "HOW SURE", &finding.uncertainty);
+    text += &section(session, "DATA", &finding.data);
+    session.print(&text)?;
+    Ok(Exit::Ok)
+}
+
+/// A heading with a list below it; nothing where the list is empty.
+pub fn section(session: &Session<'_>, heading: &str, items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let list: String = items.iter().map(|item| wrapped("  - ", &plain(item), usize::from(session.width))).collect();
+    format!("\n{}\n{list}", session.paint.text(Tone::Strong, heading))
+}
+
+/// A text in lines of the screen's width, the later ones below the first.
+pub fn wrapped(mark: &str, text: &str, width: usize) -> String {
+    let indent = mark.chars().count();
+    let mut lines = vec![mark.trim_end().to_owned()];
+    let mut column = indent;
+    for (number, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if number > 0 && column + 1 + length > width {
+            lines.push(" ".repeat(indent) + word);
+            column = indent + length;
+        } else if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+            column += length + usize::from(number > 0);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A part as people read it: small ones with the digits that count.
+pub fn percent(part: f64) -> String {
+    match 100.0 * part {
+        all if all >= 10.0 => format!("{all:.0} %"),
+        all if all >= 1.0 || all <= 0.0 => format!("{all:.1} %"),
+        all if all >= 0.01 => format!("{all:.2} %"),
+        _ => "below 0.01 %".to_owned(),
+    }
+}
+
+/// A rate as people read it.
+pub fn rate(per_hour: f64) -> String {
+    match per_hour {
+        none if none <= 0.0 => "0".to_owned(),
+        large if large >= 1e6 => "unknown".to_owned(),
+        large if large >= 0.01 => format!("{large:.3}"),
+        small => format!("{small:.1e}"),
+    }
+}
+
+/// A moment as people read it.
+#[allow(clippy::cast_possible_truncation, reason = "a cast of a float saturates, and such a moment has no name")]
+pub fn moment(at_s: f64) -> String {
+    let at = Timestamp::from_second(at_s as i64).ok();
+    at.map_or_else(|| "an unknown time".to_owned(), |at| at.strftime("%FT%H:%MZ").to_string())
+}
+
+/// Hours as people read them.
+pub fn hours(hours: f64) -> String {
+    match hours {
+        _ if hours < 1.0 => format!("{:.0} min", hours * 60.0),
+        _ if hours < 10.0 => format!("{} h", format!("{hours:.1}").trim_end_matches(".0")),
+        _ if hours < 240.0 => format!("{hours:.0} h"),
+        _ => format!("{:.0} d", hours / 24.0),
+    }
+}
+
+/// What went wrong when a picture or model was written.
+pub fn writing(path: &std::path::Path, error: &std::io::Error) -> Fault {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Fault::Forbidden(format!("may not write {}", path.display())),
+        _ => Fault::InputOutput(format!("cannot write {}: {error}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_as_people_read_them() {
+        assert_eq!([0.0, 0.00001, 0.0012, 0.052, 0.4].map(percent).join(" "), "0.0 % below 0.01 % 0.12 % 5.2 % 40 %");
+        assert_eq!([0.0, 2.47e-4, 0.25, f64::MAX].map(rate).join(" "), "0 2.5e-4 0.250 unknown");
+        assert_eq!([0.5, 3.25, 31.0, 480.0].map(hours).join(" "), "30 min 3.2 h 31 h 20 d");
+        assert_eq!((moment(0.0), moment(f64::MAX)), ("1970-01-01T00:00Z".into(), "an unknown time".into()));
+    }
+
+    #[test]
+    fn long_texts_are_broken_between_words() {
+        assert_eq!(wrapped("  - ", "one two three", 12), "  - one two\n    three\n");
+        assert_eq!(wrapped("", "one two three", 7), "one two\nthree\n");
+        assert_eq!(wrapped("", "", 7), "\n");
+    }
+}

@@ -1,0 +1,91 @@
+//! `snooze insight lead-time`: how long before an interruption a recommendation to leave comes.
+//!
+//! Inputs: events of a history. Outputs: the distribution of that time, and the share of interruptions without. Must never count
+//! rehearsals, or notices that were withdrawn.
+
+use super::finding::{Finding, hours, percent, show};
+use super::source::Source;
+use crate::cli::fault::{Fault, Outcome};
+use crate::cli::paint::Tone;
+use crate::cli::render::{lines, table};
+use crate::cli::session::Session;
+use crate::event::EventType;
+use crate::history::archive::views::Filter;
+use crate::history::archive::{Archive, Cell};
+use cloudsnooze_insight::patterns::lead::{LeadTime, Warned};
+use std::collections::BTreeMap;
+
+const EXAMPLES: &str = "\
+Examples:
+  snooze insight lead-time
+  snooze insight lead-time --store fleet.sqlite --json";
+
+/// Say how long before an interruption the recommendation to leave comes, and how often none does.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+/// There is no such history, or too little in it.
+pub fn run(_: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
+    let mut archive = source.archive(session)?;
+    let warned = warned(&mut archive)?;
+    let lead = LeadTime::of(&warned)?;
+    let mut rows = table(session.paint, session.width, &["OF THOSE WITH ONE", "AT MOST", "95 %"], &[1, 2]);
+    for quantile in &lead.quantiles {
+        let (low, high) = quantile.seconds_95;
+        let span = [quantile.seconds, low, high].map(|seconds| hours(seconds / 3_600.0));
+        let cells = [percent(quantile.share), span[0].clone(), format!("{} - {}", span[1], span[2])];
+        rows.add_row(cells.map(|text| session.paint.cell(Tone::Plain, text)));
+    }
+    let text = lines(&rows);
+    let finding = Finding {
+        sentence: lead.sentence.clone(),
+        verdict: None,
+        uncertainty: vec![
+            "Intervals of quantiles are those of order statistics, that of the share is exact. The first recommendation of a machine since \
+             its last interruption counts."
+                .to_owned(),
+        ],
+        data: vec![format!("{}: {} interruptions that were no rehearsals", archive.place(), warned.len())],
+        figures: lead,
+    };
+    show(&finding, &text, session)
+}
+
+/// Interruptions, each with the first recommendation before it.
+///
+/// # Errors
+/// The database's.
+pub fn warned(archive: &mut Archive) -> Result<Vec<Warned>, Fault> {
+    // By machine, in the order of time: moments, and whether it is the interruption.
+    let mut moments: BTreeMap<String, Vec<(f64, bool)>> = BTreeMap::new();
+    for (event_type, is_end) in [(EventType::SPOT_REBALANCE, false), (EventType::SPOT_INTERRUPT, true)] {
+        let event_type = Some(event_type.as_str().to_owned());
+        let table = archive.events(&Filter { event_type, limit: u32::MAX, ..Filter::default() })?;
+        let at = |name: &str| table.columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
+        let [detected, simulated, state, machine] = ["detected", "simulated", "state", "instance_id"].map(at);
+        for row in &table.rows {
+            let text = |column: usize| row.get(column).and_then(Cell::as_text).unwrap_or_default();
+            let int = |column: usize| row.get(column).and_then(Cell::as_int).unwrap_or_default();
+            if int(simulated) == 0 && !text(machine).is_empty() && !(is_end && text(state) == "withdrawn") {
+                moments.entry(text(machine).to_owned()).or_default().push((int(detected) as f64 / 1e9, is_end));
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for mut moments in moments.into_values() {
+        moments.sort_by(|one, other| one.0.total_cmp(&other.0));
+        let mut recommended_s = None;
+        for (at_s, is_end) in moments {
+            if is_end {
+                all.push(Warned { recommended_s: recommended_s.take(), interrupted_s: at_s });
+            } else {
+                recommended_s = recommended_s.or(Some(at_s));
+            }
+        }
+    }
+    Ok(all)
+}
