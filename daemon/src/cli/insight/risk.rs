@@ -74,6 +74,9 @@ fn not_below_zero(text: &str) -> Result<f64, String> {
     text.parse::<f64>().ok().filter(|hours| hours.is_finite() && *hours >= 0.0).ok_or_else(bad)
 }
 
+/// Longest life of a process in the background, seconds: on a machine that has no time for it.
+const BACKGROUND_MAX_S: u32 = 600;
+
 /// The machine that is asked about.
 #[derive(Clone, Debug, Default)]
 struct Asked {
@@ -120,6 +123,8 @@ struct Named {
 pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
     if args.in_background {
         sched::stand_back();
+        // Who asked in the background waits for as long as this lives (alarm(2): SIGALRM ends the process).
+        nix::unistd::alarm::set(BACKGROUND_MAX_S);
     }
     let now_s = clock::wall_ns() as f64 / 1e9;
     let (asked, model, data) = match source.place(session)? {
