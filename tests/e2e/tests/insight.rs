@@ -236,7 +236,7 @@ fn odd_data_give_numbers_or_a_sentence() {
             let output = snooze("insight", store, &[question, &["--json"]].concat());
             match output.code {
                 Some(0) => {
-                    no_nan(&serde_json::from_str(&output.stdout).expect("JSON"), &format!("{store} {question:?}"))
+                    no_nan(&serde_json::from_str(&output.stdout).expect("JSON"), &format!("{store} {question:?}"));
                 }
                 Some(1) => assert!(
                     output.stderr.len() > 40 && !output.stderr.contains("NaN"),
