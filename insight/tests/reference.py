@@ -120,7 +120,9 @@ def gamma_poisson(question):
     def slope(log_k):
         k = np.exp(log_k)
         beta = k / mean
-        return (special.digamma(count + k) - special.digamma(k) + np.log(beta) + 1 - np.log(beta + exposure) - (count + k) / (beta + exposure) / mean).sum()
+        digammas = special.digamma(count + k) - special.digamma(k)
+        logs = np.log(beta) + 1 - np.log(beta + exposure)
+        return (digammas + logs - (count + k) / (beta + exposure) / mean).sum()
 
     # Within the bounds that it is looked for; None where groups differ less than chance has them.
     bounds = np.log(0.1), np.log(1e3)

@@ -3,13 +3,14 @@
 //! Inputs: texts, axes, places. Outputs: a chart to draw into. Must never draw a number that is none: they are refused before.
 
 use super::Undrawable;
+use super::dashes::pieces;
 use super::sheet::Sheet;
 use plotters::chart::{ChartBuilder, ChartContext};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::{
-    BLACK, Cartesian2d, Color, DashedLineSeries, DrawingArea, IntoFont, LineSeries, PathElement, Polygon, RGBColor,
-    Rectangle, ShapeStyle, Text, TextStyle, WHITE,
+    BLACK, Cartesian2d, Color, DrawingArea, IntoFont, LineSeries, PathElement, Polygon, RGBColor, Rectangle,
+    ShapeStyle, Text, TextStyle, WHITE,
 };
 use plotters_backend::DrawingBackend;
 use plotters_backend::text_anchor::{HPos, Pos, VPos};
@@ -312,8 +313,8 @@ fn dashed<B: DrawingBackend>(
     (dash, gap): (i32, i32),
 ) -> Result<(), Undrawable> {
     let style: ShapeStyle = colour.stroke_width(wide);
-    for element in DashedLineSeries::new(points.to_vec(), dash, gap, style) {
-        area.draw(&element)?;
+    for piece in pieces(points, dash, gap) {
+        area.draw(&PathElement::new(piece, style))?;
     }
     Ok(())
 }
@@ -329,10 +330,17 @@ pub(super) fn line<B: DrawingBackend>(
         Look::Guide | Look::Area(..) => (GREY, 1, Some((3, 3))),
     };
     match dash {
-        None => chart.draw_series(LineSeries::new(points, colour.stroke_width(wide)))?,
-        Some((dash, gap)) => chart.draw_series(DashedLineSeries::new(points, dash, gap, colour.stroke_width(wide)))?,
-    };
-    Ok(())
+        None => {
+            chart.draw_series(LineSeries::new(points, colour.stroke_width(wide)))?;
+            Ok(())
+        }
+        Some(dash) => {
+            let area = chart.plotting_area();
+            let (left, top) = area.get_base_pixel();
+            let pixels = points.iter().map(|point| area.map_coordinate(point)).map(|(x, y)| (x - left, y - top));
+            dashed(&area.strip_coord_spec(), &pixels.collect::<Vec<_>>(), colour, wide, dash)
+        }
+    }
 }
 
 /// Draws a band between two lines in the chart.

@@ -8,6 +8,7 @@
 //! Only with the feature `pictures`.
 
 mod curves;
+mod dashes;
 mod frame;
 mod gantt;
 mod heat;

@@ -178,7 +178,8 @@ impl<B: DrawingBackend> DrawingBackend for Sheet<B> {
 #[allow(clippy::cast_possible_truncation, reason = "places in a picture")]
 fn thick(from: BackendCoord, to: BackendCoord, width: u32) -> [BackendCoord; 4] {
     let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
-    let (length, half) = (dx.hypot(dy).max(1.0), f64::from(width) / 2.0);
+    // Not `hypot`: see `dashes`.
+    let (length, half) = ((dx * dx + dy * dy).sqrt().max(1.0), f64::from(width) / 2.0);
     let (along, across) =
         ((dx / length * half * 0.5, dy / length * half * 0.5), (-dy / length * half, dx / length * half));
     let corner = |point: BackendCoord, ahead: f64, side: f64| {
