@@ -1,10 +1,9 @@
 //! Readers of the public data sets that models are measured on.
 //!
 //! Responsibilities: from the text of a file to values, each line checked. Inputs: texts (whoever calls opens the
-//! files). Outputs: lives, ticks, advisor entries, or where the text is wrong, what was expected there and what was
+//! files). Outputs: lives, ticks, or where the text is wrong, what was expected there and what was
 //! found. They must never guess: a field that cannot be read is an error, not a zero.
 
-pub mod advisor;
 pub mod lives;
 pub mod ticks;
 

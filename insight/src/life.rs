@@ -36,4 +36,22 @@ impl Life {
     pub fn is_interrupted(&self) -> bool {
         self.outcome == Outcome::Interrupted
     }
+
+    /// The same life as if nobody had looked at it after an age of so many hours. Where a provider ends all machines at some age
+    /// (GCP's preemptible ones at 24 hours), those ends say when machines were started and nothing on what shortens lives: an age a
+    /// little below it leaves them out. A length that is none stays, and is refused later.
+    #[must_use]
+    pub fn until(&self, age_h: f64) -> Self {
+        if self.lived_h > age_h {
+            return Self { lived_h: age_h.max(0.0), outcome: Outcome::Running, ..self.clone() };
+        }
+        self.clone()
+    }
+
+    /// A life that ended at an unknown time between two looks (interval-censored): its length is taken to be the middle. Good enough
+    /// as long as looks are minutes apart, and questions about hours.
+    #[must_use]
+    pub fn ended_between(pool: Pool, launched_s: f64, last_seen_h: f64, gone_h: f64, outcome: Outcome) -> Self {
+        Self { pool, launched_s, lived_h: f64::midpoint(last_seen_h, gone_h), outcome, batch: None }
+    }
 }

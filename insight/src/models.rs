@@ -29,7 +29,7 @@ pub mod snooze;
 pub mod tally;
 pub mod weibull;
 
-use crate::{Life, Outcome, Pool, Scarce};
+use crate::{Life, Pool, Scarce};
 use serde::{Deserialize, Serialize};
 use tally::{Basis, Tally};
 
@@ -191,26 +191,6 @@ pub(crate) fn enough(lives: &[&Life]) -> Result<Tally, Scarce> {
          {FEW_HOURS:.0} hours on, something can be learned: let the history grow, or import one",
         all.events, all.exposure_h
     )))
-}
-
-impl Life {
-    /// The same life as if nobody had looked at it after an age of so many hours.
-    #[must_use]
-    pub fn until(&self, age_h: f64) -> Self {
-        let mut life = self.clone();
-        if life.lived_h >= age_h {
-            life.lived_h = age_h;
-            life.outcome = Outcome::Running;
-        }
-        life
-    }
-
-    /// A life that ended at an unknown time between two looks (interval-censored): its length is taken to be the
-    /// middle. Good enough as long as looks are minutes apart, and questions about hours.
-    #[must_use]
-    pub fn ended_between(pool: Pool, launched_s: f64, last_seen_h: f64, gone_h: f64, outcome: Outcome) -> Self {
-        Self { pool, launched_s, lived_h: f64::midpoint(last_seen_h, gone_h), outcome, batch: None }
-    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "numbers of events and rows, far below 2^52")]

@@ -1,7 +1,7 @@
 //! What is found on public data, beside the numbers that were measured on them before: GCP's preemptible machines of 2019 and AWS'
 //! capacity of 2023. Their folder is named by CLOUDSNOOZE_DATA; where they come from stands in docs/insight.md.
 
-use cloudsnooze_insight::lifetimes::{Cox, Observed, Subject, Survival, hazard, until};
+use cloudsnooze_insight::lifetimes::{Cox, Observed, Subject, Survival, hazard};
 use cloudsnooze_insight::patterns::batches::Together;
 use cloudsnooze_insight::patterns::correlation::{Availability, Correlations};
 use cloudsnooze_insight::patterns::seasons::{Options, Season, Seasons};
@@ -71,7 +71,7 @@ fn the_lives_of_gcp_give_the_survival_that_was_measured_on_them() {
 fn subjects<'l>(lives: impl Iterator<Item = &'l Life>) -> Vec<Subject> {
     let one = |life: &Life| {
         // Below the age at which GCP ends them all.
-        let life = until(life, 23.0);
+        let life = life.until(23.0);
         let turn = std::f64::consts::TAU * (life.launched_s / 86_400.0).fract();
         let flag = |is: bool| f64::from(u8::from(is));
         let processors =

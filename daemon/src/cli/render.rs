@@ -6,6 +6,7 @@
 pub use crate::reports::words::{count, cut, plain, time, value};
 
 use super::paint::{Paint, Tone};
+use super::session::Session;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 /// A table without lines: headings above columns, two spaces between them. `right` names the columns
@@ -61,6 +62,36 @@ pub fn tone(word: &str) -> Tone {
     }
 }
 
+/// A heading with a list below it; nothing where the list is empty.
+pub fn section(session: &Session<'_>, heading: &str, items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let list: String = items.iter().map(|item| wrapped("  - ", &plain(item), usize::from(session.width))).collect();
+    format!("\n{}\n{list}", session.paint.text(Tone::Strong, heading))
+}
+
+/// A text in lines of the screen's width, the later ones below the first.
+pub fn wrapped(mark: &str, text: &str, width: usize) -> String {
+    let indent = mark.chars().count();
+    let mut lines = vec![mark.trim_end().to_owned()];
+    let mut column = indent;
+    for (number, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if number > 0 && column + 1 + length > width {
+            lines.push(" ".repeat(indent) + word);
+            column = indent + length;
+        } else if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+            column += length + usize::from(number > 0);
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +106,12 @@ mod tests {
         let (plain, coloured) = (draw(Paint(false)), draw(Paint(true)));
         assert_eq!(plain, "NAME  STATE\na     failed\n");
         assert!(coloured.contains("\x1b[") && coloured.contains("failed"), "{coloured:?}");
+    }
+
+    #[test]
+    fn long_texts_are_broken_between_words() {
+        assert_eq!(wrapped("  - ", "one two three", 12), "  - one two\n    three\n");
+        assert_eq!(wrapped("", "one two three", 7), "one two\nthree\n");
+        assert_eq!(wrapped("", "", 7), "\n");
     }
 }

@@ -59,7 +59,7 @@ pub fn give_back() {
 /// Lets go of what the start alone needed: code and constants of the program and of glibc, and memory that the allocator holds without
 /// need. What is used again of code comes back from the page cache with the next touch, before it is locked. Only segments that are
 /// never written are let go (elf(5), PT_LOAD without PF_W): their pages are the file's, so nothing is lost (madvise(2),
-/// MADV_DONTNEED). The kernel lets locked pages go only when they are unlocked first, so for about a millisecond nothing is locked;
+/// MADV_DONTNEED). The kernel lets locked pages go only when they are unlocked first, so for a moment nothing is locked;
 /// and the allocator's locks are taken: not for a time when somebody waits. Plugins' code stays as it is: nobody goes through it
 /// before the event does.
 pub fn let_go_of_start(locked: &Locked) {

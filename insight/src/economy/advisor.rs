@@ -82,6 +82,11 @@ mod tests {
         let survives_month = (-rate_per_hour(3) * 730.0).exp();
         assert!((survives_month - 0.825).abs() < 1e-12);
         assert!(read("a", &text.replace(",3\n", ",5\n")).is_err() && read("a", &text.replace(",3\n", ",x\n")).is_err());
+        assert_eq!(read("a", &text.replace(",70,", ",-62,")).expect("dearer")[0].savings_percent, -62.0);
+        for (row, why) in [("r,Linux,t,1,1,1,70,5", "interruption_bucket"), ("r,Linux,t,1,1,1,101,1", "savings_pct")] {
+            let said = read("a", &format!("{}\n{row}\n", text.lines().next().unwrap_or_default())).expect_err(row).0;
+            assert!(said.starts_with("a, line 2: ") && said.contains(why), "{said}");
+        }
         assert_eq!((bucket_name(0), bucket_name(9)), ("<5 %", "unknown"));
     }
 }

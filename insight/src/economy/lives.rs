@@ -111,7 +111,7 @@ mod tests {
         );
         let hazard = survival::hazard(&lives).expect("a hazard");
         assert!(hazard.iter().all(|(_, rate)| rate.is_finite() && *rate > 0.0), "{hazard:?}");
-        assert_eq!(survival::events(&survival::until(&lives, 3.5)), 3);
+        assert_eq!(survival::events(&lives.iter().map(|life| life.until(3.5)).collect::<Vec<_>>()), 3);
         let said = survival::curve(&lives[..9]).expect_err("too few").0;
         assert!(said.contains("9 interruptions in 9 lives"), "{said}");
     }

@@ -4,6 +4,7 @@
 //! Responsibilities: three plain figures with those who were not interrupted counted as what they are, lives that lasted at least so
 //! long. Inputs: lives. Outputs: steps. Must never drop who was stopped: that makes every machine look short-lived.
 
+use crate::lifetimes::{Observed, Survival};
 use crate::{Life, Scarce};
 
 /// Ages at which hazard classes begin, hours.
@@ -11,26 +12,15 @@ pub const AGES_H: [f64; 12] = [0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 12.
 /// Fewest interruptions that a curve is drawn from.
 pub const EVENTS_MIN: usize = 10;
 
-/// The product-limit estimate of Kaplan and Meier: ages at which machines were interrupted, and the part that lives longer.
+/// Kaplan and Meier's curve as plain steps: ages at which machines were interrupted, and the part that lives longer.
 ///
 /// # Errors
-/// Fewer than [`EVENTS_MIN`] interruptions.
+/// Fewer than [`EVENTS_MIN`] interruptions, or a life of no length that there is.
 pub fn curve(lives: &[Life]) -> Result<Vec<(f64, f64)>, Scarce> {
     enough(lives)?;
-    let mut ended: Vec<(f64, bool)> = lives.iter().map(|life| (life.lived_h, life.is_interrupted())).collect();
-    ended.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (mut steps, mut part, mut from) = (Vec::new(), 1.0, 0);
-    while let Some((age_h, _)) = ended.get(from).copied() {
-        let same = ended.iter().skip(from).take_while(|(age, _)| *age == age_h);
-        let (count, deaths) =
-            same.fold((0, 0), |(count, deaths), (_, is_death)| (count + 1, deaths + usize::from(*is_death)));
-        if deaths > 0 {
-            part *= 1.0 - deaths as f64 / (ended.len() - from) as f64;
-            steps.push((age_h, part));
-        }
-        from += count.max(1);
-    }
-    Ok(steps)
+    let curve = Survival::of(lives.iter().map(Observed::from))?;
+    let falls = curve.steps.iter().filter(|step| step.interrupted > 0);
+    Ok(falls.map(|step| (step.hours, step.alive)).collect())
 }
 
 /// Interruptions an hour by age, for [`super::checkpoint::interval::Hazard`].
@@ -62,17 +52,6 @@ pub fn exposure_h(lives: &[Life]) -> f64 {
 #[must_use]
 pub fn events(lives: &[Life]) -> usize {
     lives.iter().filter(|life| life.is_interrupted()).count()
-}
-
-/// The lives as they were up to an age: who lived longer was not interrupted by then. What is to be said of young machines must not
-/// count a wall that all of them run into.
-#[must_use]
-pub fn until(lives: &[Life], age_h: f64) -> Vec<Life> {
-    let cut = |life: &Life| {
-        let outcome = if life.lived_h > age_h { crate::Outcome::Running } else { life.outcome };
-        Life { lived_h: life.lived_h.min(age_h), outcome, ..life.clone() }
-    };
-    lives.iter().map(cut).collect()
 }
 
 fn enough(lives: &[Life]) -> Result<(), Scarce> {

@@ -4,7 +4,7 @@
 //! Must never call an effect real by the error of single machines: batches end together, and on the public data that error is a
 //! third too small or worse.
 
-use super::{Cox, Subject, until};
+use super::{Cox, Subject};
 use crate::patterns::{Verdict, batches, calendar};
 use crate::{Life, Scarce};
 use serde::Serialize;
@@ -40,7 +40,7 @@ impl Effects {
     /// # Errors
     /// Too little data, or nothing varies.
     pub fn of(lives: &[Life], until_h: f64, rounds: usize, seed: u64) -> Result<Self, Scarce> {
-        let lives: Vec<Life> = lives.iter().map(|life| until(life, until_h)).collect();
+        let lives: Vec<Life> = lives.iter().map(|life| life.until(until_h)).collect();
         let interrupted = lives.iter().filter(|life| life.is_interrupted()).count();
         if interrupted < LEAST_EVENTS {
             return Err(Scarce(format!(

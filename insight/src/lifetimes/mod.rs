@@ -12,7 +12,7 @@ mod ranks;
 mod residuals;
 pub mod survival;
 
-use crate::{Life, Outcome, Scarce};
+use crate::{Life, Scarce};
 use serde::{Deserialize, Serialize};
 
 pub use cox::{Cox, Effect, Subject};
@@ -36,18 +36,6 @@ impl From<&Life> for Observed {
     fn from(life: &Life) -> Self {
         Self { hours: life.lived_h, interrupted: life.is_interrupted() }
     }
-}
-
-/// A life as far as it is looked at: until this age, hours, after which nothing is known of it. Where a provider ends all machines
-/// at some age (GCP's preemptible ones at 24 hours), those ends say when machines were started and nothing on what shortens lives:
-/// an age a little below it leaves them out.
-#[must_use]
-pub fn until(life: &Life, until_h: f64) -> Life {
-    // Lengths that are none are neither: they stay, and are refused later.
-    if life.lived_h > until_h {
-        return Life { lived_h: until_h.max(0.0), outcome: Outcome::Stopped, ..life.clone() };
-    }
-    life.clone()
 }
 
 /// Refuses times that no life can have.

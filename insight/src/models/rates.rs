@@ -108,15 +108,9 @@ fn posteriors<'p>(tally: &Tally, pools: impl Iterator<Item = &'p Pool>) -> BTree
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Level;
     use crate::data::lives::pool_of;
-    use crate::{Level, Outcome};
-
-    fn lives(zone: &str, kind: &str, events: usize, stopped: usize, lived_h: f64) -> Vec<Life> {
-        let outcomes =
-            std::iter::repeat_n(Outcome::Interrupted, events).chain(std::iter::repeat_n(Outcome::Stopped, stopped));
-        let life = |outcome| Life { pool: pool_of(zone, kind), launched_s: 0.0, lived_h, outcome, batch: None };
-        outcomes.map(life).collect()
-    }
+    use crate::models::tests::lives;
 
     #[test]
     fn a_pool_with_little_is_drawn_to_its_family_and_one_with_much_keeps_its_own() {

@@ -137,15 +137,8 @@ fn named(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Outcome;
     use crate::data::lives::pool_of;
-
-    fn lives(zone: &str, kind: &str, events: usize, stopped: usize, lived_h: f64) -> Vec<Life> {
-        let outcomes =
-            std::iter::repeat_n(Outcome::Interrupted, events).chain(std::iter::repeat_n(Outcome::Stopped, stopped));
-        let life = |outcome| Life { pool: pool_of(zone, kind), launched_s: 0.0, lived_h, outcome, batch: None };
-        outcomes.map(life).collect()
-    }
+    use crate::models::tests::lives;
 
     #[test]
     fn a_pool_with_little_history_falls_back_to_its_family_and_says_so() {

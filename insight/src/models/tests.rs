@@ -7,6 +7,7 @@ use super::logistic::Logistic;
 use super::pooled::{AgeByPool, PoolRate};
 use super::weibull::Weibull;
 use super::*;
+use crate::Outcome;
 use crate::data::lives::pool_of;
 use proptest::prelude::*;
 
@@ -34,6 +35,14 @@ pub(crate) fn any_life() -> impl Strategy<Value = Life> {
             batch,
         },
     )
+}
+
+/// Lives of one pool, all of one length: so many were interrupted, so many stopped.
+pub(crate) fn lives(zone: &str, kind: &str, events: usize, stopped: usize, lived_h: f64) -> Vec<Life> {
+    let outcomes =
+        std::iter::repeat_n(Outcome::Interrupted, events).chain(std::iter::repeat_n(Outcome::Stopped, stopped));
+    let life = |outcome| Life { pool: pool_of(zone, kind), launched_s: 0.0, lived_h, outcome, batch: None };
+    outcomes.map(life).collect()
 }
 
 /// Hours of all sorts.

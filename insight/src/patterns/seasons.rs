@@ -14,7 +14,6 @@
 use super::exposure::by_batch;
 use super::profiles::{Halves, Profiles, held_out_gain};
 use super::{Cycle, Verdict, benjamini_hochberg};
-use crate::lifetimes::until;
 use crate::{Level, Life, Pool, Scarce};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
@@ -50,7 +49,7 @@ impl Default for Options {
 impl Options {
     /// A life as it is looked at.
     fn seen(&self, life: &Life) -> Life {
-        Life { launched_s: life.launched_s + self.utc_offset_h * 3_600.0, ..until(life, self.until_h) }
+        Life { launched_s: life.launched_s + self.utc_offset_h * 3_600.0, ..life.until(self.until_h) }
     }
 }
 

@@ -13,6 +13,7 @@ pub mod ticks;
 
 use anyhow::{Context, Result, bail};
 use cloudsnooze_insight::data::{self, ticks::Ticks};
+use cloudsnooze_insight::economy::advisor;
 use cloudsnooze_insight::scores::{Interval, auc, brier, calibration_error, cluster_bootstrap, log_cost, log_loss};
 use serde::Serialize;
 use std::fs;
@@ -163,7 +164,7 @@ impl Data {
         let names = ["spot-advisor-2021-02-10.csv", "spot-advisor-2025-06-28.csv"];
         let paths = names.into_iter().map(|name| (name, self.directory.join("aws-spot-advisor").join(name)));
         let read = |(name, path): (&str, PathBuf)| {
-            let entries = data::advisor::read(&text(&path)?).with_context(|| path.display().to_string())?;
+            let entries = advisor::read(name, &text(&path)?).with_context(|| path.display().to_string())?;
             Ok((name.to_owned(), entries.len()))
         };
         paths.filter(|(_, path)| path.exists()).map(read).collect()

@@ -26,7 +26,7 @@ const SEED: u64 = 1;
 pub fn saves(data: &Path, runs: u32) -> Result<Vec<Figure>> {
     let file = "gcp-preemptible-2019/lifetimes.csv";
     let all: Vec<Life> = lives::read(file, &text(data, file)?)?.into_iter().map(|paid| paid.life).collect();
-    let early = survival::until(&all, YOUNG_H);
+    let early: Vec<Life> = all.iter().map(|life| life.until(YOUNG_H)).collect();
     let events = u32::try_from(survival::events(&early))?;
     let mean_h = between_h(survival::exposure_h(&early), events).unwrap_or(f64::NAN);
     let hazard = survival::hazard(&early)?;

@@ -4,7 +4,7 @@
 
 use crate::cli::fault::{Exit, Outcome};
 use crate::cli::paint::Tone;
-use crate::cli::render::plain;
+use crate::cli::render::{plain, section};
 use crate::cli::session::Session;
 use serde::Serialize;
 
@@ -39,26 +39,10 @@ pub fn show<F: Serialize>(answer: &Answer<F>, table: &str, session: &mut Session
     let nothing = ["no data was named: the figures are those of the formulas".to_owned()];
     let data = if answer.data.is_empty() { &nothing[..] } else { &answer.data };
     for (heading, items) in [("WHY", &answer.reasons[..]), ("HOW SURE", &answer.uncertainty), ("DATA", data)] {
-        text += &format!("\n{}\n", session.paint.text(Tone::Strong, heading));
-        text.extend(items.iter().map(|item| wrapped(&plain(item), usize::from(session.width))));
+        text += &section(session, heading, items);
     }
     session.print(&text)?;
     Ok(Exit::Ok)
-}
-
-/// An item of a list, in lines of the screen's width.
-fn wrapped(item: &str, width: usize) -> String {
-    let mut lines = vec!["  -".to_owned()];
-    for word in item.split_whitespace() {
-        if lines.last().is_some_and(|line| line.chars().count() + 1 + word.chars().count() > width) {
-            lines.push("   ".to_owned());
-        }
-        if let Some(line) = lines.last_mut() {
-            line.push(' ');
-            line.push_str(word);
-        }
-    }
-    lines.join("\n") + "\n"
 }
 
 /// A part as people read it.
@@ -89,6 +73,5 @@ mod tests {
             ("15 min".into(), "1 h 30 min".into(), "32 h".into(), "never".into())
         );
         assert_eq!(percent(0.2824), "28.2 %");
-        assert_eq!(wrapped("one two three", 12), "  - one two\n    three\n");
     }
 }

@@ -154,7 +154,8 @@ fn known(lives: &[Life], args: &Args) -> Result<Known, Fault> {
         return Ok(Known { between_h: seconds / 3600.0, hazard: Vec::new(), lives: None });
     }
     // All machines run into a wall: it says nothing about those that have not reached it.
-    let young = args.wall_hours.map_or_else(|| lives.to_vec(), |wall_h| survival::until(lives, wall_h - BEFORE_WALL_H));
+    let young = args.wall_hours.map_or(f64::INFINITY, |wall_h| wall_h - BEFORE_WALL_H);
+    let young: Vec<Life> = lives.iter().map(|life| life.until(young)).collect();
     let events = u32::try_from(survival::events(&young)).unwrap_or(u32::MAX);
     let hazard = survival::hazard(&young)?;
     let none = || Scarce("no machine was interrupted: there is no time between interruptions".to_owned());

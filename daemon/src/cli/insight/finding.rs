@@ -3,8 +3,7 @@
 //! Inputs: texts, figures. Outputs: a screen or JSON. Must never show a sentence without the other two, nor a number that is none.
 
 use crate::cli::fault::{Exit, Fault, Outcome};
-use crate::cli::paint::Tone;
-use crate::cli::render::plain;
+use crate::cli::render::{plain, section, wrapped};
 use crate::cli::session::Session;
 use cloudsnooze_insight::patterns::Verdict;
 use jiff::Timestamp;
@@ -43,36 +42,6 @@ pub fn show<F: Serialize>(finding: &Finding<F>, table: &str, session: &mut Sessi
     text += &section(session, "DATA", &finding.data);
     session.print(&text)?;
     Ok(Exit::Ok)
-}
-
-/// A heading with a list below it; nothing where the list is empty.
-pub fn section(session: &Session<'_>, heading: &str, items: &[String]) -> String {
-    if items.is_empty() {
-        return String::new();
-    }
-    let list: String = items.iter().map(|item| wrapped("  - ", &plain(item), usize::from(session.width))).collect();
-    format!("\n{}\n{list}", session.paint.text(Tone::Strong, heading))
-}
-
-/// A text in lines of the screen's width, the later ones below the first.
-pub fn wrapped(mark: &str, text: &str, width: usize) -> String {
-    let indent = mark.chars().count();
-    let mut lines = vec![mark.trim_end().to_owned()];
-    let mut column = indent;
-    for (number, word) in text.split_whitespace().enumerate() {
-        let length = word.chars().count();
-        if number > 0 && column + 1 + length > width {
-            lines.push(" ".repeat(indent) + word);
-            column = indent + length;
-        } else if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-            column += length + usize::from(number > 0);
-        }
-    }
-    lines.join("\n") + "\n"
 }
 
 /// A part as people read it: small ones with the digits that count.
@@ -130,12 +99,5 @@ mod tests {
         assert_eq!([0.0, 2.47e-4, 0.25, f64::MAX].map(rate).join(" "), "0 2.5e-4 0.250 unknown");
         assert_eq!([0.5, 3.25, 31.0, 480.0].map(hours).join(" "), "30 min 3.2 h 31 h 20 d");
         assert_eq!((moment(0.0), moment(f64::MAX)), ("1970-01-01T00:00Z".into(), "an unknown time".into()));
-    }
-
-    #[test]
-    fn long_texts_are_broken_between_words() {
-        assert_eq!(wrapped("  - ", "one two three", 12), "  - one two\n    three\n");
-        assert_eq!(wrapped("", "one two three", 7), "one two\nthree\n");
-        assert_eq!(wrapped("", "", 7), "\n");
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::fault::Outcome;
 use crate::cli::paint::Tone;
 use crate::cli::render::{lines, plain, table};
 use crate::cli::session::Session;
-use cloudsnooze_insight::lifetimes::{AgeRate, Effects, Observed, Survival, hazard, until};
+use cloudsnooze_insight::lifetimes::{AgeRate, Effects, Observed, Survival, hazard};
 use cloudsnooze_insight::models::Model;
 use cloudsnooze_insight::models::bathtub::{Censored, Shape};
 use cloudsnooze_insight::models::weibull::{Curve, Weibull};
@@ -80,7 +80,7 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
 }
 
 fn figures(lives: &[Life], until_h: f64) -> Result<Figures, Scarce> {
-    let cut: Vec<Life> = lives.iter().map(|life| until(life, until_h)).collect();
+    let cut: Vec<Life> = lives.iter().map(|life| life.until(until_h)).collect();
     let observed: Vec<Observed> = cut.iter().map(Observed::from).collect();
     let survival = Survival::of(observed.iter().copied())?;
     let mut too_little = Vec::new();

@@ -8,7 +8,7 @@ use super::source::{Ages, Source};
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::session::Session;
 use cloudsnooze_insight::exposed::{WeekHour, by_week};
-use cloudsnooze_insight::lifetimes::{Observed, Survival, hazard, until};
+use cloudsnooze_insight::lifetimes::{Observed, Survival, hazard};
 use cloudsnooze_insight::pictures::{
     Curves, HeatCell, HeatMap, Picture, Reliability, ReliabilityBin, SIZE, Undrawable, png, svg,
 };
@@ -117,7 +117,7 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn observed(lives: &[Life], until_h: f64) -> Vec<Observed> {
-    lives.iter().map(|life| Observed::from(&until(life, until_h))).collect()
+    lives.iter().map(|life| Observed::from(&life.until(until_h))).collect()
 }
 
 fn survival_of(lives: &[Life], until_h: f64) -> Result<Curves, Scarce> {
@@ -151,7 +151,7 @@ fn calibration_of(lives: &[Life], until_h: f64) -> Result<Reliability, Scarce> {
 }
 
 fn hours_of(lives: &[Life], until_h: f64) -> Result<HeatMap, Scarce> {
-    let lives: Vec<Life> = lives.iter().map(|life| until(life, until_h)).collect();
+    let lives: Vec<Life> = lives.iter().map(|life| life.until(until_h)).collect();
     let week = by_week(&lives)?;
     let cell = |hour: &WeekHour| HeatCell {
         value: (hour.expected > 0.0).then(|| hour.seen / hour.expected),

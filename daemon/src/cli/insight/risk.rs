@@ -3,12 +3,12 @@
 //! Inputs: a history, or a file of lives; which machine. Outputs: a probability with its interval and reasons; as JSON in the form that
 //! the daemon reads (`supervise::foresight`). Must never refuse for lack of data: the published figure is an answer, and is named as one.
 
-use super::finding::{hours, moment, percent, section};
+use super::finding::{hours, moment, percent};
 use super::kept;
 use super::source::{Source, above_zero};
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::paint::Tone;
-use crate::cli::render::plain;
+use crate::cli::render::{plain, section};
 use crate::cli::session::Session;
 use crate::history::archive::views::{Filter, Table};
 use crate::history::archive::{Access, Archive, Cell};

@@ -3,14 +3,13 @@
 //! Inputs: lives, and the events of a history. Outputs: a line for each question. Must never leave a question out because its answer
 //! is none.
 
-use super::finding::{section, wrapped};
 use super::lead_time::warned;
 use super::models::compared;
 use super::source::{Source, ages_said, default_until_h, of_archive};
 use super::{SEED, rates};
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::paint::Tone;
-use crate::cli::render::plain;
+use crate::cli::render::{plain, section, wrapped};
 use crate::cli::session::Session;
 use crate::history::archive::{Access, Archive};
 use cloudsnooze_insight::exposed::by_time;

@@ -25,7 +25,7 @@ pub struct Insight {
 }
 
 impl Default for Insight {
-    /// An hour is what a checkpoint of the usual size takes with everything around it; one in five is ten times the usual risk.
+    /// One in five within an hour is some five times the mean of the public lives (3.7 % of their hours, docs/insight.md).
     fn default() -> Self {
         Self { enabled: None, risk_threshold: 0.2, horizon_hours: 1.0, interval_seconds: 600.0 }
     }
