@@ -1,6 +1,7 @@
 //! What is published about interruptions, for when there is no history.
 //!
-//! Inputs: a provider, or a rate that somebody read elsewhere (the Spot Instance Advisor, [`crate::economy::advisor`], say); what little was seen.
+//! Inputs: a provider, or a rate that somebody read elsewhere (the Spot Instance Advisor,
+//! [`crate::economy::advisor`], say); what little was seen.
 //! Outputs: a rate between the two. It must never hold against what was seen for long: it is worth one or two
 //! interruptions, and when history contradicts it, history is believed.
 
