@@ -69,11 +69,9 @@ const DRAIN_MAX_NS: i64 = 150 * 1_000_000_000;
 const STOP_MAX_NS: i64 = 2 * 1_000_000_000;
 
 /// Pause between two looks at what lives; shorter where the service manager wants to hear more often.
-const PULSE: Duration = Duration::from_secs(2);
+const PULSE: Duration = Duration::from_secs(5);
 /// After so many looks what the start alone needed is let go of.
-const LOOKS_OF_START: u32 = 5;
-/// Between so many looks every part is asked for a sign of life.
-const LOOKS_PER_QUESTION: u32 = 2;
+const LOOKS_OF_START: u32 = 2;
 
 /// Exit codes, after sysexits.h.
 mod exit {
@@ -475,9 +473,7 @@ async fn watch_over(shared: Arc<Shared>) {
             false => notify(&[sd_notify::NotifyState::Status(&line)]),
         }
         *shared.stuck.lock().unwrap_or_else(PoisonError::into_inner) = verdict.stuck;
-        if look % LOOKS_PER_QUESTION == 0 {
-            shared.pool.ask_for_signs();
-        }
+        shared.pool.ask_for_signs();
         if look >= LOOKS_OF_START && !is_lean && shared.pool.events_busy() == 0 {
             memory::let_go_of_start(&shared.locked);
             is_lean = true;

@@ -74,7 +74,7 @@ pub(super) struct Shared {
 
 /// Pause between two rounds while there is a process to restart or an instance to free, and otherwise.
 const TEND_OFTEN: Duration = Duration::from_millis(100);
-const TEND_SELDOM: Duration = Duration::from_secs(1);
+const TEND_SELDOM: Duration = Duration::from_secs(2);
 
 /// Restarts what died and frees what is no longer used, for ever.
 pub(super) fn tend_forever(shared: &Shared) {
