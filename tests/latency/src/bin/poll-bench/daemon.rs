@@ -18,6 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// What the start costs is not what rest costs: after ten seconds the daemon lets go of what only its start needed.
+const SETTLE: Duration = Duration::from_secs(15);
+
 /// The daemon; killed with this value.
 pub(super) struct Daemon {
     child: Child,
@@ -55,8 +58,7 @@ impl Daemon {
             }
             thread::sleep(Duration::from_millis(20));
         }
-        // What the start costs is not what rest costs.
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(SETTLE);
         Ok(daemon)
     }
 
