@@ -14,6 +14,7 @@
 #   make bench-policies DATA=directory  what policies, saves and price caps are worth on public data, next to what is published
 #   make bench-history  ten million events of history in a file and in PostgreSQL: how fast they come in, how long each view takes, how
 #                  much room they take; EVENTS=1000000 HISTORY="--on sqlite" takes less, HISTORY="--help" tells the rest
+#   make coverage  how many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests, some ten minutes
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
@@ -43,15 +44,13 @@ CELERY_PYTHON = $(or $(wildcard $(TARGET)/celery/bin/python3),python3)
 SAFETY_PLUGINS := mysql-flusher postgres-flusher redis-flusher signal-checkpointer
 # Those that the demo plays with: no more is built for it.
 DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
-# Those whose memory and start are measured; their names stand in tests/promises too.
-FOOTPRINT_PLUGINS := notify-apps app-checkpointer webhook-notifier sync-filesystems verify-state
 # The cloud it plays, and those it can play: a wrong one is to be told before minutes of building.
 PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
 
 .PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-history bench-insight \
-        bench-notices bench-policies bench-poll soak endurance fuzz check generate build \
-        setup setup-demo setup-bench setup-fuzz setup-safety clean
+        bench-notices bench-policies bench-poll coverage soak endurance fuzz check generate build \
+        setup setup-demo setup-bench setup-fuzz setup-safety setup-coverage clean
 
 all: build
 
@@ -69,6 +68,9 @@ setup-fuzz:
 
 setup-safety:
 	tests/setup.sh safety
+
+setup-coverage:
+	tests/setup.sh coverage
 
 build:
 	$(CARGO) build --locked --release --workspace
@@ -90,6 +92,10 @@ bench: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze -p first-byte
 	$(TARGET)/release/latency-bench $(BENCH)
 
+coverage: setup-coverage
+	mkdir -p $(TARGET)/promises
+	CARGO="$(CARGO)" tests/coverage.sh $(abspath $(TARGET))/promises/coverage.json
+
 endurance: setup
 	$(CARGO) build --locked --release -p cloudsnooze
 	CLOUDSNOOZE_ENDURANCE_EVENTS=$(ENDURANCE_EVENTS) \
@@ -103,9 +109,11 @@ bench-poll: setup-bench
 	$(CARGO) build --locked --release -p latency -p cloudsnooze
 	$(TARGET)/release/poll-bench
 
+# What is measured is what is packaged.
 footprint: setup-bench
-	$(CARGO) build --locked --profile dist -p cloudsnooze -p promises $(FOOTPRINT_PLUGINS:%=-p %)
-	$(TARGET)/dist/footprint
+	$(MAKE) programs PROFILE=dist
+	$(CARGO) build --locked --release -p promises
+	CLOUDSNOOZE_BIN_DIR='$(abspath $(TARGET))/dist' $(TARGET)/release/footprint
 
 # The commands of the promises are makes of their own, which build what they need.
 promises: setup-bench

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Sets up what this machine lacks: `tests/setup.sh demo` for the demo, `tests/setup.sh test` for every test,
-# `tests/setup.sh bench` for the latency benchmark, `tests/setup.sh fuzz` for fuzzing, `tests/setup.sh safety` for data safety.
+# `tests/setup.sh bench` for the latency benchmark, `tests/setup.sh fuzz` for fuzzing, `tests/setup.sh safety` for data safety,
+# `tests/setup.sh coverage` for the lines that tests run.
 # As root on Debian or Ubuntu it installs the packages; otherwise it names them and says what will not run.
 set -eu
 
@@ -19,6 +20,10 @@ if [ "$mode" = bench ]; then
     need go golang-go
     # How far the service's unit leaves the machine open.
     need systemd-analyze systemd
+elif [ "$mode" = coverage ]; then
+    # LLVM 19 reads what Rust 1.95 writes, as was seen; older ones do not. rustup's component llvm-tools does too.
+    ls /usr/bin/llvm-cov-19 /usr/bin/llvm-cov-[2-9][0-9] "$(rustc --print sysroot 2>/dev/null)"/lib/rustlib/*/bin/llvm-cov 2>/dev/null |
+        grep -q . || missing="$missing llvm-19"
 elif [ "$mode" = fuzz ]; then
     # The engine is C++.
     need c++ g++
