@@ -12,7 +12,7 @@ use crate::Scarce;
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct Subject {
 }
 
 /// What one covariate does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// Of the covariate.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct Effect {
 }
 
 /// A fitted model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cox {
     /// One for each covariate.
     pub effects: Vec<Effect>,

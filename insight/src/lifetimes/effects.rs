@@ -7,7 +7,7 @@
 use super::{Cox, Subject};
 use crate::patterns::{Verdict, batches, calendar};
 use crate::{Life, Scarce};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::f64::consts::TAU;
 
@@ -19,7 +19,7 @@ const LEAST_BATCHES: u64 = 10;
 const LEVEL: f64 = 0.01;
 
 /// What was found on lives.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effects {
     /// The model; one effect for each of `names_of` below that varies.
     pub model: Cox,

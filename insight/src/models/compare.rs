@@ -15,13 +15,13 @@ use super::{Ask, FEW_EVENTS, Model, enough, sound};
 use crate::patterns::Verdict;
 use crate::scores::{Interval, auc, brier, calibration_error, cluster_bootstrap, log_cost, log_loss};
 use crate::{Life, Scarce};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Draws of the cluster bootstrap.
 const DRAWS: usize = 1_000;
 
 /// One model on what it was not shown. Scores are of the question "interrupted within the next hour?".
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The model.
     pub model: String,
@@ -38,7 +38,7 @@ pub struct Score {
 }
 
 /// All models.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Where the halves meet, seconds since 1970, UTC.
     pub split_s: f64,
