@@ -17,6 +17,8 @@ use crate::scores::{Interval, auc, brier, calibration_error, cluster_bootstrap, 
 use crate::{Life, Scarce};
 use serde::{Deserialize, Serialize};
 
+/// Lives that are looked at, at most: every n-th where there are more.
+const MOST_LIVES: usize = 20_000;
 /// Draws of the cluster bootstrap.
 const DRAWS: usize = 1_000;
 
@@ -42,6 +44,8 @@ pub struct Score {
 pub struct Comparison {
     /// Where the halves meet, seconds since 1970, UTC.
     pub split_s: f64,
+    /// Every so many-th machine was looked at: all of them where it is 1.
+    pub every: u64,
     /// Machines that were learned from.
     pub learned_machines: u64,
     /// Machines that were held out.
@@ -77,7 +81,9 @@ impl Comparison {
     /// # Errors
     /// Too little before or after the middle of the time.
     pub fn of(lives: &[Life], ages: u32, seed: u64) -> Result<Self, Scarce> {
-        let (split_s, learned, held_out) = halves(lives)?;
+        let every = lives.len().div_ceil(MOST_LIVES).max(1);
+        let looked_at: Vec<Life> = lives.iter().step_by(every).cloned().collect();
+        let (split_s, learned, held_out) = halves(&looked_at)?;
         let hours = machine_hours(&held_out, ages);
         let events = hours.iter().filter(|hour| hour.interrupted).count() as u64;
         if events < FEW_EVENTS {
@@ -109,6 +115,7 @@ impl Comparison {
         let (verdict, sentence) = judged(&scores);
         Ok(Self {
             split_s,
+            every: every as u64,
             learned_machines: learned.len() as u64,
             held_out_machines: held_out.len() as u64,
             held_out_hours: held.hours.len() as u64,
