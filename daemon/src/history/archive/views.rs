@@ -355,10 +355,20 @@ impl Archive {
     /// # Errors
     /// The database's.
     pub fn each_of_type(&mut self, event_type: &EventType, take: &mut dyn FnMut(Happened<'_>)) -> Result<()> {
+        self.each_of_type_by(event_type, MOMENTS_PAGE, take)
+    }
+
+    /// The same with pages of so many rows.
+    pub(super) fn each_of_type_by(
+        &mut self,
+        event_type: &EventType,
+        page: u32,
+        take: &mut dyn FnMut(Happened<'_>),
+    ) -> Result<()> {
         let mut after: Option<[Cell; 2]> = None;
         loop {
             let columns = "instance_id, state, detected_wall_ns, id";
-            let mut ask = Ask::new(columns, "events", "detected_wall_ns, id", MOMENTS_PAGE);
+            let mut ask = Ask::new(columns, "events", "detected_wall_ns, id", page);
             ask.and("type =", Cell::Text(event_type.as_str().to_owned()));
             ask.conditions.push("simulated = 0 AND instance_id <> ''".to_owned());
             if let Some([at, id]) = after {
@@ -372,7 +382,7 @@ impl Archive {
                     take(Happened { instance, wall_ns: *wall_ns, state });
                 }
             }
-            match rows.into_iter().nth(MOMENTS_PAGE as usize - 1).as_deref() {
+            match rows.into_iter().nth(page.max(1) as usize - 1).as_deref() {
                 Some([_, _, at, id]) => after = Some([at.clone(), id.clone()]),
                 _ => return Ok(()),
             }
