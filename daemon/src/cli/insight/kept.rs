@@ -71,8 +71,11 @@ impl Basis {
             let (then, now) = (then as f64, now as f64);
             now <= then * GROWTH && then <= now * GROWTH
         };
-        let question = |basis: &'_ Self| [&basis.version, &basis.of, &basis.view, &basis.options].map(String::clone);
-        question(self) == question(asked)
+        let is_same = |of: fn(&Self) -> &str| of(self) == of(asked);
+        is_same(|basis| &basis.version)
+            && is_same(|basis| &basis.of)
+            && is_same(|basis| &basis.view)
+            && is_same(|basis| &basis.options)
             && is_alike(self.amounts.ended_lives, asked.amounts.ended_lives)
             && is_alike(self.amounts.notices, asked.amounts.notices)
             && (0.0..OLD_S).contains(&(asked.at_s - self.at_s))
@@ -299,6 +302,9 @@ mod tests {
         files.write(&Kept { basis: basis(), answer: 7_u64 });
         assert_eq!(files.read::<u64>(&basis()).map(|kept| kept.answer), Some(7));
         assert!(files.read::<String>(&basis()).is_none(), "an answer of another kind");
+        files.write(&Kept { basis: basis(), answer: [f64::MAX, f64::MIN_POSITIVE, 0.1] });
+        let read = files.read::<[f64; 3]>(&basis()).map(|kept| kept.answer).unwrap_or_default();
+        assert!(read[0] > 1e308 && read[1] > 0.0 && (read[2] - 0.1).abs() < 1e-15, "{read:?}");
         for text in ["", "{}", "[[[", "\0", "{\"basis\": null, \"answer\": 7}"] {
             std::fs::write(&path, text).expect("written");
             assert!(files.read::<u64>(&basis()).is_none(), "{text}");

@@ -98,7 +98,8 @@ struct Fitted {
 impl Known<Fitted> {
     /// What the model was fitted to, and when.
     fn said(&self) -> Vec<String> {
-        let when = |basis: &Basis| format!("The model was fitted at {}.", moment(basis.at_s));
+        let kept = if self.was_kept { ", and kept" } else { "" };
+        let when = |basis: &Basis| format!("The model was fitted at {}{kept}.", moment(basis.at_s));
         self.answer.data.iter().cloned().chain(self.basis.as_ref().map(when)).collect()
     }
 }
