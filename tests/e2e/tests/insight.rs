@@ -166,7 +166,10 @@ fn an_answer_is_kept_until_a_tenth_more_is_known_or_somebody_asks_for_a_fresh_on
         assert_eq!(again[member], first[member], "the same answer, with what was left out of it");
     }
     let until = ["lifetimes", "--until-hours", "5"];
-    assert!(!is_kept(&told(&store, &until)) && is_kept(&told(&store, &until)), "each options have an answer of their own");
+    assert!(
+        !is_kept(&told(&store, &until)) && is_kept(&told(&store, &until)),
+        "each options have an answer of their own"
+    );
     assert!(!is_kept(&told(&store, &["lifetimes", "--until-hours", "4"])) && is_kept(&rates()));
     assert!(!is_kept(&told(&store, &["rates", "--fresh"])) && is_kept(&rates()), "a fresh one is kept as well");
     let kept = directory.path().join("fleet-insight-kept-rates.json");

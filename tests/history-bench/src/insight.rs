@@ -147,8 +147,10 @@ fn was_kept(view: &[String], answer: &Output) -> Result<bool> {
     let value: Value =
         serde_json::from_slice(&answer.stdout).with_context(|| format!("{view:?}: no JSON: {answer:?}"))?;
     // Of the risk the model is kept, not the answer.
-    let is_model_kept = value["data"].as_array().into_iter().flatten().any(|line| {
-        line.as_str().is_some_and(|line| line.ends_with(", and kept."))
-    });
+    let is_model_kept = value["data"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|line| line.as_str().is_some_and(|line| line.ends_with(", and kept.")));
     Ok(value.get("kept").is_some() || is_model_kept)
 }

@@ -1,7 +1,8 @@
 //! `history-bench`: measures a history of as many events as a fleet makes in years.
 //!
 //! Inputs: options. Outputs: a table, `target/promises/history.json`. Everything goes through the code that `snooze history` and the
-//! daemon use, to a file and to a real PostgreSQL; `snooze insight` is run as a program. Must never measure what it has not checked to be there, nor leave its files behind.
+//! daemon use, to a file and to a real PostgreSQL; `snooze insight` is run as a program. Must never measure what it has not checked to be
+//! there, nor leave its files behind.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod daemon;

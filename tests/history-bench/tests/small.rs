@@ -36,7 +36,8 @@ fn a_few_events_are_measured_on_both_databases_and_nothing_is_left_behind() {
         for view in answers["views"].as_array().into_iter().flatten() {
             assert!(view["first_seconds"].as_f64() > Some(0.0) && view["p95_ms"].as_f64() > Some(0.0), "{view:#}");
         }
-        let asked = |name: &str| answers["views"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == name));
+        let asked =
+            |name: &str| answers["views"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == name));
         assert!(["the page", "risk", "rates"].into_iter().all(asked), "{name}: {answers:#}");
         assert!(answers["worst_p95_ms"].as_f64() > Some(0.0));
     }

@@ -84,7 +84,8 @@ impl Basis {
     /// A line for people.
     pub fn said(&self) -> String {
         format!(
-            "This answer was worked out at {}, from {} ended lives and {} notices and recommendations, and kept; --fresh works it out anew.",
+            "This answer was worked out at {}, from {} ended lives and {} notices and recommendations, and kept; --fresh works it out \
+             anew.",
             moment(self.at_s),
             self.amounts.ended_lives,
             self.amounts.notices
@@ -203,7 +204,9 @@ impl Files {
         if text.len() as u64 > BYTES_MAX || self.beside.as_deref().is_some_and(|path| write(path, &text).is_ok()) {
             return;
         }
-        let Some((path, directory)) = self.cached.as_deref().and_then(|path| Some((path, path.parent()?))) else { return };
+        let Some((path, directory)) = self.cached.as_deref().and_then(|path| Some((path, path.parent()?))) else {
+            return;
+        };
         // An error shows when the file is written.
         let _ = DirBuilder::new().recursive(true).mode(0o700).create(directory);
         if write(path, &text).is_ok() {
@@ -311,7 +314,8 @@ mod tests {
         }
         std::fs::remove_file(&path).expect("removed");
         let elsewhere = directory.path().join("elsewhere");
-        std::fs::write(&elsewhere, serde_json::to_vec(&Kept { basis: basis(), answer: 7_u64 }).expect("JSON")).expect("written");
+        std::fs::write(&elsewhere, serde_json::to_vec(&Kept { basis: basis(), answer: 7_u64 }).expect("JSON"))
+            .expect("written");
         std::os::unix::fs::symlink(&elsewhere, &path).expect("a link");
         assert!(files.read::<u64>(&basis()).is_none(), "a link");
         std::fs::remove_file(&path).expect("removed");
@@ -336,7 +340,8 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(cache.join("insight")).expect("read").count(), CACHED_MAX);
         let other = Question { view: "rates", options: "until 23 h".to_owned() };
-        let (usual, other) = (Files::of(&Question::usual("rates"), &place, "h", None), Files::of(&other, &place, "h", None));
+        let (usual, other) =
+            (Files::of(&Question::usual("rates"), &place, "h", None), Files::of(&other, &place, "h", None));
         assert!(usual.beside != other.beside && usual.cached.is_none());
         Files::default().write(&Kept { basis: basis(), answer: 7_u64 });
     }

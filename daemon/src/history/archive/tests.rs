@@ -551,8 +551,11 @@ fn amounts_are_those_of_what_has_ended_and_was_no_drill_and_each_event_of_a_type
     assert_eq!(archive.amounts().expect("asked"), Amounts::default());
     fill(&mut archive, 7_000);
     csv(&mut archive, LIVES_CSV).expect("taken");
-    let life = r#"{"kind":"life","id":"a","instance_id":"a","market":"spot","launched_wall_ns":5,"last_seen_wall_ns":9,"outcome":"running","#;
-    lines(&mut archive, &format!(r#"{life}"provider":"","region":"","zone":"","instance_type":""}}"#)).expect("taken");
+    let life = concat!(
+        r#"{"kind":"life","id":"a","instance_id":"a","market":"spot","launched_wall_ns":5,"last_seen_wall_ns":9,"#,
+        r#""outcome":"running","provider":"","region":"","zone":"","instance_type":""}"#
+    );
+    lines(&mut archive, life).expect("taken");
     assert_eq!(archive.amounts().expect("asked"), Amounts { ended_lives: 3, notices: 1_750 });
     let mut seen = Vec::new();
     let taken = archive.each_of_type_by(&EventType::SPOT_INTERRUPT, 64, &mut |event| {
