@@ -12,8 +12,9 @@
 #   make bench-insight DATA=directory  how well interruptions are foreseen, on public data that the models were not shown (docs/insight.md
 #                  says which, and where they are from); INSIGHT="--json"
 #   make bench-policies DATA=directory  what policies, saves and price caps are worth on public data, next to what is published
-#   make bench-history  ten million events of history in a file and in PostgreSQL: how fast they come in, how long each view takes, how
-#                  much room they take; EVENTS=1000000 HISTORY="--on sqlite" takes less, HISTORY="--help" tells the rest
+#   make bench-history  ten million events of history in a file and in PostgreSQL: how fast they come in, how long each view takes, what
+#                  snooze insight needs to say what they mean, how much room they take; EVENTS=1000000 HISTORY="--on sqlite" takes less,
+#                  HISTORY="--help" tells the rest
 #   make coverage  how many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests, some ten minutes
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
@@ -121,7 +122,7 @@ promises: setup-bench
 	$(TARGET)/release/promises $(PROMISES)
 
 bench-history: setup
-	$(CARGO) build --locked --release -p history-bench
+	$(CARGO) build --locked --release -p history-bench -p cloudsnooze
 	$(TARGET)/release/history-bench --events $(EVENTS) $(HISTORY)
 
 bench-notices: setup-bench

@@ -66,6 +66,8 @@ pub struct Surroundings {
     pub width: Option<u16>,
     /// Whether standard error is a terminal that understands control characters.
     pub is_talk_on_terminal: bool,
+    /// Directory for what can be made again: `$XDG_CACHE_HOME/cloudsnooze`, or `~/.cache/cloudsnooze`.
+    pub cache: Option<PathBuf>,
 }
 
 impl Surroundings {
@@ -75,7 +77,11 @@ impl Surroundings {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let is_terminal = std::io::stdout().is_terminal();
         let is_dumb = variable("TERM").is_some_and(|term| term == "dumb");
+        // A path that is not absolute counts as not set (XDG Base Directory Specification 0.8).
+        let directory = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let cache = directory("XDG_CACHE_HOME").or_else(|| Some(directory("HOME")?.join(".cache")));
         Self {
+            cache: cache.map(|cache| cache.join("cloudsnooze")),
             socket: variable("SNOOZE_SOCKET").map(PathBuf::from),
             is_colourful: is_terminal && !is_dumb && variable("NO_COLOR").is_none(),
             width: comfy_table::Table::new().width().filter(|_| is_terminal),
@@ -148,6 +154,11 @@ impl<'o> Session<'o> {
             let _ = write!(self.talk, "\r\x1b[K{text}");
             let _ = self.talk.flush();
         }
+    }
+
+    /// Directory for what can be made again, which may not be there yet; None: nobody said where.
+    pub fn cache(&self) -> Option<&Path> {
+        self.surroundings.cache.as_deref()
     }
 
     /// Reads a reply of the daemon and shows it: as it came with `--json`, else through `screen`.

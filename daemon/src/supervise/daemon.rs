@@ -260,7 +260,8 @@ impl Shared {
         is_known
     }
 
-    fn machine(&self) -> wire::MachineInfo {
+    /// This machine; its texts are empty until a source knows it.
+    pub(super) fn machine(&self) -> wire::MachineInfo {
         let here = || self.plugin_sources.here().map(|here| (here.provider.to_string(), here.machine.clone().into()));
         let known = self.sources.machine().map(|(provider, machine)| (provider.to_owned(), machine)).or_else(here);
         known.map_or_else(wire::MachineInfo::default, |(provider, machine)| wire::MachineInfo {

@@ -155,6 +155,11 @@ async fn estimate(shared: &Shared, settings: &Insight) -> Result<(Estimate, Map<
     let mut command = Command::new(&program);
     command.args(["insight", "risk", "--json", "--in-background", "--store"]).arg(state.join("history.sqlite"));
     command.arg("--hours").arg(settings.horizon_hours.to_string()).stdin(Stdio::null());
+    let this_machine = shared.machine().instance_id;
+    if !this_machine.is_empty() {
+        // In a history that others were merged into, another machine may have been seen last.
+        command.arg(format!("--instance={this_machine}"));
+    }
     let (answer, answered) = oneshot::channel();
     let thread = thread::Builder::new().name("snooze-risk".into()).stack_size(STACK_BYTES);
     let waiting = thread.spawn(move || answer.send(command.output()));

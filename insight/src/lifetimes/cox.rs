@@ -12,7 +12,7 @@ use crate::Scarce;
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, Normal};
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub struct Subject {
 }
 
 /// What one covariate does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Effect {
     /// Of the covariate.
     pub name: String,
@@ -58,7 +58,7 @@ pub struct Effect {
 }
 
 /// A fitted model.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cox {
     /// One for each covariate.
     pub effects: Vec<Effect>,
@@ -284,26 +284,33 @@ impl Likelihood {
         let mut sum = Self { value: 0.0, gradient: DVector::zeros(size), information: DMatrix::zeros(size, size) };
         let mut risk = Moments::zeros(size);
         for group in subjects.chunk_by(|a, b| a.hours == b.hours) {
-            let mut ended = Moments::zeros(size);
-            let mut count = 0_usize;
+            let count = group.iter().filter(|subject| subject.interrupted).count();
+            // Only of several that ended together.
+            let mut ended = (count > 1).then(|| Moments::zeros(size));
             for subject in group {
                 let log = dot(&subject.covariates, beta.as_slice());
                 let x = DVector::from_column_slice(&subject.covariates);
                 risk.add(log.exp(), &x);
                 if subject.interrupted {
-                    ended.add(log.exp(), &x);
+                    if let Some(ended) = &mut ended {
+                        ended.add(log.exp(), &x);
+                    }
                     sum.value += log;
                     sum.gradient += &x;
-                    count += 1;
                 }
             }
             for tied in 0..count {
-                let share = tied as f64 / count as f64;
-                let weight = risk.weight - share * ended.weight;
-                let mean = (&risk.first - share * &ended.first) / weight;
+                let (mut weight, mut mean) = (risk.weight, risk.first.clone());
+                let tie = ended.as_ref().map(|ended| (tied as f64 / count as f64, ended));
+                if let Some((share, ended)) = tie {
+                    weight -= share * ended.weight;
+                    mean.axpy(-share, &ended.first, 1.0);
+                    sum.information.zip_apply(&ended.second, |sum, of| *sum -= share / weight * of);
+                }
+                mean /= weight;
                 sum.value -= weight.ln();
                 sum.gradient -= &mean;
-                sum.information += (&risk.second - share * &ended.second) / weight;
+                sum.information.zip_apply(&risk.second, |sum, of| *sum += of / weight);
                 sum.information.ger(-1.0, &mean, &mean, 1.0);
             }
         }

@@ -6,10 +6,10 @@
 use super::{Observed, check_hours};
 use crate::Scarce;
 use crate::patterns::Rate;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One range of ages.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AgeRate {
     /// From this age, hours.
     pub from_h: f64,

@@ -15,13 +15,15 @@ use super::{Ask, FEW_EVENTS, Model, enough, sound};
 use crate::patterns::Verdict;
 use crate::scores::{Interval, auc, brier, calibration_error, cluster_bootstrap, log_cost, log_loss};
 use crate::{Life, Scarce};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+/// Lives that are looked at, at most: every n-th where there are more.
+const MOST_LIVES: usize = 20_000;
 /// Draws of the cluster bootstrap.
 const DRAWS: usize = 1_000;
 
 /// One model on what it was not shown. Scores are of the question "interrupted within the next hour?".
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Score {
     /// The model.
     pub model: String,
@@ -38,10 +40,12 @@ pub struct Score {
 }
 
 /// All models.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// Where the halves meet, seconds since 1970, UTC.
     pub split_s: f64,
+    /// Every so many-th machine was looked at: all of them where it is 1.
+    pub every: u64,
     /// Machines that were learned from.
     pub learned_machines: u64,
     /// Machines that were held out.
@@ -77,7 +81,9 @@ impl Comparison {
     /// # Errors
     /// Too little before or after the middle of the time.
     pub fn of(lives: &[Life], ages: u32, seed: u64) -> Result<Self, Scarce> {
-        let (split_s, learned, held_out) = halves(lives)?;
+        let every = lives.len().div_ceil(MOST_LIVES).max(1);
+        let looked_at: Vec<Life> = lives.iter().step_by(every).cloned().collect();
+        let (split_s, learned, held_out) = halves(&looked_at)?;
         let hours = machine_hours(&held_out, ages);
         let events = hours.iter().filter(|hour| hour.interrupted).count() as u64;
         if events < FEW_EVENTS {
@@ -109,6 +115,7 @@ impl Comparison {
         let (verdict, sentence) = judged(&scores);
         Ok(Self {
             split_s,
+            every: every as u64,
             learned_machines: learned.len() as u64,
             held_out_machines: held_out.len() as u64,
             held_out_hours: held.hours.len() as u64,

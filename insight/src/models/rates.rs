@@ -9,11 +9,11 @@ use super::prior::Prior;
 use super::tally::{Basis, Count, LEVELS, Tally};
 use super::{enough, number, sound};
 use crate::{Life, Pool, Scarce};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What is known of one pool.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RateOfPool {
     /// Which.
     pub pool: Pool,

@@ -11,7 +11,7 @@ use crate::{Life, Scarce};
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::SliceRandom;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Interruptions in batches with more than one below which nothing is said.
@@ -20,7 +20,7 @@ const LEAST_EVENTS: u64 = 10;
 const LEVEL: f64 = 0.01;
 
 /// How machines of a batch end.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Together {
     /// Interrupted machines with others of their batch and zone that were interrupted.
     pub machines: u64,

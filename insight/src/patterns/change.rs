@@ -162,7 +162,7 @@ pub struct Count {
 }
 
 /// A moment at which the rate became another.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ChangePoint {
     /// When it most likely was, seconds since 1970, UTC.
     pub at_s: f64,
@@ -177,7 +177,7 @@ pub struct ChangePoint {
 }
 
 /// All changes of a rate.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Changes {
     /// In their order.
     pub changes: Vec<ChangePoint>,

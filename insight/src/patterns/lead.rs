@@ -24,7 +24,7 @@ pub struct Warned {
 }
 
 /// A quantile with its interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Quantile {
     /// Which share lies below.
     pub share: f64,
@@ -35,7 +35,7 @@ pub struct Quantile {
 }
 
 /// How much warning there is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LeadTime {
     /// Interruptions.
     pub interruptions: u64,

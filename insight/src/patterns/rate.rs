@@ -4,11 +4,11 @@
 
 use crate::Scarce;
 use crate::lifetimes::Z95;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use statrs::distribution::{Beta, ContinuousCDF, Gamma};
 
 /// Events per hour of exposure.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rate {
     /// How many.
     pub events: u64,

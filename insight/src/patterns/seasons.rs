@@ -17,7 +17,7 @@ use super::{Cycle, Verdict, benjamini_hochberg};
 use crate::{Level, Life, Pool, Scarce};
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Interruptions below which a pool's hours are not looked at.
@@ -54,7 +54,7 @@ impl Options {
 }
 
 /// What is known of one part of the cycle.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// `06-12 h`, `Mon`.
     pub name: String,
@@ -71,7 +71,7 @@ pub struct Part {
 }
 
 /// One look at one cycle.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Season {
     /// What was looked for.
     pub cycle: Cycle,
@@ -113,7 +113,7 @@ pub struct Season {
 }
 
 /// All looks.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seasons {
     /// Each of them.
     pub looks: Vec<Season>,

@@ -13,11 +13,12 @@ const RISK: &str = "insight.preemption.risk";
 const HEAD: &str = "vm,zone,machine_type,preemptible,launch_utc,end_utc,lifetime_s,event,batch\n";
 const PLACE: [&str; 4] = ["--zone", "us-central1-c", "--instance-type", "n1-standard-2"];
 
-/// `snooze` on a history, without a daemon and without the machine's own configuration.
+/// `snooze` on a history, without a daemon and without the machine's own configuration. Its cache directory lies beside the history.
 fn snooze(command: &str, store: &str, args: &[&str]) -> Output {
     let program = paths::program(&bin_dir(), "snooze").expect("it is built");
     let mut command_line = Command::new(program);
     command_line.arg(command).args(args).args(["--store", store]);
+    command_line.env("XDG_CACHE_HOME", Path::new(store).with_file_name("cache"));
     program::run(&mut command_line, PATIENCE).expect("it ends")
 }
 
@@ -131,6 +132,7 @@ fn a_history_is_asked_for_everything_and_says_how_sure_it_is() {
             screen.code == Some(0) && screen.stdout.contains("HOW SURE") && screen.stdout.contains("DATA"),
             "{screen:?}"
         );
+        assert!(says_kept(&screen.stdout), "{question}: the second answer is a kept one: {screen:?}");
         assert!(screen.stdout.lines().all(|line| line.chars().count() <= 100), "{question}: {}", screen.stdout);
     }
     let page = told(&store, &[]);
@@ -139,13 +141,115 @@ fn a_history_is_asked_for_everything_and_says_how_sure_it_is() {
     assert!(came("found") && came("not_shown") && came("too_little"), "{page:#}");
     let screen = snooze("insight", &store, &[]);
     assert!(screen.stdout.contains("LOOKED FOR AND NOT FOUND"), "{screen:?}");
+    assert!(says_kept(&screen.stdout), "{screen:?}");
+}
+
+fn says_kept(screen: &str) -> bool {
+    let words: Vec<&str> = screen.split_whitespace().collect();
+    words.join(" ").contains("and kept; --fresh works it out anew.")
+}
+
+fn is_kept(answer: &Value) -> bool {
+    answer.get("kept").is_some_and(|kept| kept["worked_out"].is_string() && kept["ended_lives"].is_u64())
+}
+
+#[test]
+fn an_answer_is_kept_until_a_tenth_more_is_known_or_somebody_asks_for_a_fresh_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store_of(directory.path(), "fleet", &stormy());
+    let rates = || told(&store, &["rates"]);
+    let first = rates();
+    let again = rates();
+    assert!(!is_kept(&first) && is_kept(&again), "{again:#}");
+    assert_eq!(again["kept"]["ended_lives"], 1_200);
+    for member in ["sentence", "uncertainty", "data"] {
+        assert_eq!(again[member], first[member], "the same answer, with what was left out of it");
+    }
+    let until = ["lifetimes", "--until-hours", "5"];
+    assert!(
+        !is_kept(&told(&store, &until)) && is_kept(&told(&store, &until)),
+        "each options have an answer of their own"
+    );
+    assert!(!is_kept(&told(&store, &["lifetimes", "--until-hours", "4"])) && is_kept(&rates()));
+    assert!(!is_kept(&told(&store, &["rates", "--fresh"])) && is_kept(&rates()), "a fresh one is kept as well");
+    let kept = directory.path().join("fleet-insight-kept-rates.json");
+    std::fs::write(&kept, "{\"basis\": {\"version\": ").expect("written");
+    assert!(!is_kept(&rates()) && is_kept(&rates()), "what is broken is worked out anew");
+    let mut more = HEAD.to_owned();
+    (0..200).for_each(|number| row(&mut more, number, "us-central1-c", number * 60, 60, true));
+    store_of(directory.path(), "fleet", &more);
+    let after = rates();
+    assert!(!is_kept(&after) && after["data"] != first["data"], "a tenth more has ended: {after:#}");
+    assert!(!directory.path().join("cache").exists(), "what can be kept beside the history is");
+}
+
+#[test]
+fn where_nothing_can_be_kept_beside_the_history_it_is_in_the_cache_directory() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = store_of(directory.path(), "fleet", &stormy());
+    // Nobody can put a file there, not even root, who may write into every directory.
+    let place = directory.path().join("fleet-insight-kept-rates.json");
+    std::fs::create_dir_all(place.join("inner")).expect("made");
+    let rates = || told(&store, &["rates"]);
+    assert!(!is_kept(&rates()) && is_kept(&rates()));
+    let cached: Vec<_> = std::fs::read_dir(directory.path().join("cache/cloudsnooze/insight")).expect("made").collect();
+    assert_eq!(cached.len(), 1, "{cached:?}");
+    // Who may write nowhere gets an answer all the same.
+    std::fs::remove_dir_all(directory.path().join("cache")).expect("removed");
+    std::fs::write(directory.path().join("cache"), "").expect("written");
+    assert!(!is_kept(&rates()) && !is_kept(&rates()));
+}
+
+/// Machines that are warned ten minutes before they are interrupted; each third never is.
+fn warned(from: u64, until: u64) -> String {
+    let event = |name: &str, number: u64, second: u64| {
+        let pool = json!({"provider": "aws", "region": "us-east-1", "zone": "us-east-1a", "instance_type": "m5.large"});
+        let mut event = json!({
+            "kind": "event", "id": format!("{name}-{number}"), "type": name, "severity": "urgent", "source": "test",
+            "detected_wall_ns": (1_700_000_000 + second) * 1_000_000_000, "detected": "then", "simulated": 0, "state": "completed",
+            "event": "{}", "instance_id": format!("i-{number}"),
+        });
+        event.as_object_mut().expect("an object").extend(pool.as_object().cloned().unwrap_or_default());
+        event.to_string()
+    };
+    let of = |number: u64| {
+        let recommended = (number % 3 != 0).then(|| event("cloud.spot.rebalance", number, number * 3_600));
+        recommended.into_iter().chain([event("cloud.spot.interrupt", number, number * 3_600 + 600)])
+    };
+    (from..until).flat_map(of).map(|line| line + "\n").collect()
+}
+
+#[test]
+fn the_time_before_an_interruption_is_kept_until_a_tenth_more_notices_came() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let lines = directory.path().join("events.jsonl");
+    let store = empty(directory.path());
+    let import = |from: u64, until: u64| {
+        std::fs::write(&lines, warned(from, until)).expect("written");
+        let taken = snooze("history", &store, &["import", lines.to_str().expect("UTF-8")]);
+        assert_eq!(taken.code, Some(0), "{taken:?}");
+    };
+    import(0, 60);
+    let ask = || told(&store, &["lead-time"]);
+    let first = ask();
+    let figures = &first["figures"];
+    assert_eq!((&figures["interruptions"], &figures["without"]), (&json!(60), &json!(20)), "{first:#}");
+    assert_eq!(figures["quantiles"][2]["seconds"], 600.0, "{first:#}");
+    let again = ask();
+    assert!(!is_kept(&first) && is_kept(&again) && again["kept"]["notices"] == 100, "{again:#}");
+    import(60, 63);
+    assert!(is_kept(&ask()), "five more of a hundred");
+    import(63, 72);
+    let after = ask();
+    assert!(!is_kept(&after) && after["figures"]["interruptions"] == 72, "{after:#}");
+    assert!(snooze("insight", &store, &["lead-time", "--json"]).stdout.contains("\"kept\""));
 }
 
 #[test]
 fn the_model_is_fitted_once_and_again_when_a_tenth_more_has_ended() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = store_of(directory.path(), "history", &stormy());
-    let kept = directory.path().join("insight-model.json");
+    let kept = directory.path().join("insight-kept-model.json");
     let ask = || told(&store, &[&["risk"], &PLACE[..]].concat());
     let first = ask();
     let fitted = std::fs::read(&kept).expect("it is kept beside the history");
@@ -318,7 +422,7 @@ fn a_daemon_foresees_an_interruption_tells_its_handlers_and_takes_it_back() {
         data["instanceID"].as_str().is_some_and(|id| id.starts_with("i-")),
         "the machine that the daemon is on: {report:#}"
     );
-    assert!(state.join("insight-model.json").is_file(), "the model is kept beside the history");
+    assert!(state.join("insight-kept-model.json").is_file(), "the model is kept beside the history");
     // A higher threshold, of which the risk is less than two thirds: what was told is withdrawn.
     daemon.configure(foreseeing(&plugins, 1.0)).expect("written");
     assert_eq!(daemon.reload().expect("it runs").code, Some(0));

@@ -1,11 +1,13 @@
 //! `history-bench`: measures a history of as many events as a fleet makes in years.
 //!
 //! Inputs: options. Outputs: a table, `target/promises/history.json`. Everything goes through the code that `snooze history` and the
-//! daemon use, to a file and to a real PostgreSQL. Must never measure what it has not checked to be there, nor leave its files behind.
+//! daemon use, to a file and to a real PostgreSQL; `snooze insight` is run as a program. Must never measure what it has not checked to be
+//! there, nor leave its files behind.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod daemon;
 mod data;
+mod insight;
 mod measure;
 mod questions;
 
@@ -83,15 +85,17 @@ fn main() -> Result<()> {
                 figures.daemon =
                     Some(daemon::write(&directory.path().join("daemon.sqlite"), options.events.min(20_000))?);
                 let place = Place::File(directory.path().join("history.sqlite"));
-                figures.sqlite = Some(measured(&place, &options)?);
+                figures.sqlite = Some(measured(&place, &options, directory.path())?);
             }
-            On::Postgres => figures.postgres = Some(on_server(&options, &target)?),
+            On::Postgres => figures.postgres = Some(on_server(&options, &target, directory.path())?),
         }
     }
     let file = to.join("history.json");
     std::fs::write(&file, format!("{:#}\n", json!(figures))).with_context(|| file.display().to_string())?;
     print(&figures);
     let too_slow = [&figures.sqlite, &figures.postgres].into_iter().flatten().any(|one| one.worst_p95_ms > LIMIT_MS);
+    let answers = figures.sqlite.as_ref().and_then(|one| one.insight.as_ref());
+    let too_slow = too_slow || answers.is_some_and(|answers| answers.worst_p95_ms > LIMIT_MS);
     // A small number shows nothing of a large one.
     if too_slow && options.events >= 1_000_000 {
         bail!("a view takes longer than {LIMIT_MS} ms (95 of 100)");
@@ -99,17 +103,17 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn on_server(options: &Options, target: &Path) -> Result<Measured> {
+fn on_server(options: &Options, target: &Path, directory: &Path) -> Result<Measured> {
     if let Some(package) = postgres::missing() {
         bail!("PostgreSQL is not installed (Debian package {package}); --on sqlite does without");
     }
     let server = Postgres::start(SERVER, &target.join("tmp")).map_err(anyhow::Error::msg)?;
     let address =
         format!("postgres:///postgres?host={}&port={}&user=postgres", server.directory().display(), server.port());
-    measured(&Place::parse(&address), options)
+    measured(&Place::parse(&address), options, directory)
 }
 
-fn measured(place: &Place, options: &Options) -> Result<Measured> {
+fn measured(place: &Place, options: &Options, directory: &Path) -> Result<Measured> {
     let mut archive = Archive::open(place, Access::Write)?;
     eprintln!("{} events into {place}", options.events);
     let inserted = measure::insert(&mut archive, options.events, &mut |text| eprint!("\r{text}    "))?;
@@ -119,7 +123,12 @@ fn measured(place: &Place, options: &Options) -> Result<Measured> {
     // As somebody finds it who only looks.
     let mut archive = Archive::open(place, Access::Read)?;
     eprintln!("{} questions of each view", options.questions);
-    measure::ask(&mut archive, options.events, options.questions, inserted)
+    let mut measured = measure::ask(&mut archive, options.events, options.questions, inserted)?;
+    drop(archive);
+    let answers = insight::ask(place, directory, options.questions, &mut |text| eprint!("\r{text:60}"))?;
+    eprintln!();
+    measured.insight = Some(answers);
+    Ok(measured)
 }
 
 fn print(figures: &Figures) {
@@ -147,11 +156,33 @@ fn print(figures: &Figures) {
             ]);
         }
         println!("{table}");
+        one.insight.iter().for_each(print_answers);
     }
     if let Some(daemon) = &figures.daemon {
         println!(
             "\nAs the daemon writes: {:.0} events/s with a commit to the disk for each {}",
             daemon.events_per_second, daemon.together
         );
+    }
+}
+
+fn print_answers(answers: &insight::Answers) {
+    let mut table = Table::new();
+    let head = ["snooze insight", "first answer s", "kept p50 ms", "p95 ms", "longest ms", "bytes"];
+    table.load_style(presets::NOTHING).set_header(head);
+    for view in &answers.views {
+        let number = |value: f64| format!("{value:.2}");
+        table.add_row([
+            view.name.clone(),
+            number(view.first_seconds),
+            number(view.p50_ms),
+            number(view.p95_ms),
+            number(view.max_ms),
+            view.bytes.to_string(),
+        ]);
+    }
+    println!("{table}");
+    for view in &answers.left_out {
+        println!("  left out: {}: {}", view.name, view.why);
     }
 }

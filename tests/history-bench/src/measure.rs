@@ -3,6 +3,7 @@
 //! Inputs: an open history. Outputs: rates, times and sizes. Must never count the drawing of rows as the history's time.
 
 use crate::data::{self, Draw};
+use crate::insight::Answers;
 use crate::questions::{Question, questions};
 use anyhow::{Result, ensure};
 use cloudsnooze::cli::history::exposure;
@@ -37,6 +38,9 @@ pub struct Measured {
     pub all_lives_seconds: f64,
     /// Each view.
     pub views: Vec<View>,
+    /// What `snooze insight` makes of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insight: Option<Answers>,
 }
 
 /// What came of one view.
@@ -128,6 +132,7 @@ pub fn ask(archive: &mut Archive, events: u64, times: usize, inserted: Inserted)
         lives,
         all_lives_seconds,
         views,
+        insight: None,
     })
 }
 

@@ -29,6 +29,18 @@ fn a_few_events_are_measured_on_both_databases_and_nothing_is_left_behind() {
             "{name}: {text}"
         );
     }
+    for name in on.split(',') {
+        let answers = &told[name]["insight"];
+        let len = |of: &str| answers[of].as_array().map_or(0, Vec::len);
+        assert_eq!(len("views") + len("left_out"), 11, "{name}: every view is told, or why not: {answers:#}");
+        for view in answers["views"].as_array().into_iter().flatten() {
+            assert!(view["first_seconds"].as_f64() > Some(0.0) && view["p95_ms"].as_f64() > Some(0.0), "{view:#}");
+        }
+        let asked =
+            |name: &str| answers["views"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == name));
+        assert!(["the page", "risk", "rates"].into_iter().all(asked), "{name}: {answers:#}");
+        assert!(answers["worst_p95_ms"].as_f64() > Some(0.0));
+    }
     assert!(told["daemon"]["events_per_second"].as_f64() > Some(0.0));
     assert_eq!(std::fs::read_dir(files.path()).expect("readable").count(), 0);
 }

@@ -1,17 +1,20 @@
 //! The form of all that is found: a sentence, how sure it is, what it rests on, and the figures.
 //!
-//! Inputs: texts, figures. Outputs: a screen or JSON. Must never show a sentence without the other two, nor a number that is none.
+//! Inputs: texts, figures. Outputs: a screen or JSON. Must never show a sentence without the other two, nor a number that is none, nor
+//! an answer that was kept as if it were of now.
 
+use super::kept::{Basis, Known};
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::render::{plain, section, wrapped};
 use crate::cli::session::Session;
+use crate::history::archive::views::Amounts;
 use cloudsnooze_insight::patterns::Verdict;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What was found, or not.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding<F: Serialize> {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Finding<F> {
     /// In a sentence.
     pub sentence: String,
     /// Whether it was; None where that is no question.
@@ -24,24 +27,61 @@ pub struct Finding<F: Serialize> {
     pub figures: F,
 }
 
+/// A kept answer's age, as programs read it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Since {
+    worked_out: String,
+    ended_lives: u64,
+    notices: u64,
+}
+
+impl From<&Basis> for Since {
+    fn from(basis: &Basis) -> Self {
+        let Amounts { ended_lives, notices } = basis.amounts;
+        Self { worked_out: moment(basis.at_s), ended_lives, notices }
+    }
+}
+
+/// What is shown, with how old it is where it was kept.
+#[derive(Debug, Serialize)]
+pub struct Shown<'a, T> {
+    #[serde(flatten)]
+    answer: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<Since>,
+}
+
+impl<'a, T> Shown<'a, T> {
+    /// An answer, to be printed as JSON.
+    pub fn of(known: &'a Known<T>) -> Self {
+        Self { answer: &known.answer, kept: known.kept().map(Since::from) }
+    }
+}
+
 /// Shows it; `table` stands below the sentence.
 ///
 /// # Errors
 /// Standard output is closed.
-pub fn show<F: Serialize>(finding: &Finding<F>, table: &str, session: &mut Session<'_>) -> Outcome {
+pub fn show<F: Serialize>(known: &Known<Finding<F>>, table: &str, session: &mut Session<'_>) -> Outcome {
     if session.global.json {
-        session.print_json(finding)?;
+        session.print_json(&Shown::of(known))?;
         return Ok(Exit::Ok);
     }
+    let finding = &known.answer;
     let width = usize::from(session.width);
     let mut text = wrapped("", &plain(&finding.sentence), width);
     if !table.is_empty() {
         text += &format!("\n{table}");
     }
     text += &section(session, "HOW SURE", &finding.uncertainty);
-    text += &section(session, "DATA", &finding.data);
+    text += &section(session, "DATA", &data_said(&finding.data, known));
     session.print(&text)?;
     Ok(Exit::Ok)
+}
+
+/// The lines about the data, and about the age of an answer that was kept.
+pub fn data_said<T>(data: &[String], known: &Known<T>) -> Vec<String> {
+    data.iter().cloned().chain(known.kept().map(Basis::said)).collect()
 }
 
 /// A part as people read it: small ones with the digits that count.

@@ -4,14 +4,14 @@
 //! rehearsals, or notices that were withdrawn.
 
 use super::finding::{Finding, hours, percent, show};
+use super::kept::Question;
 use super::source::Source;
 use crate::cli::fault::{Fault, Outcome};
 use crate::cli::paint::Tone;
 use crate::cli::render::{lines, table};
 use crate::cli::session::Session;
 use crate::event::EventType;
-use crate::history::archive::views::Filter;
-use crate::history::archive::{Archive, Cell};
+use crate::history::archive::Archive;
 use cloudsnooze_insight::patterns::lead::{LeadTime, Warned};
 use std::collections::BTreeMap;
 
@@ -30,9 +30,18 @@ pub struct Args {}
 /// # Errors
 /// There is no such history, or too little in it.
 pub fn run(_: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
-    let mut archive = source.archive(session)?;
-    let warned = warned(&mut archive)?;
-    let lead = LeadTime::of(&warned)?;
+    let found = source.answer(&Question::usual("lead-time"), session, |opened, session| {
+        let archive = opened.history()?;
+        session.progress("recommendations and notices are read");
+        let warned = warned(archive)?;
+        let data = vec![format!("{}: {} interruptions that were no rehearsals", archive.place(), warned.len())];
+        Ok(finding(LeadTime::of(&warned)?, data))
+    })?;
+    let text = screen(&found.answer.figures, session);
+    show(&found, &text, session)
+}
+
+fn screen(lead: &LeadTime, session: &Session<'_>) -> String {
     let mut rows = table(session.paint, session.width, &["OF THOSE WITH ONE", "AT MOST", "95 %"], &[1, 2]);
     for quantile in &lead.quantiles {
         let (low, high) = quantile.seconds_95;
@@ -40,8 +49,11 @@ pub fn run(_: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
         let cells = [percent(quantile.share), span[0].clone(), format!("{} - {}", span[1], span[2])];
         rows.add_row(cells.map(|text| session.paint.cell(Tone::Plain, text)));
     }
-    let text = lines(&rows);
-    let finding = Finding {
+    lines(&rows)
+}
+
+fn finding(lead: LeadTime, data: Vec<String>) -> Finding<LeadTime> {
+    Finding {
         sentence: lead.sentence.clone(),
         verdict: None,
         uncertainty: vec![
@@ -49,10 +61,9 @@ pub fn run(_: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
              its last interruption counts."
                 .to_owned(),
         ],
-        data: vec![format!("{}: {} interruptions that were no rehearsals", archive.place(), warned.len())],
+        data,
         figures: lead,
-    };
-    show(&finding, &text, session)
+    }
 }
 
 /// Interruptions, each with the first recommendation before it.
@@ -63,17 +74,18 @@ pub fn warned(archive: &mut Archive) -> Result<Vec<Warned>, Fault> {
     // By machine, in the order of time: moments, and whether it is the interruption.
     let mut moments: BTreeMap<String, Vec<(f64, bool)>> = BTreeMap::new();
     for (event_type, is_end) in [(EventType::SPOT_REBALANCE, false), (EventType::SPOT_INTERRUPT, true)] {
-        let event_type = Some(event_type.as_str().to_owned());
-        let table = archive.events(&Filter { event_type, limit: u32::MAX, ..Filter::default() })?;
-        let at = |name: &str| table.columns.iter().position(|column| column.name == name).unwrap_or(usize::MAX);
-        let [detected, simulated, state, machine] = ["detected", "simulated", "state", "instance_id"].map(at);
-        for row in &table.rows {
-            let text = |column: usize| row.get(column).and_then(Cell::as_text).unwrap_or_default();
-            let int = |column: usize| row.get(column).and_then(Cell::as_int).unwrap_or_default();
-            if int(simulated) == 0 && !text(machine).is_empty() && !(is_end && text(state) == "withdrawn") {
-                moments.entry(text(machine).to_owned()).or_default().push((int(detected) as f64 / 1e9, is_end));
-            }
-        }
+        archive.snapshot(|archive| {
+            archive.each_of_type(&event_type, &mut |event| {
+                if is_end && event.state == "withdrawn" {
+                    return;
+                }
+                let moment = (event.wall_ns as f64 / 1e9, is_end);
+                match moments.get_mut(event.instance) {
+                    Some(known) => known.push(moment),
+                    None => drop(moments.insert(event.instance.to_owned(), vec![moment])),
+                }
+            })
+        })?;
     }
     let mut all = Vec::new();
     for mut moments in moments.into_values() {

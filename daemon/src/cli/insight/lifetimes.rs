@@ -15,7 +15,7 @@ use cloudsnooze_insight::models::Model;
 use cloudsnooze_insight::models::bathtub::{Censored, Shape};
 use cloudsnooze_insight::models::weibull::{Curve, Weibull};
 use cloudsnooze_insight::{Life, Scarce};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,7 +35,7 @@ pub struct Args {
     ages: Ages,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Figures {
     machines: u64,
     interrupted: u64,
@@ -49,7 +49,7 @@ struct Figures {
     too_little: Vec<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Share {
     age_hours: f64,
     alive: f64,
@@ -61,12 +61,19 @@ struct Share {
 /// # Errors
 /// There is no such source, or no life in it.
 pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
-    let seen = source.read(session)?;
-    let until_h = args.ages.until_h(&seen.lives);
-    let figures = figures(&seen.lives, until_h)?;
+    let found = source.answer(&args.ages.question("lifetimes"), session, |opened, session| {
+        let seen = opened.lives(session)?;
+        let until_h = args.ages.until_h(&seen.lives);
+        Ok(finding(figures(&seen.lives, until_h)?, until_h, seen.data))
+    })?;
+    let text = screen(&found.answer.figures, session);
+    show(&found, &text, session)
+}
+
+fn finding(figures: Figures, until_h: f64, data: Vec<String>) -> Finding<Figures> {
     let mut uncertainty = ages_said(until_h);
     uncertainty.push(
-        "Intervals of shares and rates take machines for independent; those of effects draw whole batches anew."
+        "Intervals of shares and rates take machines for independent; those of effects count whole batches as one."
             .to_owned(),
     );
     uncertainty.extend(figures.too_little.iter().cloned());
@@ -74,9 +81,7 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
         figures.effects.iter().flat_map(|effects| &effects.left_out).map(|text| format!("Not looked at: {text}.")),
     );
     let verdict = figures.effects.as_ref().map(|effects| effects.verdict);
-    let finding = Finding { sentence: sentence(&figures), verdict, uncertainty, data: seen.data, figures };
-    let text = screen(&finding.figures, session);
-    show(&finding, &text, session)
+    Finding { sentence: sentence(&figures), verdict, uncertainty, data, figures }
 }
 
 fn figures(lives: &[Life], until_h: f64) -> Result<Figures, Scarce> {

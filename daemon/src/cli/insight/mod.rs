@@ -4,7 +4,7 @@
 //! lives. Outputs: sentences with their uncertainty and the data behind them; pictures. Needs no daemon, which asks `risk` in a process
 //! of its own. Must never compute here what the crate can be asked, nor print a number that is none.
 //!
-//! `source` is what is looked at, `finding` how answers look, `kept` the model that is fitted once a day.
+//! `source` is what is looked at, `finding` how answers look, `kept` answers and the fitted model, for a day.
 
 mod changes;
 mod finding;
@@ -31,10 +31,12 @@ Examples:
   snooze insight risk --zone us-east-1a --instance-type m5.large --age-hours 0
   snooze insight rates --store fleet.sqlite
   snooze insight seasons --lives lifetimes.csv --json
+  snooze insight changes --fresh                      worked out anew, not as it was kept
   snooze insight picture survival --output lives.svg
 
 Each answer comes with how sure it is and the data behind it. Where there is too little data, it says how much is missing (exit \
-code 1); `risk` and `rates` then count with published figures, and say so.";
+code 1); `risk` and `rates` then count with published figures, and say so. What was worked out is kept for a day, until there is a \
+tenth more in the history; the answer says so, and --fresh works it out anew.";
 
 /// Draws for tests and intervals begin with this; any would do.
 const SEED: u64 = 20_260_101;

@@ -34,8 +34,15 @@ pub struct Args {
 /// # Errors
 /// There is no such source, or too little in it.
 pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
-    let seen = source.read(session)?;
-    let found = compared(&seen.lives, args.ages.until_h(&seen.lives))?;
+    let found = source.answer(&args.ages.question("models"), session, |opened, session| {
+        let seen = opened.lives(session)?;
+        Ok(finding(compared(&seen.lives, args.ages.until_h(&seen.lives))?, seen.data))
+    })?;
+    let text = screen(&found.answer.figures, session);
+    show(&found, &text, session)
+}
+
+fn finding(found: Comparison, data: Vec<String>) -> Finding<Comparison> {
     let mut uncertainty = vec![
         format!(
             "Learned from {} machines that were launched before {}, as they were known then; asked about {} hours of {} machines launched \
@@ -49,7 +56,15 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
         "The interval is that of the log-loss beyond the constant rate's, whole batches drawn anew; below 0 is better beyond doubt."
             .to_owned(),
     ];
+    if found.every > 1 {
+        uncertainty.push(format!("There are so many machines that one of {} was looked at.", found.every));
+    }
     uncertainty.extend(found.left_out.iter().map(|why| format!("Left out: {why}.")));
+    let (sentence, verdict) = (found.sentence.clone(), Some(found.verdict));
+    Finding { sentence, verdict, uncertainty, data, figures: found }
+}
+
+fn screen(found: &Comparison, session: &Session<'_>) -> String {
     let headings = ["MODEL", "LOG-LOSS", "BRIER", "AUC", "CALIBRATION", "BEYOND CONSTANT"];
     let mut rows = table(session.paint, session.width, &headings, &[1, 2, 3, 4, 5]);
     for score in &found.scores {
@@ -63,9 +78,7 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
         ];
         rows.add_row(cells.map(|text| session.paint.cell(Tone::Plain, text)));
     }
-    let text = lines(&rows);
-    let (sentence, verdict) = (found.sentence.clone(), Some(found.verdict));
-    show(&Finding { sentence, verdict, uncertainty, data: seen.data, figures: found }, &text, session)
+    lines(&rows)
 }
 
 /// The comparison on lives until an age.

@@ -4,7 +4,7 @@
 
 use super::finding::writing;
 use super::models::compared;
-use super::source::{Ages, Source};
+use super::source::{Ages, Opened, Source};
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::session::Session;
 use cloudsnooze_insight::exposed::{WeekHour, by_week};
@@ -64,15 +64,9 @@ enum Kind {
 /// There is no such source, too little in it, or the file cannot be written.
 pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
     let form = Form::of(&args.output)?;
-    let seen = source.read(session)?;
-    let until_h = args.ages.until_h(&seen.lives);
-    let bytes = match args.kind {
-        Kind::Hazard => form.draw(&hazard_of(&seen.lives, until_h)?),
-        Kind::Survival => form.draw(&survival_of(&seen.lives, until_h)?),
-        Kind::Calibration => form.draw(&calibration_of(&seen.lives, until_h)?),
-        Kind::Hours => form.draw(&hours_of(&seen.lives, until_h)?),
-    };
-    let bytes = bytes.map_err(|why| Fault::Scarce(Scarce(why.0)))?;
+    let drawn = draw(args, form, &mut source.open(session)?, session);
+    session.progress("");
+    let bytes = drawn?;
     write(&args.output, &bytes).map_err(|error| writing(&args.output, &error))?;
     if session.global.json {
         session.print_json(&serde_json::json!({ "output": args.output, "bytes": bytes.len() }))?;
@@ -80,6 +74,18 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
         session.note(&format!("{} is written", args.output.display()));
     }
     Ok(Exit::Ok)
+}
+
+fn draw(args: &Args, form: Form, opened: &mut Opened, session: &mut Session<'_>) -> Result<Vec<u8>, Fault> {
+    let lives = opened.lives(session)?.lives;
+    let until_h = args.ages.until_h(&lives);
+    let bytes = match args.kind {
+        Kind::Hazard => form.draw(&hazard_of(&lives, until_h)?),
+        Kind::Survival => form.draw(&survival_of(&lives, until_h)?),
+        Kind::Calibration => form.draw(&calibration_of(&lives, until_h)?),
+        Kind::Hours => form.draw(&hours_of(&lives, until_h)?),
+    };
+    bytes.map_err(|why| Fault::Scarce(Scarce(why.0)))
 }
 
 #[derive(Clone, Copy)]

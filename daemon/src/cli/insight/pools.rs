@@ -5,6 +5,7 @@
 
 use super::SEED;
 use super::finding::{Finding, show};
+use super::kept::Known;
 use super::source::{Ages, Source, ages_said};
 use crate::cli::advise::inputs::traces;
 use crate::cli::fault::{Fault, Outcome};
@@ -60,14 +61,20 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
     ];
     let text = screen(&found, session);
     let (sentence, verdict) = (found.sentence.clone(), Some(found.verdict));
-    show(&Finding { sentence, verdict, uncertainty, data, figures: found }, &text, session)
+    show(&Known::now(Finding { sentence, verdict, uncertainty, data, figures: found }), &text, session)
 }
 
 /// What lives do say: whether machines of a batch end together.
 fn batches(ages: Ages, source: &Source, session: &mut Session<'_>) -> Outcome {
-    let seen = source.read(session)?;
-    let until_h = ages.until_h(&seen.lives);
-    let found = Together::of(&seen.lives, TOGETHER_MIN, until_h, ROUNDS, SEED)?;
+    let found = source.answer(&ages.question("pools"), session, |opened, session| {
+        let seen = opened.lives(session)?;
+        let until_h = ages.until_h(&seen.lives);
+        Ok(finding(Together::of(&seen.lives, TOGETHER_MIN, until_h, ROUNDS, SEED)?, until_h, seen.data))
+    })?;
+    show(&found, "", session)
+}
+
+fn finding(found: Together, until_h: f64, data: Vec<String>) -> Finding<Together> {
     let mut uncertainty = ages_said(until_h);
     uncertainty.push(format!(
         "Lengths of lives were exchanged among machines {ROUNDS} times: chance reached that share with p {:.3}.",
@@ -75,7 +82,7 @@ fn batches(ages: Ages, source: &Source, session: &mut Session<'_>) -> Outcome {
     ));
     uncertainty.push(format!("{NEEDS_TRACES}."));
     let (sentence, verdict) = (found.sentence.clone(), Some(found.verdict));
-    show(&Finding { sentence, verdict, uncertainty, data: seen.data, figures: found }, "", session)
+    Finding { sentence, verdict, uncertainty, data, figures: found }
 }
 
 fn of_traces(paths: &[PathBuf]) -> Result<(Vec<Availability>, f64, Vec<String>), Fault> {

@@ -4,6 +4,7 @@
 //! were known where little was seen.
 
 use super::finding::{Finding, rate, show};
+use super::kept::Question;
 use super::risk::level_name;
 use super::source::Source;
 use crate::cli::fault::Outcome;
@@ -11,7 +12,7 @@ use crate::cli::paint::Tone;
 use crate::cli::render::{lines, plain, table};
 use crate::cli::session::Session;
 use cloudsnooze_insight::models::rates::{RateOfPool, of_pools};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +27,7 @@ const SHOWN: usize = 40;
 #[command(after_help = EXAMPLES)]
 pub struct Args {}
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Figures {
     pools: Vec<RateOfPool>,
 }
@@ -36,17 +37,14 @@ struct Figures {
 /// # Errors
 /// There is no such source, or no life in it.
 pub fn run(_: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
-    let seen = source.read(session)?;
-    let figures = Figures { pools: of_pools(&seen.lives)? };
-    let finding = Finding {
-        sentence: sentence(&figures.pools),
-        verdict: None,
-        uncertainty: uncertainty(&figures.pools),
-        data: seen.data,
-        figures,
-    };
-    let text = screen(&finding.figures.pools, session);
-    show(&finding, &text, session)
+    let found = source.answer(&Question::usual("rates"), session, |opened, session| {
+        let seen = opened.lives(session)?;
+        let figures = Figures { pools: of_pools(&seen.lives)? };
+        let (sentence, uncertainty) = (sentence(&figures.pools), uncertainty(&figures.pools));
+        Ok(Finding { sentence, verdict: None, uncertainty, data: seen.data, figures })
+    })?;
+    let text = screen(&found.answer.figures.pools, session);
+    show(&found, &text, session)
 }
 
 /// What the rates say.

@@ -4,21 +4,21 @@
 //! the daemon reads (`supervise::foresight`). Must never refuse for lack of data: the published figure is an answer, and is named as one.
 
 use super::finding::{hours, moment, percent};
-use super::kept;
-use super::source::{Source, above_zero};
+use super::kept::{Basis, Known, Question};
+use super::source::{Opened, Source, above_zero};
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::paint::Tone;
 use crate::cli::render::{plain, section};
 use crate::cli::session::Session;
 use crate::history::archive::views::{Filter, Table};
-use crate::history::archive::{Access, Archive, Cell};
+use crate::history::archive::{Archive, Cell};
 use crate::history::life::{ON_DEMAND, RUNNING};
 use crate::sys::{clock, sched};
 use cloudsnooze_insight::data::lives::pool_of;
 use cloudsnooze_insight::models::snooze::Snooze;
 use cloudsnooze_insight::models::{Ask, Model, Risk};
 use cloudsnooze_insight::{Level, Pool};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -88,6 +88,22 @@ struct Asked {
     remarks: Vec<String>,
 }
 
+/// The model, and what it was fitted to.
+#[derive(Debug, Serialize, Deserialize)]
+struct Fitted {
+    model: Snooze,
+    data: Vec<String>,
+}
+
+impl Known<Fitted> {
+    /// What the model was fitted to, and when.
+    fn said(&self) -> Vec<String> {
+        let kept = if self.was_kept { ", and kept" } else { "" };
+        let when = |basis: &Basis| format!("The model was fitted at {}{kept}.", moment(basis.at_s));
+        self.answer.data.iter().cloned().chain(self.basis.as_ref().map(when)).collect()
+    }
+}
+
 /// The answer, in the form that the daemon reads.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,31 +143,21 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
         nix::unistd::alarm::set(BACKGROUND_MAX_S);
     }
     let now_s = clock::wall_ns() as f64 / 1e9;
-    let (asked, model, data) = match source.place(session)? {
-        Some(place) => {
-            let mut archive = Archive::open(&place, Access::Read)?;
-            let asked = match args.named() {
-                Some(asked) => asked,
-                None => running(&mut archive, args, now_s)?,
-            };
-            let kept = kept::model(&mut archive, &place, now_s)?;
-            let data = format!(
-                "{place}: {} lives, those at the full price with them, when the model was fitted, {}",
-                kept.lives,
-                moment(kept.fitted_s)
-            );
-            (asked, kept.model, vec![data])
-        }
-        None => {
-            let seen = source.read(session)?;
-            let none =
-                || Fault::Usage("a file of lives has no machine that runs: name --zone and --instance-type".to_owned());
-            let asked = args.named().ok_or_else(none)?;
-            (asked, Snooze::fit(&seen.lives)?, seen.data)
+    let mut opened = source.open(session)?;
+    let asked = match (args.named(), &mut opened) {
+        (Some(asked), _) => asked,
+        (None, Opened::History(archive, _)) => running(archive, args, now_s)?,
+        (None, Opened::Lives(_)) => {
+            let text = "a file of lives has no machine that runs: name --zone and --instance-type";
+            return Err(Fault::Usage(text.to_owned()));
         }
     };
+    let model = source.answer_of(&mut opened, &Question::usual("model"), session, |opened, session| {
+        let seen = opened.lives(session)?;
+        Ok(Fitted { model: Snooze::fit(&seen.lives)?, data: seen.data })
+    })?;
     let ask = Ask { pool: &asked.pool, age_h: asked.age_h, within_h: args.hours, now_s: Some(now_s) };
-    let answer = answer(&asked, args.hours, &model.risk(&ask), data);
+    let answer = answer(&asked, args.hours, &model.answer.model.risk(&ask), model.said());
     if session.global.json {
         session.print_json(&answer)?;
     } else {

@@ -4,6 +4,7 @@
 
 use super::SEED;
 use super::finding::{Finding, show};
+use super::kept::Question;
 use super::source::{Ages, Source, ages_said};
 use crate::cli::fault::Outcome;
 use crate::cli::paint::Tone;
@@ -35,10 +36,28 @@ pub struct Args {
 /// # Errors
 /// There is no such source, or too little in it.
 pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
-    let seen = source.read(session)?;
-    let until_h = args.ages.until_h(&seen.lives);
-    let options = Options { seed: SEED, until_h, utc_offset_h: f64::from(args.utc_offset_hours), ..Options::default() };
-    let seasons = Seasons::of(&seen.lives, &options)?;
+    let found = source.answer(&args.question(), session, |opened, session| {
+        let seen = opened.lives(session)?;
+        let until_h = args.ages.until_h(&seen.lives);
+        let utc_offset_h = f64::from(args.utc_offset_hours);
+        let options = Options { seed: SEED, until_h, utc_offset_h, ..Options::default() };
+        Ok(finding(Seasons::of(&seen.lives, &options)?, until_h, seen.data))
+    })?;
+    let text = screen(&found.answer.figures, session);
+    show(&found, &text, session)
+}
+
+impl Args {
+    fn question(&self) -> Question {
+        let Question { view, mut options } = self.ages.question("seasons");
+        if self.utc_offset_hours != 0 {
+            options += &format!(" utc {}", self.utc_offset_hours);
+        }
+        Question { view, options }
+    }
+}
+
+fn finding(seasons: Seasons, until_h: f64, data: Vec<String>) -> Finding<Seasons> {
     let mut uncertainty = ages_said(until_h);
     uncertainty.push(
         "A season is told when turning the clocks of whole batches shows it in less than 1 of 100 draws over all looks, and when it \
@@ -48,9 +67,8 @@ pub fn run(args: &Args, source: &Source, session: &mut Session<'_>) -> Outcome {
     uncertainty.extend(
         seasons.looks.iter().filter(|look| look.verdict == Verdict::NotShown).map(|look| look.sentence.clone()),
     );
-    let text = screen(&seasons, session);
     let (sentence, verdict) = (seasons.sentence.clone(), Some(seasons.verdict));
-    show(&Finding { sentence, verdict, uncertainty, data: seen.data, figures: seasons }, &text, session)
+    Finding { sentence, verdict, uncertainty, data, figures: seasons }
 }
 
 fn screen(seasons: &Seasons, session: &Session<'_>) -> String {

@@ -4,6 +4,7 @@
 //! clock was wrong for what it says about hours: it is left out, and that is said.
 
 use super::finding::moment;
+use super::kept::{self, Known, Question};
 use crate::cli::fault::Fault;
 use crate::cli::history::{self, exposure};
 use crate::cli::session::Session;
@@ -11,6 +12,8 @@ use crate::history::archive::views::Filter;
 use crate::history::archive::{Access, Archive, Place};
 use crate::sys::clock;
 use cloudsnooze_insight::{Life, data};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
 
 /// Largest file that is read, bytes.
@@ -32,6 +35,18 @@ pub struct Source {
     /// interrupted), batch.
     #[arg(long, global = true, value_name = "FILE", help_heading = "Data")]
     lives: Option<PathBuf>,
+
+    /// Work the answer out anew, even where one of the same history was kept that is younger than a day.
+    #[arg(long, global = true, help_heading = "Data")]
+    fresh: bool,
+}
+
+/// A source that is open.
+pub enum Opened {
+    /// A history, and where it is.
+    History(Box<Archive>, Place),
+    /// A file of lives.
+    Lives(PathBuf),
 }
 
 /// Until which age lives are looked at, as an option.
@@ -57,7 +72,7 @@ impl Source {
     ///
     /// # Errors
     /// Both are named, or the configuration cannot be used.
-    pub fn place(&self, session: &Session<'_>) -> Result<Option<Place>, Fault> {
+    fn place(&self, session: &Session<'_>) -> Result<Option<Place>, Fault> {
         match (&self.store, &self.lives) {
             (Some(_), Some(_)) => Err(Fault::Usage("--store and --lives are two sources: choose one".to_owned())),
             (_, Some(_)) => Ok(None),
@@ -65,27 +80,73 @@ impl Source {
         }
     }
 
-    /// The history, opened to look.
+    /// Opens it to look.
     ///
     /// # Errors
-    /// There is none, or a file of lives was named, which has no events.
-    pub fn archive(&self, session: &Session<'_>) -> Result<Archive, Fault> {
-        let place = self.place(session)?;
-        let place = place.ok_or_else(|| {
-            Fault::Usage("a file of lives does not say that: name a history (--store PLACE)".to_owned())
-        })?;
-        Ok(Archive::open(&place, Access::Read)?)
+    /// There is no history there, or both were named.
+    pub fn open(&self, session: &Session<'_>) -> Result<Opened, Fault> {
+        match self.place(session)? {
+            Some(place) => Ok(Opened::History(Box::new(Archive::open(&place, Access::Read)?), place)),
+            None => Ok(Opened::Lives(self.lives.clone().unwrap_or_default())),
+        }
     }
 
+    /// The answer to a question about this source: one that was kept, or what `work` says now.
+    ///
+    /// # Errors
+    /// There is no such source, and those of the work.
+    pub fn answer<T: Serialize + DeserializeOwned>(
+        &self,
+        question: &Question,
+        session: &mut Session<'_>,
+        work: impl FnOnce(&mut Opened, &mut Session<'_>) -> Result<T, Fault>,
+    ) -> Result<Known<T>, Fault> {
+        self.answer_of(&mut self.open(session)?, question, session, work)
+    }
+
+    /// The same of a source that is open already.
+    ///
+    /// # Errors
+    /// Those of the history and of the work.
+    pub fn answer_of<T: Serialize + DeserializeOwned>(
+        &self,
+        opened: &mut Opened,
+        question: &Question,
+        session: &mut Session<'_>,
+        work: impl FnOnce(&mut Opened, &mut Session<'_>) -> Result<T, Fault>,
+    ) -> Result<Known<T>, Fault> {
+        kept::answer(question, self.fresh, opened, session, work)
+    }
+}
+
+impl Opened {
     /// All lives.
     ///
     /// # Errors
-    /// There is no such source, or it holds something else.
-    pub fn read(&self, session: &Session<'_>) -> Result<Seen, Fault> {
-        match (self.place(session)?, &self.lives) {
-            (Some(place), _) => of_archive(&mut Archive::open(&place, Access::Read)?),
-            (None, Some(path)) => of_file(path),
-            (None, None) => Ok(Seen::default()),
+    /// The database's, or the file holds something else.
+    pub fn lives(&mut self, session: &mut Session<'_>) -> Result<Seen, Fault> {
+        session.progress("the lives of machines are read");
+        let found = match self {
+            Self::History(archive, _) => {
+                let lives = exposure::lives(archive, &Filter::default())?;
+                seen(archive.place().to_owned(), lives, Vec::new())
+            }
+            Self::Lives(path) => of_file(path)?,
+        };
+        session.progress(&format!("the lives of {} machines are looked at", found.lives.len()));
+        Ok(found)
+    }
+
+    /// The history, where it is one.
+    ///
+    /// # Errors
+    /// It is a file of lives, which has no events.
+    pub fn history(&mut self) -> Result<&mut Archive, Fault> {
+        match self {
+            Self::History(archive, _) => Ok(archive),
+            Self::Lives(_) => {
+                Err(Fault::Usage("a file of lives does not say that: name a history (--store PLACE)".to_owned()))
+            }
         }
     }
 }
@@ -94,6 +155,11 @@ impl Ages {
     /// Until which age, hours; infinite: no limit.
     pub fn until_h(self, lives: &[Life]) -> f64 {
         self.until_hours.unwrap_or_else(|| default_until_h(lives))
+    }
+
+    /// The question of a view with this option.
+    pub fn question(self, view: &'static str) -> Question {
+        Question { view, options: self.until_hours.map_or_else(String::new, |hours| format!("until {hours} h")) }
     }
 }
 
@@ -112,15 +178,6 @@ pub fn ages_said(until_h: f64) -> Vec<String> {
         )
     };
     if until_h.is_finite() { vec![text()] } else { Vec::new() }
-}
-
-/// All lives of a history that is open.
-///
-/// # Errors
-/// The database's.
-pub fn of_archive(archive: &mut Archive) -> Result<Seen, Fault> {
-    let lives = exposure::lives(archive, &Filter::default())?;
-    Ok(seen(archive.place().to_owned(), lives, Vec::new()))
 }
 
 fn of_file(path: &Path) -> Result<Seen, Fault> {

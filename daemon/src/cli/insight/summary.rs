@@ -3,15 +3,16 @@
 //! Inputs: lives, and the events of a history. Outputs: a line for each question. Must never leave a question out because its answer
 //! is none.
 
+use super::finding::{Shown, data_said};
+use super::kept::{Known, Question};
 use super::lead_time::warned;
 use super::models::compared;
-use super::source::{Source, ages_said, default_until_h, of_archive};
+use super::source::{Opened, Source, ages_said, default_until_h};
 use super::{SEED, rates};
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::paint::Tone;
 use crate::cli::render::{plain, section, wrapped};
 use crate::cli::session::Session;
-use crate::history::archive::{Access, Archive};
 use cloudsnooze_insight::exposed::by_time;
 use cloudsnooze_insight::lifetimes::Effects;
 use cloudsnooze_insight::models::rates::of_pools;
@@ -21,13 +22,13 @@ use cloudsnooze_insight::patterns::change::Changes;
 use cloudsnooze_insight::patterns::lead::LeadTime;
 use cloudsnooze_insight::patterns::seasons::{Options, Seasons};
 use cloudsnooze_insight::{Life, Scarce};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Draws for intervals: fewer than where one question is asked.
 const ROUNDS: usize = 200;
 
 /// What came of a question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Came {
     Found,
@@ -44,16 +45,16 @@ impl From<Verdict> for Came {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Line {
-    question: &'static str,
+    question: String,
     came: Came,
     sentence: String,
     /// The command that says more.
-    more: &'static str,
+    more: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Page {
     looks: Vec<Line>,
     uncertainty: Vec<String>,
@@ -65,20 +66,21 @@ struct Page {
 /// # Errors
 /// There is no such source.
 pub fn run(source: &Source, session: &mut Session<'_>) -> Outcome {
-    let (seen, notices) = match source.place(session)? {
-        Some(place) => {
-            let mut archive = Archive::open(&place, Access::Read)?;
-            (of_archive(&mut archive)?, warned(&mut archive)?)
-        }
-        None => (source.read(session)?, Vec::new()),
-    };
-    let until_h = default_until_h(&seen.lives);
-    let mut looks = looks(&seen.lives, until_h, session);
-    let lead = LeadTime::of(&notices).map(|lead| (Came::Found, lead.sentence));
-    looks.push(line("how long is one warned?", "lead-time", lead));
-    let page = Page { looks, uncertainty: ages_said(until_h), data: seen.data };
+    let page = source.answer(&Question::usual("summary"), session, |opened, session| {
+        let seen = opened.lives(session)?;
+        let until_h = default_until_h(&seen.lives);
+        let mut looks = looks(&seen.lives, until_h, session);
+        session.progress("how long is one warned?");
+        let notices = match opened {
+            Opened::History(archive, _) => warned(archive)?,
+            Opened::Lives(_) => Vec::new(),
+        };
+        let lead = LeadTime::of(&notices).map(|lead| (Came::Found, lead.sentence));
+        looks.push(line("how long is one warned?", "lead-time", lead));
+        Ok(Page { looks, uncertainty: ages_said(until_h), data: seen.data })
+    })?;
     if session.global.json {
-        session.print_json(&page)?;
+        session.print_json(&Shown::of(&page))?;
     } else {
         let text = screen(&page, session)?;
         session.print(&text)?;
@@ -86,9 +88,9 @@ pub fn run(source: &Source, session: &mut Session<'_>) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn line(question: &'static str, more: &'static str, came: Result<(Came, String), Scarce>) -> Line {
+fn line(question: &str, more: &str, came: Result<(Came, String), Scarce>) -> Line {
     let (came, sentence) = came.unwrap_or_else(|why| (Came::TooLittle, why.0));
-    Line { question, came, sentence, more }
+    Line { question: question.to_owned(), came, sentence, more: more.to_owned() }
 }
 
 fn looks(lives: &[Life], until_h: f64, session: &mut Session<'_>) -> Vec<Line> {
@@ -116,11 +118,11 @@ fn looks(lives: &[Life], until_h: f64, session: &mut Session<'_>) -> Vec<Line> {
         Together::of(lives, super::pools::TOGETHER_MIN, until_h, ROUNDS, SEED)
             .map(|found| (found.verdict.into(), found.sentence))
     });
-    session.progress("");
     looks
 }
 
-fn screen(page: &Page, session: &Session<'_>) -> Result<String, Fault> {
+fn screen(known: &Known<Page>, session: &Session<'_>) -> Result<String, Fault> {
+    let page = &known.answer;
     let mut text = String::new();
     let headings =
         [(Came::Found, "FOUND"), (Came::NotShown, "LOOKED FOR AND NOT FOUND"), (Came::TooLittle, "TOO LITTLE DATA")];
@@ -136,5 +138,5 @@ fn screen(page: &Page, session: &Session<'_>) -> Result<String, Fault> {
         }
     }
     text += &section(session, "HOW SURE", &page.uncertainty);
-    Ok(text + &section(session, "DATA", &page.data))
+    Ok(text + &section(session, "DATA", &data_said(&page.data, known)))
 }

@@ -30,6 +30,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use tables::Exchanged;
 
+/// Parameters of an address that say which database is meant.
+const IDENTIFYING: [&str; 5] = ["host", "hostaddr", "port", "user", "dbname"];
 /// Rows of one page of an export or a merge.
 const PAGE_ROWS: usize = 5_000;
 
@@ -47,6 +49,24 @@ impl Place {
     pub fn parse(text: &str) -> Self {
         let is_address = text.starts_with("postgres://") || text.starts_with("postgresql://");
         if is_address { Self::Server(text.to_owned()) } else { Self::File(PathBuf::from(text)) }
+    }
+
+    /// A name that no other history has, without secrets. None: there is no such file, or the address cannot be read.
+    pub fn identity(&self) -> Option<String> {
+        match self {
+            Self::File(path) => std::fs::canonicalize(path).ok().map(|path| path.display().to_string()),
+            Self::Server(address) => {
+                let mut address = url::Url::parse(address).ok()?;
+                // It cannot fail where there is a host; without one there is no password.
+                let _ = address.set_password(None);
+                let told: Vec<(String, String)> = address.query_pairs().into_owned().collect();
+                let mut query = url::form_urlencoded::Serializer::new(String::new());
+                query.extend_pairs(told.iter().filter(|(name, _)| IDENTIFYING.contains(&name.as_str())));
+                address.set_query(Some(&query.finish()));
+                address.set_fragment(None);
+                Some(address.to_string())
+            }
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 use super::import::{Counts, Importer};
 use super::prune::Keep;
 use super::tables::{ALL, DELIVERIES, EVENTS, Exchanged, LIVES, PRICES};
-use super::views::{Filter, Table};
+use super::views::{Amounts, Filter, Table};
 use super::*;
+use crate::event::EventType;
 use crate::history::schema::Dialect;
 use crate::history::store::Store;
 use serde_json::Value;
@@ -523,4 +524,44 @@ fn a_place_is_told_without_its_password() {
     assert_eq!(place.to_string(), "postgres://fleet@db.example:5433/fleet");
     assert_eq!(Place::parse("/a/b.sqlite").to_string(), "/a/b.sqlite");
     assert!(serde_json::from_str::<Value>("{}").is_ok());
+}
+
+#[test]
+fn a_history_s_name_tells_it_from_others_and_holds_no_password() {
+    let identity = |address: &str| Place::parse(address).identity();
+    let one = identity("postgres://fleet:secret@db.example:5433/fleet?password=secret&host=/run/pg&sslmode=require");
+    assert_eq!(one.as_deref(), Some("postgres://fleet@db.example:5433/fleet?host=%2Frun%2Fpg"));
+    let socket = |port: u16| identity(&format!("postgres:///postgres?host=/tmp/x&port={port}&user=postgres"));
+    assert!(socket(1).is_some() && socket(1) == socket(1) && socket(1) != socket(2));
+    assert_eq!(identity("postgres://fleet:secret@:x/"), None);
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("h.sqlite");
+    assert_eq!(Place::File(path.clone()).identity(), None, "there is none");
+    drop(new(directory.path(), "h.sqlite"));
+    let link = directory.path().join("link.sqlite");
+    std::os::unix::fs::symlink(&path, &link).expect("a link");
+    assert!(Place::File(path.clone()).identity().is_some());
+    assert_eq!(Place::File(path).identity(), Place::File(link).identity());
+}
+
+#[test]
+fn amounts_are_those_of_what_has_ended_and_was_no_drill_and_each_event_of_a_type_comes_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut archive = new(directory.path(), "h.sqlite");
+    assert_eq!(archive.amounts().expect("asked"), Amounts::default());
+    fill(&mut archive, 7_000);
+    csv(&mut archive, LIVES_CSV).expect("taken");
+    let life = concat!(
+        r#"{"kind":"life","id":"a","instance_id":"a","market":"spot","launched_wall_ns":5,"last_seen_wall_ns":9,"#,
+        r#""outcome":"running","provider":"","region":"","zone":"","instance_type":""}"#
+    );
+    lines(&mut archive, life).expect("taken");
+    assert_eq!(archive.amounts().expect("asked"), Amounts { ended_lives: 3, notices: 1_750 });
+    let mut seen = Vec::new();
+    let taken = archive.each_of_type_by(&EventType::SPOT_INTERRUPT, 64, &mut |event| {
+        seen.push((event.wall_ns, event.instance.to_owned(), event.state.to_owned()));
+    });
+    taken.expect("asked");
+    assert!(seen.len() == 875 && seen.is_sorted_by(|one, other| one.0 < other.0), "{}", seen.len());
+    assert!(seen.iter().any(|one| one.2 == "withdrawn") && seen.iter().all(|one| one.1.starts_with("i-")));
 }

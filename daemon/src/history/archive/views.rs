@@ -6,10 +6,13 @@
 use super::tables::{Column, Kind};
 use super::{Archive, Cell, Result, Row};
 use crate::event::EventType;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// With more pools than this, the few rows that are wanted are found sooner among the newest of all.
 const POOLS_ONE_BY_ONE: usize = 50;
+/// Rows of one page, of which each is a few dozen bytes.
+const MOMENTS_PAGE: u32 = 50_000;
 
 /// What is wanted. What is None does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +37,26 @@ pub struct Filter {
     pub pool: cloudsnooze_insight::Pool,
     /// Most rows.
     pub limit: u32,
+}
+
+/// How much a history knows of interruptions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Amounts {
+    /// Lives that have ended, those at the full price with them.
+    pub ended_lives: u64,
+    /// Notices of interruptions and recommendations to leave, drills not counted.
+    pub notices: u64,
+}
+
+/// When something happened to a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Happened<'r> {
+    /// The provider's identifier of the machine.
+    pub instance: &'r str,
+    /// When it was detected, nanoseconds since 1970.
+    pub wall_ns: i64,
+    /// Where the event stands.
+    pub state: &'r str,
 }
 
 /// An answer.
@@ -311,6 +334,59 @@ impl Archive {
         columns.extend(counts.map(|name| shown(name, Kind::Int)));
         columns.extend(["exposure_hours", "on_demand_hours"].map(|name| shown(name, Kind::Real)));
         Ok(Table { name: "summary", columns, rows })
+    }
+
+    /// How much there is, from sums that triggers keep.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn amounts(&mut self) -> Result<Amounts> {
+        let sums = "SELECT (SELECT CAST(coalesce(sum(lives), 0) AS BIGINT) FROM pool_lives WHERE outcome <> 'running'), \
+                    (SELECT CAST(coalesce(sum(events), 0) AS BIGINT) FROM pool_events WHERE simulated = 0 \
+                    AND type IN ('cloud.spot.interrupt', 'cloud.spot.rebalance'))";
+        let rows = self.query(sums, &[])?;
+        let sum = |column: usize| rows.first().and_then(|row| row.get(column)).and_then(Cell::as_int);
+        let [ended_lives, notices] = [0, 1].map(|column| sum(column).and_then(|sum| u64::try_from(sum).ok()));
+        Ok(Amounts { ended_lives: ended_lives.unwrap_or_default(), notices: notices.unwrap_or_default() })
+    }
+
+    /// Gives every event of a type that happened to a known machine, drills left out, in the order of time.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn each_of_type(&mut self, event_type: &EventType, take: &mut dyn FnMut(Happened<'_>)) -> Result<()> {
+        self.each_of_type_by(event_type, MOMENTS_PAGE, take)
+    }
+
+    /// The same with pages of so many rows.
+    pub(super) fn each_of_type_by(
+        &mut self,
+        event_type: &EventType,
+        page: u32,
+        take: &mut dyn FnMut(Happened<'_>),
+    ) -> Result<()> {
+        let mut after: Option<[Cell; 2]> = None;
+        loop {
+            let columns = "instance_id, state, detected_wall_ns, id";
+            let mut ask = Ask::new(columns, "events", "detected_wall_ns, id", page);
+            ask.and("type =", Cell::Text(event_type.as_str().to_owned()));
+            ask.conditions.push("simulated = 0 AND instance_id <> ''".to_owned());
+            if let Some([at, id]) = after {
+                ask.and("detected_wall_ns >=", at.clone());
+                let (at, id) = (ask.parameter(at), ask.parameter(id));
+                ask.conditions.push(format!("(detected_wall_ns > {at} OR id > {id})"));
+            }
+            let rows = ask.run(self, None)?;
+            for row in &rows {
+                if let [Cell::Text(instance), Cell::Text(state), Cell::Int(wall_ns), _] = row.as_slice() {
+                    take(Happened { instance, wall_ns: *wall_ns, state });
+                }
+            }
+            match rows.into_iter().nth(page.max(1) as usize - 1).as_deref() {
+                Some([_, _, at, id]) => after = Some([at.clone(), id.clone()]),
+                _ => return Ok(()),
+            }
+        }
     }
 
     /// Rows of the pools that are wanted.
