@@ -1453,7 +1453,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight)
-            opts="-q -h --store --lives --socket --config --json --color --quiet --help risk rates lifetimes seasons changes pools lead-time models picture"
+            opts="-q -h --store --lives --fresh --socket --config --json --color --quiet --help risk rates lifetimes seasons changes pools lead-time models picture"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1487,7 +1487,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__changes)
-            opts="-q -h --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1521,7 +1521,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__lead__subcmd__time)
-            opts="-q -h --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1555,7 +1555,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__lifetimes)
-            opts="-q -h --until-hours --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --until-hours --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1593,7 +1593,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__models)
-            opts="-q -h --until-hours --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --until-hours --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1631,7 +1631,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__picture)
-            opts="-o -q -h --output --until-hours --store --lives --socket --config --json --color --quiet --help hazard survival calibration hours"
+            opts="-o -q -h --output --until-hours --store --lives --fresh --socket --config --json --color --quiet --help hazard survival calibration hours"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1677,7 +1677,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__pools)
-            opts="-q -h --traces --until-hours --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --traces --until-hours --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1719,7 +1719,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__rates)
-            opts="-q -h --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1753,7 +1753,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__risk)
-            opts="-q -h --hours --instance --zone --instance-type --provider --region --age-hours --in-background --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --hours --instance --zone --instance-type --provider --region --age-hours --in-background --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1815,7 +1815,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__insight__subcmd__seasons)
-            opts="-q -h --until-hours --utc-offset-hours --store --lives --socket --config --json --color --quiet --help"
+            opts="-q -h --until-hours --utc-offset-hours --store --lives --fresh --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -333,6 +333,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_se
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and not __fish_seen_subcommand_from risk rates lifetimes seasons changes pools lead-time models picture" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -360,6 +361,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 always\t'Always'
 never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l in-background -d 'Use only CPU time that nobody else wants, and give up the protection that a daemon passes on for when memory is short'
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from risk" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -370,6 +372,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from rates" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -381,6 +384,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lifetimes" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -393,6 +397,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from seasons" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -403,6 +408,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from changes" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -415,6 +421,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from pools" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -425,6 +432,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from lead-time" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -436,6 +444,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from models" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -448,6 +457,7 @@ complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_s
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l fresh -d 'Work the answer out anew, even where one of the same history was kept that is younger than a day'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand insight; and __fish_seen_subcommand_from picture" -s h -l help -d 'Print help (see more with \'--help\')'
