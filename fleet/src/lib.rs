@@ -11,10 +11,19 @@
 //! Where no leader says anything in time, a member does its work alone.
 #![deny(missing_docs)]
 
+mod clock;
+mod coordinator;
+mod election;
+mod epochs;
+mod member;
+mod nats;
+mod plan;
 mod settings;
+mod state;
 mod told;
+mod turn;
+mod wire;
 
+pub use member::{Error, Member};
 pub use settings::{Settings, Step, Tls};
-pub use told::{
-    Counts, Heard, Leaver, Local, Notice, OperationStatus, Outcome, Present, Status, Told, Turn,
-};
+pub use told::{Counts, Heard, Leaver, Local, Notice, OperationStatus, Outcome, Present, Status, Told, Turn};
