@@ -80,7 +80,12 @@ pub(crate) trait Coordinator: Clone + Send + Sync + 'static {
     fn prepare(&self) -> impl Future<Output = Result<Ready, Failed>> + Send;
 
     /// Tells an event to all members, and has it kept under its identity. The telling needs no quorum, the keeping does.
-    fn send(&self, event_type: String, identity: String, letter: Bytes) -> impl Future<Output = Result<(), Failed>> + Send;
+    fn send(
+        &self,
+        event_type: String,
+        identity: String,
+        letter: Bytes,
+    ) -> impl Future<Output = Result<(), Failed>> + Send;
 
     /// Tells something to all members, kept nowhere.
     fn tell(&self, news: Bytes) -> impl Future<Output = Result<(), Failed>> + Send;
@@ -107,7 +112,12 @@ pub(crate) trait Coordinator: Clone + Send + Sync + 'static {
     fn write_plan(&self, revision: Option<u64>, bytes: Bytes) -> impl Future<Output = Result<u64, Failed>> + Send;
 
     /// Keeps this member's acknowledgement of a pass.
-    fn acknowledge(&self, operation: Uuid, pass: usize, bytes: Bytes) -> impl Future<Output = Result<(), Failed>> + Send;
+    fn acknowledge(
+        &self,
+        operation: Uuid,
+        pass: usize,
+        bytes: Bytes,
+    ) -> impl Future<Output = Result<(), Failed>> + Send;
 
     /// The acknowledgements of an operation after this number, and the number of the last.
     fn acks(&self, operation: Uuid, after: u64) -> impl Future<Output = Result<(Vec<KeptAck>, u64), Failed>> + Send;

@@ -116,8 +116,8 @@ impl Election {
         self.led_until = self.led_until.max(now.after(self.lease));
     }
 
-    /// What the store said of the lease; it may be old, as any replica answers. `pause` is waited before this member asks for it, so that not
-    /// all ask at once.
+    /// What the store said of the lease; it may be old, as any replica answers. `pause` is waited before this member asks for it, so
+    /// that not all ask at once.
     pub(crate) fn seen(&mut self, now: Boot, seen: Seen, pause: Duration) -> Option<Do> {
         self.looked = true;
         match (seen, self.state) {

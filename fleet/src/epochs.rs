@@ -110,9 +110,10 @@ impl Record {
 
     /// The ends that the servers do not have: of actions that a plan gave a turn.
     pub(crate) fn unacknowledged(&self) -> impl Iterator<Item = (&Action, Uuid, usize)> {
-        self.actions.iter().filter(|action| action.outcome.is_some() && !action.acknowledged).filter_map(|action| {
-            action.turn.map(|(operation, pass)| (action, operation, pass))
-        })
+        self.actions
+            .iter()
+            .filter(|action| action.outcome.is_some() && !action.acknowledged)
+            .filter_map(|action| action.turn.map(|(operation, pass)| (action, operation, pass)))
     }
 
     /// As it is saved.
@@ -150,10 +151,12 @@ pub(crate) fn load(directory: &Path, group: &str) -> (Record, Option<String>) {
         }
         Err(error) => {
             let aside = directory.join(format!("{FILE}.broken"));
-            let moved = fs::rename(&path, &aside).map_or_else(|error| format!("could not be moved: {error}"), |()| {
-                format!("was moved to {}", aside.display())
-            });
-            let why = format!("{} is broken ({error}) and {moved}; a leader of the past may be obeyed once", path.display());
+            let moved = fs::rename(&path, &aside).map_or_else(
+                |error| format!("could not be moved: {error}"),
+                |()| format!("was moved to {}", aside.display()),
+            );
+            let why =
+                format!("{} is broken ({error}) and {moved}; a leader of the past may be obeyed once", path.display());
             (fresh(), Some(why))
         }
     }

@@ -1,7 +1,7 @@
 //! A member: what its owner holds, and the task that runs it.
 //!
-//! Responsibilities: bring inputs to [`Core`] one at a time, do what it says, wake it. Inputs: the owner's calls, what the servers say, time.
-//! Outputs: turns, tellings, the status. It must never block the runtime, nor call the owner while it holds the lock of its state.
+//! Responsibilities: bring inputs to [`Core`] one at a time, do what it says, wake it. Inputs: the owner's calls, what the servers say,
+//! time. Outputs: turns, tellings, the status. It must never block the runtime, nor call the owner while it holds the lock of its state.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use crate::clock::Boot;
 use crate::coordinator::{Coordinator, Failed, Watch};
-use crate::state::{Core, Effect, Input, present_of};
 use crate::epochs;
 use crate::nats::{self, Nats, NatsWatch};
 use crate::settings::{Settings, name_problem};
+use crate::state::{Core, Effect, Input, present_of};
 use crate::told::{Local, Notice, Outcome, Present, Status, Turn};
 
 /// Calls of the owner and ends of effects that wait to be taken.
@@ -36,7 +36,9 @@ pub enum Error {
     #[error("{0}")]
     Secret(String),
     /// It was not started on a tokio runtime.
-    #[error("a member of a fleet needs a tokio runtime with its timer and network enabled to run on, and there is none here")]
+    #[error(
+        "a member of a fleet needs a tokio runtime with its timer and network enabled to run on, and there is none here"
+    )]
     NoRuntime,
     /// The servers do not answer, or refuse; as a sentence.
     #[error("{0}")]
@@ -61,8 +63,8 @@ impl Member {
     /// Begins to connect and returns at once; that no server answers is no error. Runs on the current tokio runtime, of which it takes no
     /// thread, only now and then one of those for blocking work while it writes its record.
     ///
-    /// `name` is used where the settings have no `member`. `state` is a directory that this member alone writes to; a file of some kilobytes,
-    /// `fleet.json`, is kept in it. `local` is told what the group says.
+    /// `name` is used where the settings have no `member`. `state` is a directory that this member alone writes to; a file of some
+    /// kilobytes, `fleet.json`, is kept in it. `local` is told what the group says.
     ///
     /// # Errors
     /// What is wrong with the settings, with a secret's file, or with the place it was called from.
@@ -110,9 +112,9 @@ impl Member {
         self.call(Call::Input(Input::Stays(event)));
     }
 
-    /// Waits until the local work for a notice that was given to [`Self::leaving`] may begin: no longer than until its latest start, which is
-    /// its deadline less one and a half times the length that the work was measured to have, and no longer than a fifth of the notice or
-    /// ten seconds for a leader. That it begins is on the disk when this returns. Several may wait for the same.
+    /// Waits until the local work for a notice that was given to [`Self::leaving`] may begin: no longer than until its latest start,
+    /// which is its deadline less one and a half times the length that the work was measured to have, and no longer than a fifth of the
+    /// notice or ten seconds for a leader. That it begins is on the disk when this returns. Several may wait for the same.
     pub async fn turn(&self, event: Uuid) -> Turn {
         let (answer, answered) = oneshot::channel();
         let alone = || Turn::Alone { why: "this member does not run any more".to_owned() };
@@ -145,8 +147,8 @@ impl Member {
         answered.await.map_err(|_| gone())?
     }
 
-    /// Leaves the group: the lease is given back, the group is told, what was sent is brought to the servers. At most three seconds. The member
-    /// does nothing any more afterwards.
+    /// Leaves the group: the lease is given back, the group is told, what was sent is brought to the servers. At most three seconds. The
+    /// member does nothing any more afterwards.
     pub async fn leave(&self) {
         let (answer, answered) = oneshot::channel();
         if self.calls.send(Call::Leave(answer)).await.is_ok() {
@@ -187,7 +189,9 @@ impl Driver {
 
     /// Runs until the owner leaves, or has dropped the last copy.
     async fn run(
-        mut self, mut calls: mpsc::Receiver<Call>, mut complaints: mpsc::Receiver<String>,
+        mut self,
+        mut calls: mpsc::Receiver<Call>,
+        mut complaints: mpsc::Receiver<String>,
         mut connecting: std::pin::Pin<Box<impl Future<Output = (Nats, NatsWatch)> + Send>>,
     ) {
         let mut servers: Option<Nats> = None;
@@ -253,6 +257,10 @@ impl Driver {
             match effect {
                 Effect::ReleaseLease(revision) => drop(servers.release_lease(revision).await),
                 Effect::Absent => drop(servers.absent().await),
+                Effect::Save { bytes, .. } => {
+                    let state = self.state.clone();
+                    drop(tokio::task::spawn_blocking(move || save(&state, &bytes)).await);
+                }
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 //! NATS: core messages for what has to be fast, JetStream for what has to be kept, its key-value buckets for lease, plan and answers.
 //!
-//! Responsibilities: one connection, streams and buckets of the group, each call of [`Coordinator`] in NATS' words. Inputs: settings, bytes.
-//! Outputs: bytes, revisions, errors as sentences. It must never decide anything, nor wait longer than a few seconds.
+//! Responsibilities: one connection, streams and buckets of the group, each call of [`Coordinator`] in NATS' words. Inputs: settings,
+//! bytes. Outputs: bytes, revisions, errors as sentences. It must never decide anything, nor wait longer than a few seconds.
 //!
 //! What is written to the buckets of plan, lease and answers is published again by the servers after they have stored it (`republish` of a
 //! stream's configuration). So members listen on plain subjects: that takes no consumer on a server for each of them, comes back with the
@@ -117,7 +117,10 @@ fn code_of(error: &(dyn StdError + 'static)) -> Option<ErrorCode> {
 
 fn conflicts(error: &(dyn StdError + 'static)) -> bool {
     // The second number is what replicated streams answer since 2.12.
-    matches!(code_of(error), Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT))
+    matches!(
+        code_of(error),
+        Some(ErrorCode::STREAM_WRONG_LAST_SEQUENCE | ErrorCode::STREAM_WRONG_LAST_SEQUENCE_CONSTANT)
+    )
 }
 
 impl Nats {
@@ -140,7 +143,8 @@ impl Nats {
     fn wanted(&self, bucket: Bucket) -> kv::Config {
         let names = &self.inner.names;
         let name = names.bucket(bucket.kind());
-        let republish = |source: String, destination: String| Some(Republish { source, destination, headers_only: false });
+        let republish =
+            |source: String, destination: String| Some(Republish { source, destination, headers_only: false });
         let (max_age, storage, republish) = match bucket {
             Bucket::Lead => {
                 (self.inner.lease, StorageType::File, republish(format!("$KV.{name}.{LEAD}"), names.to_all(LEAD)))
@@ -150,7 +154,11 @@ impl Nats {
             }
             Bucket::Acks => {
                 let parts = "{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}";
-                (ACKS_AGE, StorageType::File, republish(format!("$KV.{name}.*.*.*"), format!("{}.{parts}", names.acks())))
+                (
+                    ACKS_AGE,
+                    StorageType::File,
+                    republish(format!("$KV.{name}.*.*.*"), format!("{}.{parts}", names.acks())),
+                )
             }
             Bucket::Members => (self.inner.members_age, StorageType::Memory, None),
         };
@@ -285,12 +293,16 @@ impl Nats {
         let info = self.inner.client.server_info();
         if !self.inner.client.is_server_compatible(major, minor, patch) {
             let version = info.version;
-            problems.push(format!("the server is {version}; {major}.{minor}.{patch} or newer is needed, as older ones lose data"));
+            problems.push(format!(
+                "the server is {version}; {major}.{minor}.{patch} or newer is needed, as older ones lose data"
+            ));
         }
         let kept = lead.stream.cached_info().config.max_age;
         if kept != self.inner.lease {
             let (kept, own) = (kept.as_secs_f64(), self.inner.lease.as_secs_f64());
-            problems.push(format!("the group's lease is {kept} s, `lease_seconds` of this member is {own}: the group's counts"));
+            problems.push(format!(
+                "the group's lease is {kept} s, `lease_seconds` of this member is {own}: the group's counts"
+            ));
         }
         let replicas = plan.stream.cached_info().config.num_replicas;
         if info.cluster.is_some() && replicas < 3 {
@@ -365,7 +377,9 @@ impl Coordinator for Nats {
             Err(error) => return Err(unknown("the stream of events", error)),
         };
         // A stream that is shorter than it was is another one.
-        let Some(after) = after.map(|after| if after > last { 0 } else { after }) else { return Ok((Vec::new(), last)) };
+        let Some(after) = after.map(|after| if after > last { 0 } else { after }) else {
+            return Ok((Vec::new(), last));
+        };
         if after == last {
             return Ok((Vec::new(), last));
         }

@@ -162,7 +162,8 @@ impl Pass {
         self.most_at_once.map_or(usize::MAX, |most| usize::try_from(most.max(1)).unwrap_or(usize::MAX))
     }
 
-    /// The time it has to be given: the longest work of its actors with the reserve of a latest start, as often as they go one after another.
+    /// The time it has to be given: the longest work of its actors with the reserve of a latest start, as often as they go one after
+    /// another.
     fn needs(&self, view: &View<'_>) -> Duration {
         let reacting = view.staying(&self.role).filter(|_| self.reacts && !self.begun);
         let actors: Vec<&String> = self.actors.iter().map(|actor| &actor.member).chain(reacting).collect();
@@ -210,8 +211,8 @@ impl Plan {
         })
     }
 
-    /// Takes a leaver into what is still to come: into the pass of its role, else into a further pass of it. Roles that react act for it
-    /// before or after, as the order says. Does nothing when the plan knows the notice, or is as large as a plan may be.
+    /// Takes a leaver into what is still to come: into the pass of its role, else into a further pass of it. Roles that react act for
+    /// it before or after, as the order says. Does nothing when the plan knows the notice, or is as large as a plan may be.
     pub(crate) fn add(&mut self, leaver: Leaving, steps: &[Step]) {
         let actors: usize = self.passes.iter().map(|pass| pass.actors.len()).sum();
         if self.knows(leaver.event) || self.passes.len() + steps.len() > MAX_PASSES || actors >= MAX_ACTORS / 2 {

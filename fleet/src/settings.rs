@@ -1,7 +1,8 @@
 //! The settings of a member, and what is wrong with them.
 //!
 //! Responsibilities: the form of the section `fleet` of the configuration, its defaults, its limits. Inputs: values that serde read.
-//! Outputs: settings, or every error as a sentence with the field's name. It must never open a connection, nor read what a secret file holds.
+//! Outputs: settings, or every error as a sentence with the field's name. It must never open a connection, nor read what a secret file
+//! holds.
 
 use std::path::PathBuf;
 
@@ -119,7 +120,9 @@ impl Settings {
         }
         self.server_problems(&mut found);
         if self.credentials.is_some() && self.nkey_file.is_some() {
-            found.push("`credentials` and `nkey_file` are both set; the servers take one of them: remove the other".to_owned());
+            found.push(
+                "`credentials` and `nkey_file` are both set; the servers take one of them: remove the other".to_owned(),
+            );
         }
         if let Some(tls) = &self.tls
             && tls.certificate.is_some() != tls.key.is_some()
@@ -147,7 +150,9 @@ impl Settings {
             } else if !server.starts_with("nats://") && !server.starts_with("tls://") {
                 found.push(format!("`servers`: `{server}` begins with neither nats:// nor tls://"));
             } else if let Err(error) = server.parse::<async_nats::ServerAddr>() {
-                found.push(format!("`servers`: `{server}` is no address ({error}); write nats://host:port or tls://host:port"));
+                found.push(format!(
+                    "`servers`: `{server}` is no address ({error}); write nats://host:port or tls://host:port"
+                ));
             }
         }
     }
@@ -157,10 +162,15 @@ impl Settings {
             word(&format!("steps[{index}].role"), &step.role, found);
             within(&format!("steps[{index}].timeout_seconds"), step.timeout_seconds, 0.1, 3600.0, found);
             if step.most_at_once == Some(0) {
-                found.push(format!("`steps[{index}].most_at_once` is 0: nobody would ever act; leave it out or write 1 or more"));
+                found.push(format!(
+                    "`steps[{index}].most_at_once` is 0: nobody would ever act; leave it out or write 1 or more"
+                ));
             }
             if self.steps.iter().take(index).any(|earlier| earlier.role == step.role) {
-                found.push(format!("`steps[{index}].role`: `{}` has a step already; a role acts in one step", step.role));
+                found.push(format!(
+                    "`steps[{index}].role`: `{}` has a step already; a role acts in one step",
+                    step.role
+                ));
             }
         }
     }
@@ -169,7 +179,9 @@ impl Settings {
 /// What is wrong with the name of a member.
 pub(crate) fn name_problem(name: &str) -> Option<String> {
     let bad = name.is_empty() || name.len() > MAX_NAME || name.chars().any(|letter| letter.is_control());
-    bad.then(|| format!("`member` is `{}`; it needs 1 to {MAX_NAME} bytes without control characters", name.escape_debug()))
+    bad.then(|| {
+        format!("`member` is `{}`; it needs 1 to {MAX_NAME} bytes without control characters", name.escape_debug())
+    })
 }
 
 fn word(field: &str, value: &str, found: &mut Vec<String>) {
@@ -237,7 +249,9 @@ mod tests {
             ..minimal()
         };
         let problems = settings.problems().join("\n");
-        for field in ["group", "role", "member", "servers", "nkey_file", "tls.key", "steps[0].timeout_seconds", "steps[1].role"] {
+        for field in
+            ["group", "role", "member", "servers", "nkey_file", "tls.key", "steps[0].timeout_seconds", "steps[1].role"]
+        {
             assert!(problems.contains(&format!("`{field}`")), "{field}: {problems}");
         }
         for field in ["steps[0].most_at_once", "lease_seconds", "heartbeat_seconds", "work_seconds", "replicas"] {

@@ -1,8 +1,8 @@
 //! What a member decides: one state machine of all that it knows, without a clock, a connection or a disk of its own.
 //!
-//! Responsibilities: take one input at a time, keep what is known, say what to do. Inputs: what the owner calls, what the servers say, ends of
-//! what was asked for, the time. Outputs: [`Effect`]s, and when to be asked again. It must never wait, and never act on a lease or a
-//! directive before it has looked at the time and the epoch.
+//! Responsibilities: take one input at a time, keep what is known, say what to do. Inputs: what the owner calls, what the servers say,
+//! ends of what was asked for, the time. Outputs: [`Effect`]s, and when to be asked again. It must never wait, and never act on a lease
+//! or a directive before it has looked at the time and the epoch.
 //!
 //! `follow` is a member's own part: plans, turns, acknowledgements. `lead` is what only the leader does. `say` is what is sent.
 

@@ -63,7 +63,9 @@ pub(crate) fn verdict(now: Boot, waiting: &Waiting, group: Group) -> Verdict {
     }
     let most = most_wait(waiting.notice);
     let (until, why) = match group {
-        Group::WithoutUs => return Verdict::Alone("the group goes on without this member, which it believes to be lost".to_owned()),
+        Group::WithoutUs => {
+            return Verdict::Alone("the group goes on without this member, which it believes to be lost".to_owned());
+        }
         Group::Silent => (waiting.told.after(most), "no leader has taken the notice up"),
         Group::Planned(leader_until) => {
             (leader_until.max(waiting.told).after(most), "the leader has been silent, and no other came")

@@ -45,7 +45,8 @@ impl Names {
 
     /// This member's events of a type. Its dots become dashes, so that a right can be given for one token.
     pub(crate) fn event(&self, event_type: &str) -> String {
-        let token: String = event_type.chars().map(|letter| if letter == '.' { '-' } else { letter }).take(MAX_ERROR).collect();
+        let token: String =
+            event_type.chars().map(|letter| if letter == '.' { '-' } else { letter }).take(MAX_ERROR).collect();
         format!("cs.v1.{}.ev.{}.{}", self.group, to_token(&token), self.own)
     }
 
@@ -265,7 +266,9 @@ pub(crate) trait Message: Serialize + DeserializeOwned {
 
 impl Message for Letter {
     fn problem(&self) -> Option<String> {
-        name_problem(&self.member).or_else(|| too_long("event_type", &self.event_type)).or_else(|| too_long("role", &self.role))
+        name_problem(&self.member)
+            .or_else(|| too_long("event_type", &self.event_type))
+            .or_else(|| too_long("role", &self.role))
     }
 }
 

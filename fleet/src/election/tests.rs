@@ -27,7 +27,10 @@ fn a_free_lease_is_asked_for_renewed_and_given_back() {
     assert!(election.leads(at(4199)) && !election.leads(at(4200)));
     assert_eq!(election.release(at(2000), at(5000)), Some(Do::Release(9)));
     free(&mut election, at(2001));
-    assert_eq!((election.leads(at(2001)), election.due(at(2001)), election.due(at(5000))), (false, None, Some(Do::Create)));
+    assert_eq!(
+        (election.leads(at(2001)), election.due(at(2001)), election.due(at(5000))),
+        (false, None, Some(Do::Create))
+    );
 }
 
 #[test]
@@ -69,7 +72,10 @@ fn a_leader_is_one_until_its_lease_is_over_or_it_is_seen_to_be_gone() {
     election.seen(at(2000), Seen::Theirs(4), Duration::ZERO);
     assert_eq!(election.led_until(), at(6000));
     election.seen(at(2500), Seen::Free, Duration::from_millis(30));
-    assert_eq!((election.led_until(), election.due(at(2529)), election.due(at(2530))), (at(2500), None, Some(Do::Create)));
+    assert_eq!(
+        (election.led_until(), election.due(at(2529)), election.due(at(2530))),
+        (at(2500), None, Some(Do::Create))
+    );
 }
 
 #[test]

@@ -57,7 +57,9 @@ fn read_secret(field: &str, path: &Path) -> Result<String, String> {
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         let path = path.display();
-        return Err(format!("`{field}`: {path} has mode {mode:03o}, so others may use it; set it to 0600 (chmod 600 {path})"));
+        return Err(format!(
+            "`{field}`: {path} has mode {mode:03o}, so others may use it; set it to 0600 (chmod 600 {path})"
+        ));
     }
     if metadata.len() > MOST_SECRET {
         return Err(format!("`{field}`: {} has {} bytes, which no secret has", path.display(), metadata.len()));
@@ -108,7 +110,10 @@ fn pause(tries: usize) -> Duration {
 
 /// Connects, however long it takes. `complain` is called with what is wrong, in sentences.
 pub(crate) async fn connect(
-    settings: &Settings, secret: Secret, name: &str, mut complain: impl FnMut(String),
+    settings: &Settings,
+    secret: Secret,
+    name: &str,
+    mut complain: impl FnMut(String),
 ) -> (Nats, NatsWatch) {
     let mut tries = 1;
     loop {
@@ -131,7 +136,8 @@ async fn try_once(settings: &Settings, secret: &Secret, name: &str) -> Result<(N
             let _sent = events.send(event).await;
         }
     });
-    let client = options.connect(servers.map_err(|error| error.to_string())?).await.map_err(|error| error.to_string())?;
+    let client =
+        options.connect(servers.map_err(|error| error.to_string())?).await.map_err(|error| error.to_string())?;
     let names = Names::new(&settings.group, name);
     let watch = NatsWatch::new(client.clone(), names.clone(), heard).await.map_err(|error| error.to_string())?;
     Ok((Nats::new(client, names, settings), watch))

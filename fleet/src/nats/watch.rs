@@ -51,7 +51,9 @@ impl NatsWatch {
             }
             Event::Disconnected | Event::Closed => Some(Seen::Disconnected),
             Event::LameDuckMode | Event::Draining => None,
-            Event::SlowConsumer(_) => Some(Seen::Problem("messages came faster than they were taken; some were lost".to_owned())),
+            Event::SlowConsumer(_) => {
+                Some(Seen::Problem("messages came faster than they were taken; some were lost".to_owned()))
+            }
             Event::ServerError(error) => Some(Seen::Problem(format!("the server complains: {error}"))),
             Event::ClientError(error) => Some(Seen::Problem(format!("the connection fails: {error}"))),
         }

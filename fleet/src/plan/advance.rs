@@ -56,8 +56,8 @@ impl Plan {
         let (timeout, role) = (pass.timeout(), pass.role.clone());
         let mut notes = Vec::new();
         for actor in pass.actors.iter_mut().filter(|actor| matches!(actor.stage, Stage::Waits | Stage::Acts)) {
-            let begun = (actor.stage == Stage::Acts)
-                .then(|| *since.entry((index, actor.member.clone())).or_insert(view.now));
+            let begun =
+                (actor.stage == Stage::Acts).then(|| *since.entry((index, actor.member.clone())).or_insert(view.now));
             let deadline = actor.event.map_or(Boot::NEVER, |event| view.deadline(event));
             let why = if !view.peers.contains_key(&actor.member) {
                 "was lost".to_owned()

@@ -49,7 +49,8 @@ impl Group {
         let peer = self.peers.get_mut(member).expect("a member");
         peer.leaving = true;
         self.deadlines.insert(event, self.now.after(Duration::from_secs(seconds)));
-        let leaver = Leaving { event, member: member.to_owned(), role: peer.role.clone(), remaining_ms: 0, deadline: None };
+        let leaver =
+            Leaving { event, member: member.to_owned(), role: peer.role.clone(), remaining_ms: 0, deadline: None };
         self.plan.add(leaver, &self.steps);
         event
     }
@@ -186,7 +187,11 @@ fn who_does_not_answer_is_left_behind_with_a_note() {
     assert_eq!(group.acting().0, "lb");
     group.passes(1);
     assert_eq!(group.acting(), acting("replica", &["replica1"]));
-    assert!(group.plan.missing[0].contains("lb1 did not answer within 30 s in pass 0 (lb)"), "{:?}", group.plan.missing);
+    assert!(
+        group.plan.missing[0].contains("lb1 did not answer within 30 s in pass 0 (lb)"),
+        "{:?}",
+        group.plan.missing
+    );
     group.peers.remove("replica1");
     group.advance();
     assert_eq!(group.acting(), acting("primary", &["primary1"]));
@@ -248,7 +253,10 @@ fn a_plan_that_makes_no_sense_is_refused() {
 /// What may happen to a group.
 #[derive(Clone, Copy, Debug)]
 enum Happens {
-    Leaves { member: usize, seconds: u64 },
+    Leaves {
+        member: usize,
+        seconds: u64,
+    },
     Acknowledges(usize),
     Lost(usize),
     Withdrawn(usize),
@@ -294,7 +302,8 @@ fn happen(group: &mut Group, happens: Happens, names: &[String]) {
 }
 
 proptest! {
-    /// Whatever happens: one pass at a time, in the order of the list; nobody gets a turn twice; never more at once than allowed; the plan ends.
+    /// Whatever happens: one pass at a time, in the order of the list; nobody gets a turn twice; never more at once than allowed; the
+    /// plan ends.
     #[test]
     fn the_order_holds(events in proptest::collection::vec(happens(), 1..60)) {
         let mut group = Group::new();

@@ -5,8 +5,8 @@
 //! It must never begin anything that is not written down as begun (the disk is waited for a second), nor begin anything twice.
 
 use super::{
-    Begins, BeginsStep, BTreeMap, Boot, Bytes, Core, DISK_WAIT, Duration, Effect, Entry, Failed, Outcome, POLL, Plan, Stage,
-    Told, Turn, Uuid, read, write,
+    BTreeMap, Begins, BeginsStep, Boot, Bytes, Core, DISK_WAIT, Duration, Effect, Entry, Failed, Outcome, POLL, Plan,
+    Stage, Told, Turn, Uuid, read, write,
 };
 use crate::plan::{self, Leaving};
 use crate::told::Leaver;
@@ -29,7 +29,8 @@ impl Core {
         match self.record.of_event(event) {
             None => own.asked = true,
             Some(action) => {
-                let (operation, step) = action.turn.map_or((String::new(), 0), |(operation, pass)| (operation.to_string(), pass));
+                let (operation, step) =
+                    action.turn.map_or((String::new(), 0), |(operation, pass)| (operation.to_string(), pass));
                 let turn = Turn::Begun { operation, step, epoch: action.epoch, over: action.outcome.clone() };
                 self.effects.push(Effect::Turn(event, turn));
             }
@@ -136,7 +137,13 @@ impl Core {
             if self.hear(leaver.event, Kind::Leaving, leaver.deadline.unwrap_or(0)) {
                 let Leaving { event, member, role, remaining_ms, .. } = leaver.clone();
                 let left = Duration::from_millis(remaining_ms);
-                self.effects.push(Effect::Told(Told::Leaving { event, member, role, left, details: serde_json::Value::Null }));
+                self.effects.push(Effect::Told(Told::Leaving {
+                    event,
+                    member,
+                    role,
+                    left,
+                    details: serde_json::Value::Null,
+                }));
             }
         }
     }
@@ -201,8 +208,12 @@ impl Core {
     fn wait_or_act(&mut self, now: Boot) {
         let another_is_planned = self.own.keys().any(|event| self.plan.runs() && self.plan.lists(*event));
         let another_acts = self.own.values().any(|own| own.stage == Stage::Acts);
-        let waiting: Vec<Uuid> =
-            self.own.iter().filter(|(_, own)| own.asked && own.stage == Stage::Waits).map(|(event, _)| *event).collect();
+        let waiting: Vec<Uuid> = self
+            .own
+            .iter()
+            .filter(|(_, own)| own.asked && own.stage == Stage::Waits)
+            .map(|(event, _)| *event)
+            .collect();
         for event in waiting {
             let Some(own) = self.own.get(&event) else { continue };
             let times = Waiting { told: own.told, notice: own.notice, deadline: own.deadline, work: self.work() };
@@ -241,8 +252,9 @@ impl Core {
             }
             self.effects.push(Effect::Turn(event, turn));
         }
-        let (begin, wait): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.steps).into_iter().partition(|step| step.number <= self.saved || step.until <= now);
+        let (begin, wait): (Vec<_>, Vec<_>) = std::mem::take(&mut self.steps)
+            .into_iter()
+            .partition(|step| step.number <= self.saved || step.until <= now);
         wake = wait.iter().map(|step| step.until).fold(wake, Boot::min);
         self.steps = wait;
         for step in begin {
@@ -253,7 +265,9 @@ impl Core {
     }
 
     fn tell_step(&mut self, step: &BeginsStep) {
-        let Some(pass) = self.plan.passes.get(step.pass).filter(|_| self.plan.operation == step.operation) else { return };
+        let Some(pass) = self.plan.passes.get(step.pass).filter(|_| self.plan.operation == step.operation) else {
+            return;
+        };
         let of_pass = |leaver: &&Leaving| pass.leaving.contains(&leaver.event);
         let leaving: Vec<Leaver> = self.plan.leavers.iter().filter(of_pass).map(leaver).collect();
         let shortest = leaving.iter().map(|leaver| leaver.left).min().unwrap_or(Duration::MAX);
@@ -322,7 +336,8 @@ impl Core {
             && self.plan.passes.get(pass).is_some_and(|pass| {
                 pass.actors.iter().any(|actor| actor.member == self.name && actor.stage == plan::Stage::Acts)
             });
-        let is_sent = self.record.of_turn(operation, pass).is_some_and(|action| action.outcome.is_some() && action.acknowledged);
+        let is_sent =
+            self.record.of_turn(operation, pass).is_some_and(|action| action.outcome.is_some() && action.acknowledged);
         if is_waited_for && is_sent {
             let again = self.last_ack.after(ACK_AGAIN);
             if again <= now {

@@ -1,18 +1,21 @@
 //! What only the leader does.
 //!
-//! Responsibilities: take over the plan under a higher epoch, know who is there, take who leaves into the plan, go on with it, give the lease
-//! back when others lead longer. Inputs: the lease, the plan as the store has it, presences, acknowledgements, the time. Outputs: effects.
-//! It must never write a plan without holding the lease by its own clock, nor without naming the version that it replaces.
+//! Responsibilities: take over the plan under a higher epoch, know who is there, take who leaves into the plan, go on with it, give the
+//! lease back when others lead longer. Inputs: the lease, the plan as the store has it, presences, acknowledgements, the time. Outputs:
+//! effects. It must never write a plan without holding the lease by its own clock, nor without naming the version that it replaces.
 
 use super::{
-    BTreeMap, BTreeSet, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, KeptAck, POLL, Plan, Stage, Uuid, milliseconds, read,
-    seconds, write,
+    BTreeMap, BTreeSet, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, KeptAck, POLL, Plan, Stage, Uuid,
+    milliseconds, read, seconds, write,
 };
 use crate::plan::{Leaving, Peer, Since, View};
 use crate::wire::{Ack, Fate, Message, Presence};
 
 /// A member that was silent for so many of its heartbeats is lost.
 const MISSED_BEATS: u32 = 3;
+/// Several machines are often taken back at the same moment: an operation begins this much after the first notice, so that a load balancer
+/// is asked once for all of them.
+const GATHER: Duration = Duration::from_millis(50);
 /// The most members that are known.
 const MOST_MEMBERS: usize = 8192;
 
@@ -69,6 +72,8 @@ pub(super) struct Lead {
     acks_after: u64,
     reading_acks: bool,
     next_acks: Boot,
+    /// Until when further notices are waited for before an operation begins.
+    gathers: Option<Boot>,
 }
 
 impl Lead {
@@ -115,6 +120,7 @@ impl Core {
             acks_after: 0,
             reading_acks: false,
             next_acks: now,
+            gathers: None,
         });
         self.effects.push(Effect::Lead(true));
     }
@@ -238,7 +244,8 @@ impl Core {
             }
             Phase::Taking | Phase::Ready if !lead.unsure || lead.writing => {}
             Phase::Taking | Phase::Ready => {
-                let is_ours = found.leader == self.name && (found.epoch, found.change) == (lead.plan.epoch, lead.plan.change);
+                let is_ours =
+                    found.leader == self.name && (found.epoch, found.change) == (lead.plan.epoch, lead.plan.change);
                 (lead.unsure, lead.revision) = (false, revision);
                 if is_ours {
                     lead.phase = Phase::Ready;
@@ -247,7 +254,10 @@ impl Core {
                     lead.phase = Phase::Reading;
                     self.plan_for_leader(now, entry);
                 } else if found.epoch > lead.plan.epoch && !self.settings.unfenced {
-                    self.problem(format!("this member leads no more: `{}` wrote the plan under a higher epoch", found.leader));
+                    self.problem(format!(
+                        "this member leads no more: `{}` wrote the plan under a higher epoch",
+                        found.leader
+                    ));
                     let away = now.after(self.election.lease());
                     let effect = self.election.release(now, away);
                     self.obey(now, effect);
@@ -285,7 +295,8 @@ impl Core {
                 self.plan_is_kept(now);
             }
             Err(error) => {
-                (lead.unsure, lead.next_try) = (true, if error == Failed::Conflict { now } else { now.after(POLL / 2) });
+                (lead.unsure, lead.next_try) =
+                    (true, if error == Failed::Conflict { now } else { now.after(POLL / 2) });
                 self.problem(format!("the plan was not written: {error}"));
             }
         }
@@ -322,14 +333,15 @@ impl Core {
             // The store has lost what members have seen: only a higher epoch is obeyed.
             lead.plan.epoch = seen.saturating_add(1);
         }
-        lead.take_in(&self.settings.steps);
+        lead.take_in(now, &self.settings.steps);
         lead.go_on(now);
         let peers = lead.peers();
+        let gathers = lead.gathers.unwrap_or(Boot::NEVER);
         let wake = lead.plan.wake(&View { now, peers: &peers, deadlines: &lead.deadlines }, &lead.since);
         if lead.plan != before {
             self.write_plan(now);
         }
-        self.wake_at(wake);
+        self.wake_at(wake.min(gathers));
     }
 
     /// Reads what is not heard by itself, or was not heard.
@@ -385,7 +397,8 @@ impl Core {
     fn give_back_if_others_stay(&mut self, now: Boot) -> bool {
         let Some(lead) = self.lead.as_ref().filter(|lead| lead.scanned) else { return false };
         let active = self.own.iter().filter(|(_, own)| matches!(own.stage, Stage::Waits | Stage::Acts) && !own.yielded);
-        let Some((event, deadline)) = active.map(|(event, own)| (*event, own.deadline)).min_by_key(|(_, end)| *end) else {
+        let Some((event, deadline)) = active.map(|(event, own)| (*event, own.deadline)).min_by_key(|(_, end)| *end)
+        else {
             return false;
         };
         let end = |known: &Known| {
@@ -407,8 +420,8 @@ impl Core {
 }
 
 impl Lead {
-    /// Those whom the plan of the leader before names may be silent for a moment, as this leader has not heard them yet: they are lost when they
-    /// are silent from now on.
+    /// Those whom the plan of the leader before names may be silent for a moment, as this leader has not heard them yet: they are lost
+    /// when they are silent from now on.
     fn remember(&mut self, now: Boot, plan: &Plan, beat_ms: u64) {
         let guess = |member: &str, role: &str, goes: Vec<Goes>| {
             let presence = Presence {
@@ -443,7 +456,7 @@ impl Lead {
     }
 
     /// Takes those who leave into the plan, and those whose notice was withdrawn out of it.
-    fn take_in(&mut self, steps: &[crate::settings::Step]) {
+    fn take_in(&mut self, now: Boot, steps: &[crate::settings::Step]) {
         let withdrawn: Vec<Uuid> = self.goes(|stage| stage == Stage::Stays).map(|(_, event, _)| event).collect();
         for event in withdrawn {
             self.plan.remove(event);
@@ -462,6 +475,10 @@ impl Lead {
             })
             .collect();
         leaving.sort_by_key(|leaver| self.deadlines.get(&leaver.event).copied().unwrap_or(Boot::NEVER));
+        if !leaving.is_empty() && !self.plan.runs() && now < *self.gathers.get_or_insert(now.after(GATHER)) {
+            return;
+        }
+        self.gathers = None;
         for leaver in leaving {
             if !self.plan.runs() {
                 let name = format!("{}/{}", self.plan.epoch, self.plan.change);
@@ -478,7 +495,8 @@ impl Lead {
     }
 
     fn goes(&self, fits: impl Fn(Stage) -> bool) -> impl Iterator<Item = (&Presence, Uuid, Option<i64>)> {
-        let all = self.members.values().flat_map(|known| known.presence.goes.iter().map(|goes| (&known.presence, goes)));
+        let all =
+            self.members.values().flat_map(|known| known.presence.goes.iter().map(|goes| (&known.presence, goes)));
         all.filter(move |(_, goes)| fits(goes.stage)).map(|(presence, goes)| (presence, goes.event, goes.deadline))
     }
 

@@ -1,11 +1,11 @@
 //! What a member says and hears beside plans: events, its presence, who comes and goes.
 //!
-//! Responsibilities: own notices, letters until they are kept, the heartbeat, letters of others once each. Inputs: the owner's calls, what the
-//! servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
+//! Responsibilities: own notices, letters until they are kept, the heartbeat, letters of others once each. Inputs: the owner's calls,
+//! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    BTreeMap, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own, POLL,
-    Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    BTreeMap, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own,
+    POLL, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
@@ -84,6 +84,11 @@ impl Core {
         let effect = self.election.release(now, Boot::NEVER);
         self.obey(now, effect);
         self.effects.push(Effect::Absent);
+        // With it how far the events were read.
+        let number = self.want_saved();
+        if self.saving.is_none() {
+            self.effects.push(Effect::Save { number, bytes: self.record.to_bytes() });
+        }
         self.left = true;
     }
 
@@ -158,9 +163,10 @@ impl Core {
     pub(super) fn presence(&self, now: Boot) -> Presence {
         let active = self.own.iter().filter(|(_, own)| matches!(own.stage, Stage::Waits | Stage::Acts));
         let first = active.min_by_key(|(_, own)| (own.stage == Stage::Waits, own.deadline)).map(|(event, _)| *event);
-        let told = self.own.iter().filter(|(event, own)| {
-            matches!(own.stage, Stage::Over | Stage::Stays) || Some(**event) == first
-        });
+        let told = self
+            .own
+            .iter()
+            .filter(|(event, own)| matches!(own.stage, Stage::Over | Stage::Stays) || Some(**event) == first);
         let goes = told.map(|(event, own)| Goes {
             event: *event,
             remaining_ms: milliseconds(now.until(own.deadline)),

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloudsnooze_fleet::{Local, Member, Notice, Outcome, Settings, Told, Turn};
+use cloudsnooze_fleet::{Local, Member, Notice, Outcome, Settings, Status, Told, Turn};
 use harness::program;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -154,6 +154,17 @@ impl Machine {
             Ok(found) => found,
             Err(_) => panic!("{} waited in vain for {what}: {:#?} {:#?}", self.name, self.heard, self.member.status()),
         }
+    }
+
+    /// Waits until the status is as wanted. Nothing tells of it: looks again whenever the members have had their turn.
+    pub async fn until_status(&self, what: &str, is_so: impl Fn(&Status) -> bool) {
+        let looking = async {
+            while !is_so(&self.member.status()) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let looked = tokio::time::timeout(PATIENCE, looking).await;
+        assert!(looked.is_ok(), "{} waited in vain for {what}: {:#?}", self.name, self.member.status());
     }
 
     /// Waits until it knows who leads.

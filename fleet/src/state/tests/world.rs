@@ -28,6 +28,8 @@ pub(super) struct Line {
     pub(super) what: String,
     pub(super) operation: String,
     pub(super) step: usize,
+    /// When its work is over, where it begins some.
+    pub(super) ends: Boot,
 }
 
 #[derive(Debug)]
@@ -78,7 +80,8 @@ pub(super) struct World {
 fn settings(name: &str, unfenced: bool) -> Settings {
     let step = |role: &str, reacts| Step { role: role.to_owned(), timeout_seconds: 8.0, most_at_once: None, reacts };
     let role = name.trim_end_matches(char::is_numeric);
-    let text = format!(r#"{{"group":"g","role":"{role}","servers":["nats://h"],"lease_seconds":3,"work_seconds":0.5}}"#);
+    let text =
+        format!(r#"{{"group":"g","role":"{role}","servers":["nats://h"],"lease_seconds":3,"work_seconds":0.5}}"#);
     let settings: Settings = serde_json::from_str(&text).expect("settings");
     Settings { steps: vec![step("lb", true), step("replica", false), step("primary", false)], unfenced, ..settings }
 }
@@ -165,9 +168,9 @@ impl World {
 
     pub(super) fn cut_off(&mut self, name: &str, is: bool) {
         self.members.get_mut(name).expect("a member").cut_off = is;
-        // A connection that is dead is noticed after a while.
+        // A connection that is dead is noticed after a while, and one that is back a little later than that.
         let seen = if is { Seen::Disconnected } else { Seen::Connected("s".to_owned()) };
-        self.arrives(name, if is { 3000 } else { 5 }, Input::Seen(seen));
+        self.arrives(name, if is { 3000 } else { 3100 }, Input::Seen(seen));
     }
 
     pub(super) fn pause(&mut self, name: &str, is: bool) {
@@ -260,12 +263,12 @@ impl World {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Arrives(name, life, input) => {
-                let Some(sim) = self.members.get_mut(&name).filter(|sim| sim.life == life) else { return };
-                if self.gone.contains(&name) {
-                } else if sim.paused {
-                    sim.later.push(input);
-                } else {
-                    self.handle(&name, input);
+                let is_gone = self.gone.contains(&name);
+                let lives = self.members.get_mut(&name).filter(|sim| sim.life == life && !is_gone);
+                match lives {
+                    Some(sim) if sim.paused => sim.later.push(input),
+                    Some(_) => self.handle(&name, input),
+                    None => {}
                 }
             }
             Happening::Reaches(name, life, effect) => {
@@ -304,7 +307,8 @@ impl World {
     }
 
     fn line(&mut self, member: &str, what: &str, operation: String, step: usize) {
-        self.log.push(Line { at: self.now, member: member.to_owned(), what: what.to_owned(), operation, step });
+        let (at, ends) = (self.now, self.now.after(self.work));
+        self.log.push(Line { at, member: member.to_owned(), what: what.to_owned(), operation, step, ends });
     }
 
     fn turn(&mut self, name: &str, event: Uuid, turn: Turn) {
@@ -387,7 +391,11 @@ impl World {
                 self.store.letters.push((self.store.last, identity.clone(), letter));
                 Input::Sent(identity, Ok(()))
             }
-            Effect::Missed(_) | Effect::ReadMembers | Effect::ReadLease | Effect::ReadPlan | Effect::ReadAcks { .. } => {
+            Effect::Missed(_)
+            | Effect::ReadMembers
+            | Effect::ReadLease
+            | Effect::ReadPlan
+            | Effect::ReadAcks { .. } => {
                 return Some(self.read_store(effect, is_out));
             }
             Effect::TakeLease { asked, bytes } => Input::LeaseTaken(asked, self.write_lease(is_out, None, bytes)),
@@ -520,12 +528,13 @@ impl World {
 
     /// How often a later role began while an earlier one was at work, or before it began.
     pub(super) fn order_violations(&self) -> usize {
-        let rank = |name: &str| ["lb", "replica", "primary"].iter().position(|role| name.starts_with(role)).unwrap_or(9);
+        let rank =
+            |name: &str| ["lb", "replica", "primary"].iter().position(|role| name.starts_with(role)).unwrap_or(9);
         let begins: Vec<&Line> = self.begins().collect();
         let breaks = |line: &&&Line| {
             begins.iter().any(|earlier| {
                 let of_same = earlier.operation == line.operation && earlier.step < line.step;
-                of_same && rank(&earlier.member) < rank(&line.member) && earlier.at.after(self.work) > line.at
+                of_same && rank(&earlier.member) < rank(&line.member) && earlier.ends > line.at
             })
         };
         begins.iter().filter(breaks).count()
