@@ -36,11 +36,6 @@ impl Boot {
     }
 }
 
-/// Nanoseconds since 1970 by the wall clock. Nothing may be computed with it.
-pub(crate) fn wall_now() -> i64 {
-    i64::try_from(nanoseconds(clock_gettime(ClockId::Realtime))).unwrap_or(0)
-}
-
 fn nanoseconds(time: Timespec) -> i128 {
     i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
 }

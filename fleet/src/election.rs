@@ -70,7 +70,7 @@ pub(crate) struct Election {
     /// Does not look at the own clock; see `Settings::unfenced`.
     unfenced: bool,
     state: State,
-    /// When the last call for the lease was made whose answer was lost.
+    /// When the first call for the lease was made whose answer was lost.
     unanswered: Option<Boot>,
     /// Not before this moment does it ask.
     not_before: Boot,
@@ -135,8 +135,11 @@ impl Election {
                 None
             }
             (Seen::Ours(revision), State::Following) => {
-                // The answer was lost, the lease is there. After its time it is of no use.
-                let asked = self.unanswered.take().filter(|asked| now < self.end_of(*asked))?;
+                // The answer was lost, the lease is there. After its time it is of no use, and has to run out like anybody else's.
+                let Some(asked) = self.unanswered.take().filter(|asked| now < self.end_of(*asked)) else {
+                    self.heard = Some(revision);
+                    return None;
+                };
                 self.lead(now, asked, revision);
                 Some(Do::Lead(revision))
             }
@@ -174,7 +177,8 @@ impl Election {
                 None
             }
             Answer::Unknown => {
-                self.unanswered = Some(asked);
+                // Of several it may be the first that was granted.
+                self.unanswered = Some(self.unanswered.map_or(asked, |first| first.min(asked)));
                 self.not_before = now.after(self.lease / 4);
                 None
             }

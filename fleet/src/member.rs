@@ -251,7 +251,10 @@ impl Driver {
     /// Gives back what is held, and closes the connection.
     async fn leave(self, servers: Option<Nats>, answer: oneshot::Sender<()>) {
         let effects = self.handle(Input::Leave);
-        let Some(servers) = servers else { return drop(answer.send(())) };
+        let Some(servers) = servers else {
+            let _sent = answer.send(());
+            return;
+        };
         for effect in effects {
             // What cannot be given back ends by itself: the lease, the presence.
             match effect {
@@ -265,7 +268,7 @@ impl Driver {
             }
         }
         servers.close().await;
-        drop(answer.send(()));
+        let _sent = answer.send(());
     }
 
     /// Does what takes time beside everything else.

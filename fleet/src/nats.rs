@@ -29,7 +29,7 @@ use crate::wire::{Names, read_ack_key};
 mod connect;
 mod watch;
 
-pub(crate) use connect::{Secret, connect, secret_of};
+pub(crate) use connect::{connect, secret_of};
 pub(crate) use watch::NatsWatch;
 
 /// The most that one call waits for an answer.

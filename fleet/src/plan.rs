@@ -231,7 +231,7 @@ impl Plan {
             if !is_own && !step.reacts {
                 continue;
             }
-            let index = match self.open_pass(rank, is_own && !waits_for_a_new_pass) {
+            let index = match self.open_pass(rank, is_own && !waits_for_a_new_pass, &leaver.member) {
                 Some(index) => index,
                 None => {
                     waits_for_a_new_pass = true;
@@ -251,10 +251,14 @@ impl Plan {
         self.leavers.push(leaver);
     }
 
-    /// The pass of this place in the order that is still to come; the running one too, where `running` says that it may be joined.
-    fn open_pass(&self, rank: usize, running: bool) -> Option<usize> {
+    /// The pass of this place in the order that is still to come; the running one too, where `running` says that it may be joined. A
+    /// member acts once in a pass.
+    fn open_pass(&self, rank: usize, running: bool, member: &str) -> Option<usize> {
         let fits = |(index, pass): &(usize, &Pass)| {
-            pass.rank == rank && *index >= self.current && (!pass.begun || (running && *index == self.current))
+            pass.rank == rank
+                && *index >= self.current
+                && (!pass.begun || (running && *index == self.current))
+                && pass.actors.iter().all(|actor| actor.member != member)
         };
         self.passes.iter().enumerate().find(fits).map(|(index, _)| index)
     }

@@ -381,8 +381,18 @@ impl Core {
         let waits = self.own.values().any(|own| matches!(own.stage, Stage::Waits | Stage::Acts));
         let lease_is_quiet = self.settings.may_lead && self.lease_heard.after(self.election.lease() / 2) <= now;
         let something_goes_on = waits || self.plan.runs() || (lease_is_quiet && self.lead.is_none());
-        let pause = if something_goes_on { POLL } else { seconds(self.settings.heartbeat_seconds) };
+        // When the last lease that was heard of is over, whoever looks first leads first.
+        let over = self.lease_heard.after(self.election.lease());
+        let looks_for_the_end = self.settings.may_lead && self.lead.is_none() && self.lease_heard > Boot(0);
+        let pause = match (something_goes_on, looks_for_the_end && now >= over) {
+            (_, true) => POLL / 4,
+            (true, false) => POLL,
+            (false, false) => seconds(self.settings.heartbeat_seconds),
+        };
         self.next_poll = self.next_poll.min(now.after(pause));
+        if looks_for_the_end && now < over {
+            self.next_poll = self.next_poll.min(over);
+        }
         if now >= self.next_poll {
             self.next_poll = now.after(pause * 9 / 10 + self.jitter(pause / 5));
             self.read_lease();

@@ -133,8 +133,8 @@ impl Core {
         if !plan.runs() {
             return;
         }
-        for leaver in plan.leavers.iter().filter(|leaver| leaver.member != self.name) {
-            if self.hear(leaver.event, Kind::Leaving, leaver.deadline.unwrap_or(0)) {
+        for leaver in &plan.leavers {
+            if leaver.member != self.name && self.hear(leaver.event, Kind::Leaving, leaver.deadline.unwrap_or(0)) {
                 let Leaving { event, member, role, remaining_ms, .. } = leaver.clone();
                 let left = Duration::from_millis(remaining_ms);
                 self.effects.push(Effect::Told(Told::Leaving {

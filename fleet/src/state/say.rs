@@ -4,14 +4,16 @@
 //! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    BTreeMap, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own,
-    POLL, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own, POLL, Ready,
+    Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
 
 /// The most letters that wait to be kept.
 const MOST_LETTERS: usize = 64;
+/// How long a notice is remembered after its time.
+const KEPT_AFTER: Duration = Duration::from_secs(600);
 /// How often a letter is sent, at pauses of a second and more, before it is given up.
 const MOST_TRIES: u32 = 120;
 
@@ -104,6 +106,7 @@ impl Core {
 
     /// Sends what is due: events, and that this member is there.
     pub(super) fn say(&mut self, now: Boot) {
+        self.own.retain(|_, own| own.deadline.after(KEPT_AFTER) > now);
         if !self.connected {
             return;
         }
@@ -220,6 +223,8 @@ impl Core {
         match result {
             Ok(ready) => {
                 self.ready = self.connected;
+                // What was wrong before is in the log; what is wrong now is told again.
+                self.problems.clear();
                 if let Some(lease) = ready.lease {
                     self.election.set_lease(lease);
                 }

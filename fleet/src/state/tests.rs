@@ -182,6 +182,7 @@ fn events_are_told_once_also_when_they_come_twice_or_were_missed() {
     let mut world = World::new(&["lb1", "primary1"]);
     world.run_until(ms(3000));
     world.publish("primary1", 7);
+    world.run_until(ms(3100));
     world.cut_off("lb1", true);
     world.publish("primary1", 8);
     world.run_until(ms(5000));
