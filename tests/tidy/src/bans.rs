@@ -137,6 +137,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/harness/src/wait.rs", "the one polling loop that all tests wait with"),
     ("tests/fake-metadata/src/", "a slow service is what it plays"),
     ("tests/data-safety/src/", "a machine ends at a time, and writers that never pause would have all of this one"),
+    ("tests/fleet/", "work and notices take time, and what must not happen after a fault needs time to happen"),
     ("tests/soak/", "when things go wrong is drawn, not waited for"),
     ("tests/promises/", "memory is measured at rest, and rest is a time"),
     ("tests/latency/", "the pause between notices is part of what is measured"),
