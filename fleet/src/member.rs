@@ -4,6 +4,7 @@
 //! time. Outputs: turns, tellings, the status. It must never block the runtime, nor call the owner while it holds the lock of its state.
 
 use std::collections::HashMap;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -63,8 +64,8 @@ impl Member {
     /// Begins to connect and returns at once; that no server answers is no error. Runs on the current tokio runtime, of which it takes no
     /// thread, only now and then one of those for blocking work while it writes its record.
     ///
-    /// `name` is used where the settings have no `member`. `state` is a directory that this member alone writes to; a file of some
-    /// kilobytes, `fleet.json`, is kept in it. `local` is told what the group says.
+    /// `name` is used where the settings have no `member`. `state` is a directory that this member alone writes to, made
+    /// where it is missing; a file of some kilobytes, `fleet.json`, is kept in it. `local` is told what the group says.
     ///
     /// # Errors
     /// What is wrong with the settings, with a secret's file, or with the place it was called from.
@@ -77,6 +78,8 @@ impl Member {
         }
         let secret = nats::secret_of(&settings).map_err(Error::Secret)?;
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| Error::NoRuntime)?;
+        // Where it cannot be made, the record cannot be written either, and that is told.
+        let _made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&state);
         let (record, broken) = epochs::load(&state, &settings.group);
         let mut core = Core::new(settings.clone(), name.clone(), Uuid::now_v7(), record);
         broken.into_iter().for_each(|why| core.problem(why));

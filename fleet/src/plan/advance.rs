@@ -82,18 +82,14 @@ impl Plan {
     fn give_turns(&mut self, view: &View<'_>, since: &mut Since) -> bool {
         let index = self.current;
         let Some(pass) = self.passes.get_mut(index) else { return false };
-        let most = pass.most();
-        let mut acting = pass.actors.iter().filter(|actor| actor.stage == Stage::Acts).count();
+        let acting = pass.actors.iter().filter(|actor| actor.stage == Stage::Acts).count();
+        let may_begin = pass.most().saturating_sub(acting);
         let mut waiting: Vec<&mut Actor> = pass.actors.iter_mut().filter(|actor| actor.stage == Stage::Waits).collect();
         waiting.sort_by_key(|actor| actor.event.map_or(Boot::NEVER, |event| view.deadline(event)));
         let mut changed = false;
-        for actor in waiting {
-            if acting >= most {
-                break;
-            }
+        for actor in waiting.into_iter().take(may_begin) {
             actor.stage = Stage::Acts;
             since.insert((index, actor.member.clone()), view.now);
-            acting += 1;
             changed = true;
         }
         changed

@@ -91,8 +91,9 @@ impl Core {
             }
             return;
         }
-        let is_newer = (plan.epoch, plan.change) > (self.plan.epoch, self.plan.change);
-        if !is_newer && !(unfenced && revision > self.revision) {
+        let is_old = (plan.epoch, plan.change) <= (self.plan.epoch, self.plan.change);
+        let is_obeyed_all_the_same = unfenced && revision > self.revision;
+        if is_old && !is_obeyed_all_the_same {
             return;
         }
         if plan.epoch > self.record.highest {
@@ -166,18 +167,18 @@ impl Core {
         let actors = self.plan.passes.get(pass).map(|pass| pass.actors.as_slice()).unwrap_or_default();
         let turns: Vec<Option<Uuid>> = actors.iter().filter(acts).map(|actor| actor.event).collect();
         for turn in turns {
+            let is_waited_for =
+                |event: Uuid| self.own.get(&event).is_some_and(|own| own.asked && own.stage == Stage::Waits);
             match turn {
-                Some(event) if self.record.of_event(event).is_some() => {
-                    if self.record.attach(event, operation, pass) {
-                        self.want_saved();
-                    }
+                // Begun alone, or before this member was started: its end is what is acknowledged.
+                Some(event) if self.record.attach(event, operation, pass) => {
+                    self.want_saved();
                 }
-                Some(event) => {
-                    if self.own.get(&event).is_some_and(|own| own.asked && own.stage == Stage::Waits) {
-                        let turn = Turn::Go { operation: operation.to_string(), step: pass, epoch };
-                        self.begin(now, event, Some((operation, pass)), epoch, turn);
-                    }
+                Some(event) if is_waited_for(event) => {
+                    let turn = Turn::Go { operation: operation.to_string(), step: pass, epoch };
+                    self.begin(now, event, Some((operation, pass)), epoch, turn);
                 }
+                Some(_) => {}
                 None if self.record.of_turn(operation, pass).is_none() => {
                     let event = Uuid::new_v5(&operation, format!("{pass}/{}", self.name).as_bytes());
                     if self.record.begin(event, Some((operation, pass)), epoch) {

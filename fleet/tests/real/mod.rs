@@ -130,7 +130,6 @@ impl Machine {
     pub fn start(settings: Settings, name: &str, state: &Path) -> Self {
         let (ear, told) = mpsc::unbounded_channel();
         let state = state.join(name);
-        std::fs::create_dir_all(&state).expect("a directory");
         let member = Member::start(settings, name.to_owned(), state, Arc::new(Ear(ear))).expect("started");
         Self { name: name.to_owned(), member, told, heard: Vec::new() }
     }

@@ -273,11 +273,11 @@ impl World {
             }
             Happening::Reaches(name, life, effect) => {
                 let answer = self.serve(&name, effect);
-                if let (Some(input), Some(sim)) = (answer, self.members.get(&name)) {
-                    if sim.life == life {
-                        let delay = 1 + self.chance(4);
-                        self.arrives(&name, delay, input);
-                    }
+                if let (Some(input), Some(sim)) = (answer, self.members.get(&name))
+                    && sim.life == life
+                {
+                    let delay = 1 + self.chance(4);
+                    self.arrives(&name, delay, input);
                 }
             }
         }
