@@ -16,10 +16,11 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use async_nats::jetstream::context::{ContextBuilder, PublishError};
 use async_nats::jetstream::kv::{self, Store, UpdateErrorKind};
-use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{self, DirectGetErrorKind, Republish, StorageType, Stream};
 use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
 use uuid::Uuid;
 
 use crate::coordinator::{Coordinator, Entry, Failed, KeptAck, Ready};
@@ -36,6 +37,8 @@ pub(crate) use watch::NatsWatch;
 const CALL: Duration = Duration::from_secs(2);
 /// The most that reading many entries one by one takes.
 const SCAN: Duration = Duration::from_secs(10);
+/// How many entries are asked for at the same time.
+const SIDE_BY_SIDE: usize = 32;
 /// The most entries that are read at once.
 const MOST_ENTRIES: usize = 8192;
 /// The most events of the time away that are read.
@@ -267,12 +270,7 @@ impl Nats {
                 match stream.direct_get_next_for_subject(subjects, Some(next)).await {
                     Ok(message) => {
                         next = message.sequence + 1;
-                        found.push(Found {
-                            sequence: message.sequence,
-                            subject: message.subject.to_string(),
-                            is_deleted: is_deletion(&message.headers),
-                            bytes: message.payload,
-                        });
+                        found.push(Found::of(message));
                     }
                     Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
                     Err(error) => return Err(unknown("the servers' store", error)),
@@ -284,6 +282,31 @@ impl Nats {
             Ok(read) => read.map(|()| found),
             Err(_) => Err(Failed::Unknown("the servers' store did not answer in time".to_owned())),
         }
+    }
+
+    /// Reads all that a bucket has under these subjects: their names from the leader of the stream, their entries side by side. Where that
+    /// leader does not answer they are read one by one.
+    async fn scan_all(&self, stream: &Stream, subjects: &str) -> Result<Vec<Found>, Failed> {
+        let Ok(listed) = stream.info_with_subjects(subjects).await else { return self.scan(stream, subjects, 1).await };
+        let names: Vec<String> =
+            listed.take(MOST_ENTRIES).filter_map(|name| async { name.ok() }).map(|(name, _)| name).collect().await;
+        let read = futures_util::stream::iter(names).map(|name| async move {
+            match stream.direct_get_last_for_subject(name.as_str()).await {
+                Ok(message) => Ok(Some(Found::of(message))),
+                // Its time was over between both questions.
+                Err(error) if error.kind() == DirectGetErrorKind::NotFound => Ok(None),
+                Err(error) => Err(unknown("the servers' store", error)),
+            }
+        });
+        let reading = read.buffer_unordered(SIDE_BY_SIDE).try_filter_map(|found| async { Ok(found) }).try_collect();
+        let read: Result<Vec<Found>, Failed> = match tokio::time::timeout(SCAN, reading).await {
+            Ok(read) => read,
+            Err(_) => Err(Failed::Unknown("the servers' store did not answer in time".to_owned())),
+        };
+        read.map(|mut found| {
+            found.sort_by_key(|found| found.sequence);
+            found
+        })
     }
 
     /// What is not as it should be, in sentences.
@@ -321,6 +344,17 @@ struct Found {
     subject: String,
     is_deleted: bool,
     bytes: Bytes,
+}
+
+impl Found {
+    fn of(message: StreamMessage) -> Self {
+        Self {
+            sequence: message.sequence,
+            subject: message.subject.to_string(),
+            is_deleted: is_deletion(&message.headers),
+            bytes: message.payload,
+        }
+    }
 }
 
 /// Whether a message stands for a key that was deleted. The header is that of all clients of key-value buckets (ADR-8 of NATS).
@@ -434,7 +468,11 @@ impl Coordinator for Nats {
     async fn acks(&self, operation: Uuid, after: u64) -> Result<(Vec<KeptAck>, u64), Failed> {
         let store = self.bucket(Bucket::Acks).await?;
         let subjects = format!("{}{operation}.>", store.prefix);
-        let found = self.scan(&store.stream, &subjects, after + 1).await.inspect_err(|_| self.forget(Bucket::Acks))?;
+        let found = match after {
+            0 => self.scan_all(&store.stream, &subjects).await,
+            after => self.scan(&store.stream, &subjects, after + 1).await,
+        };
+        let found = found.inspect_err(|_| self.forget(Bucket::Acks))?;
         let last = found.last().map_or(after, |found| found.sequence);
         let acks = found.into_iter().filter_map(|found| kept_ack(&found.subject, found.bytes));
         Ok((acks.collect(), last))
@@ -453,7 +491,7 @@ impl Coordinator for Nats {
     async fn members(&self) -> Result<Vec<Bytes>, Failed> {
         let store = self.bucket(Bucket::Members).await?;
         let subjects = format!("{}>", store.prefix);
-        let found = self.scan(&store.stream, &subjects, 1).await.inspect_err(|_| self.forget(Bucket::Members))?;
+        let found = self.scan_all(&store.stream, &subjects).await.inspect_err(|_| self.forget(Bucket::Members))?;
         Ok(found.into_iter().filter(|found| !found.is_deleted).map(|found| found.bytes).collect())
     }
 

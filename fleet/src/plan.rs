@@ -120,6 +120,8 @@ pub(crate) struct View<'a> {
     pub(crate) now: Boot,
     /// Who is there.
     pub(crate) peers: &'a BTreeMap<String, Peer>,
+    /// Whether all who are there are known. A leader that has just taken over knows those whom the plan names.
+    pub(crate) everybody: bool,
     /// When those who leave have to be done, by their notices.
     pub(crate) deadlines: &'a BTreeMap<Uuid, Boot>,
 }

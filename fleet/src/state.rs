@@ -39,6 +39,8 @@ const APART: Duration = Duration::from_millis(100);
 const MOST_HEARD: usize = 1024;
 /// How many sentences about what is wrong are kept.
 const MOST_PROBLEMS: usize = 16;
+/// How long a sentence counts: what goes on being wrong is found again by then.
+const LATELY: Duration = Duration::from_secs(60);
 /// How many own notices are remembered.
 const MOST_OWN: usize = 64;
 /// How long a disk is waited for before the work begins without it.
@@ -188,7 +190,11 @@ pub(crate) struct Core {
     next_save: Boot,
     left: bool,
     counts: Counts,
-    problems: VecDeque<String>,
+    /// What was wrong lately, and when it was last seen to be so.
+    problems: VecDeque<(Boot, String)>,
+    /// What is wrong with the servers' streams and buckets, as they were when they were looked at last.
+    standing: Vec<String>,
+    now: Boot,
     rounds: u64,
     wake: Boot,
     effects: Vec<Effect>,
@@ -231,6 +237,8 @@ impl Core {
             left: false,
             counts: Counts::default(),
             problems: VecDeque::new(),
+            standing: Vec::new(),
+            now: Boot(0),
             rounds: 0,
             wake: Boot::NEVER,
             effects: Vec::new(),
@@ -239,6 +247,7 @@ impl Core {
 
     /// Takes what happened; gives what to do. To be called again with [`Input::Tick`] at [`Self::wake`] at the latest.
     pub(crate) fn handle(&mut self, now: Boot, input: Input) -> Vec<Effect> {
+        self.now = now;
         // Before anything else: whoever slept through its lease leads no more.
         self.elect(now);
         self.take(now, input);
@@ -446,16 +455,22 @@ impl Core {
         seconds(self.record.work_seconds.unwrap_or(self.settings.work_seconds))
     }
 
-    /// A sentence about what is wrong. One that is known already is not repeated.
+    /// A sentence about what is wrong. One that was told lately is not logged again.
     pub(crate) fn problem(&mut self, sentence: String) {
-        if self.problems.contains(&sentence) {
-            return;
+        let now = self.now;
+        if let Some((seen, _)) = self.problems.iter_mut().find(|(_, known)| *known == sentence) {
+            let is_news = seen.after(LATELY) <= now;
+            *seen = now;
+            if !is_news {
+                return;
+            }
         }
+        self.problems.retain(|(_, known)| *known != sentence);
         tracing::warn!(group = %self.settings.group, "fleet: {sentence}");
         if self.problems.len() >= MOST_PROBLEMS {
             self.problems.pop_front();
         }
-        self.problems.push_back(sentence);
+        self.problems.push_back((now, sentence));
     }
 
     /// A call of the owner could not be taken.

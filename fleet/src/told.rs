@@ -299,6 +299,6 @@ pub struct Status {
     pub work_seconds: f64,
     /// Counted since the start.
     pub counts: Counts,
-    /// What is wrong, in sentences; the newest last, at most 16.
+    /// What is wrong, in sentences: what stands (a server that is too old), and what was seen within the last minute.
     pub problems: Vec<String>,
 }

@@ -20,6 +20,10 @@ impl Plan {
     pub(crate) fn advance(&mut self, view: &View<'_>, since: &mut Since) -> bool {
         let mut changed = false;
         while self.runs() {
+            // Those who stay and react have to be known before their pass begins.
+            if !view.everybody && self.passes.get(self.current).is_some_and(|pass| pass.reacts && !pass.begun) {
+                break;
+            }
             changed |= self.begin(view);
             changed |= self.give_up(view, since);
             changed |= self.give_turns(view, since);

@@ -56,7 +56,7 @@ impl Group {
     }
 
     fn advance(&mut self) {
-        let view = View { now: self.now, peers: &self.peers, deadlines: &self.deadlines };
+        let view = View { now: self.now, peers: &self.peers, everybody: true, deadlines: &self.deadlines };
         self.plan.advance(&view, &mut self.since);
     }
 
@@ -209,7 +209,7 @@ fn nobody_is_waited_for_longer_than_those_behind_need() {
     group.acknowledge_all();
     assert_eq!(group.acting().0, "replica");
     // 40 s less 15 s for the primary, less what a directive needs on its way.
-    let view = View { now: group.now, peers: &group.peers, deadlines: &group.deadlines };
+    let view = View { now: group.now, peers: &group.peers, everybody: true, deadlines: &group.deadlines };
     assert_eq!(group.plan.wake(&view, &group.since), group.now.after(Duration::from_millis(24_700)));
     group.passes(24);
     assert_eq!(group.acting().0, "replica");

@@ -276,7 +276,7 @@ impl Core {
         let Some(lead) = &mut self.lead else { return };
         lead.plan.change += 1;
         let peers = lead.peers();
-        let view = View { now, peers: &peers, deadlines: &lead.deadlines };
+        let view = View { now, peers: &peers, everybody: lead.scanned, deadlines: &lead.deadlines };
         lead.plan.stamp(&view);
         lead.writing = true;
         let revision = (!unfenced).then_some(lead.revision);
@@ -324,7 +324,8 @@ impl Core {
         let Some(lead) = &mut self.lead else { return };
         lead.note_times(now, &own);
         lead.members.insert(own.member.clone(), Known { presence: own, heard: now, guessed: false });
-        if lead.phase != Phase::Ready || lead.writing || lead.unsure || !lead.scanned {
+        // What was begun goes on at once; a new operation waits until everybody is known.
+        if lead.phase != Phase::Ready || lead.writing || lead.unsure || !(lead.scanned || lead.plan.runs()) {
             return;
         }
         let before = lead.plan.clone();
@@ -337,7 +338,9 @@ impl Core {
         lead.go_on(now);
         let peers = lead.peers();
         let gathers = lead.gathers.unwrap_or(Boot::NEVER);
-        let wake = lead.plan.wake(&View { now, peers: &peers, deadlines: &lead.deadlines }, &lead.since);
+        let wake = lead
+            .plan
+            .wake(&View { now, peers: &peers, everybody: lead.scanned, deadlines: &lead.deadlines }, &lead.since);
         if lead.plan != before {
             self.write_plan(now);
         }
@@ -462,7 +465,9 @@ impl Lead {
             self.plan.remove(event);
         }
         let known: BTreeSet<Uuid> = self.goes(|_| true).map(|(_, event, _)| event).collect();
-        self.plan.forget(|event| known.contains(&event));
+        if self.scanned {
+            self.plan.forget(|event| known.contains(&event));
+        }
         let mut leaving: Vec<Leaving> = self
             .goes(|stage| matches!(stage, Stage::Waits | Stage::Acts))
             .filter(|(_, event, _)| !self.plan.knows(*event))
@@ -509,7 +514,7 @@ impl Lead {
             self.plan.acknowledge(current, &member);
         }
         let peers = self.peers();
-        let view = View { now, peers: &peers, deadlines: &self.deadlines };
+        let view = View { now, peers: &peers, everybody: self.scanned, deadlines: &self.deadlines };
         self.plan.advance(&view, &mut self.since);
     }
 }

@@ -223,12 +223,11 @@ impl Core {
         match result {
             Ok(ready) => {
                 self.ready = self.connected;
-                // What was wrong before is in the log; what is wrong now is told again.
-                self.problems.clear();
                 if let Some(lease) = ready.lease {
                     self.election.set_lease(lease);
                 }
-                ready.problems.into_iter().for_each(|problem| self.problem(problem));
+                ready.problems.iter().for_each(|problem| self.problem(problem.clone()));
+                self.standing = ready.problems;
                 (self.next_beat, self.next_poll) = (now, now);
                 self.effects.push(Effect::Missed(self.record.sequence));
                 self.look_again(now);

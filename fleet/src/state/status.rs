@@ -3,12 +3,19 @@
 //! Responsibilities: the status that is asked for. Inputs: a member's knowledge, the time. Outputs: a plain value.
 //! It must never change anything.
 
-use super::{Boot, Core, Stage, read};
+use super::{Boot, Core, LATELY, Stage, read};
 use crate::plan::{self, Plan};
 use crate::told::{OperationStatus, Present, Status};
 use crate::wire::Presence;
 
 impl Core {
+    /// What is wrong: what stands, and what was seen lately.
+    fn lately(&self, now: Boot) -> Vec<String> {
+        let lately =
+            self.problems.iter().filter(|(seen, known)| seen.after(LATELY) > now && !self.standing.contains(known));
+        self.standing.iter().chain(lately.map(|(_, known)| known)).cloned().collect()
+    }
+
     /// What this member knows.
     pub(crate) fn status(&self, now: Boot) -> Status {
         let heard = |since: Boot| since.until(now).as_secs_f64();
@@ -27,7 +34,7 @@ impl Core {
             members: known.map(|known| present(&known.presence, heard(known.heard))).collect(),
             work_seconds: self.work().as_secs_f64(),
             counts: self.counts,
-            problems: self.problems.iter().cloned().collect(),
+            problems: self.lately(now),
         }
     }
 }

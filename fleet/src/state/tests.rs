@@ -237,7 +237,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// Members that are cut off, stand still or are started again, a store that refuses: nothing is done twice, whoever leaves does its
     /// work in time, no member obeys a lower epoch than it has seen, and while nobody acts alone the order holds.
