@@ -148,7 +148,7 @@ test-data-safety: setup-safety
 # The first has to find something: members that obey deposed leaders. It shows that the second looks.
 test-fleet: setup-fleet
 	$(CARGO) build --locked --release -p fleet-faults
-	$(TARGET)/release/fleet-faults --without-fencing --only leader-paused --runs 3 --seed 1; test $$? = 1
+	$(TARGET)/release/fleet-faults --without-fencing --only stale-leader --runs 3 --seed 1; test $$? = 1
 	$(TARGET)/release/fleet-faults $(FLEET)
 
 bench-fleet: setup-fleet

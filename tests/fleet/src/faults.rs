@@ -86,6 +86,8 @@ faults! {
     LeaderIsolated "leader-isolated" leader_isolated Some(LEADER_BAR), "the leader is cut off, and comes back";
     LeaderOneWay "leader-one-way" leader_one_way Some(LEADER_BAR), "what the leader sends is lost, or what it is sent";
     LeaderPaused "leader-paused" leader_paused Some(LEADER_BAR), "the leader is paused past its lease and goes on";
+    StaleLeader "stale-leader" stale_leader Some(LEADER_BAR),
+        "the leader is paused until a pass's time is over by its clock, while a slow member works and another leads";
     LeaderInterrupted "leader-interrupted" leader_interrupted Some(LEADER_BAR), "the leader has to go itself, earlier than others";
     MemberDiesBeforeAck "member-dies-before-ack" member_dies_before_ack Some(LEADER_BAR),
         "a member dies between its work and its answer, and comes back";
@@ -106,6 +108,7 @@ fn shape(fault: Fault, random: &mut Random) -> Shape {
     let most_at_once = [None, Some(20)].choose(random).copied().flatten();
     let mut shape = Shape { few_lead: random.random_bool(0.5), most_at_once, ..Shape::default() };
     match fault {
+        Fault::StaleLeader => (shape.few_lead, shape.most_at_once) = (true, None),
         Fault::LeaderKilled
         | Fault::LeaderIsolated
         | Fault::LeaderOneWay
@@ -270,6 +273,27 @@ fn leader_paused(run: &mut Run) -> Result<()> {
     // Where nobody takes over, the judge will say so.
     let _newer =
         run.fleet.log.wait("a new leader", PATIENCE / 3, |lines: &[Line]| lines.iter().any(newer).then_some(()));
+    run.fleet.resume(&leader)?;
+    run.finish(PATIENCE);
+    run.rest(AFTERWARDS);
+    Ok(())
+}
+
+/// The leader goes on when it must believe that the replicas have had all the time they may have. One of them works, and somebody else
+/// leads, for whom that one's time is not over: who obeys the stale leader now begins the primaries' pass too soon.
+fn stale_leader(run: &mut Run) -> Result<()> {
+    let (leader, ..) = leader(run)?;
+    let replicas = run.of_role("replica");
+    let slow = run.one_of(&replicas)?;
+    let mut leavers = run.leavers();
+    leavers.retain(|name| *name != slow);
+    run.notify_one(&slow, NOTICE, (STEP_SECONDS * 1180.0) as u64)?;
+    run.notify(&leavers, NOTICE)?;
+    run.wait_for_begin(&slow)?;
+    let begun = Instant::now();
+    run.fleet.pause(&leader)?;
+    run.facts.struck = set([leader.clone()]);
+    run.rest(Duration::from_secs_f64(STEP_SECONDS * 1.05).saturating_sub(begun.elapsed()));
     run.fleet.resume(&leader)?;
     run.finish(PATIENCE);
     run.rest(AFTERWARDS);

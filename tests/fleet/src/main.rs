@@ -24,7 +24,7 @@ use serde::Serialize;
 #[command(max_term_width = 100)]
 struct Args {
     /// Runs. Every fault is played equally often, in a drawn order.
-    #[arg(long, value_name = "N", default_value_t = 105)]
+    #[arg(long, value_name = "N", default_value_t = 110)]
     runs: u64,
     /// Number that everything is drawn from [default: the time]
     #[arg(long, value_name = "N")]
@@ -258,7 +258,9 @@ fn keep(number: u64, fault: Fault, played: &Played) {
     let folder = fleet_faults::target().join("fleet-failures");
     let texts: Vec<String> = played.lines.iter().map(fleet_faults::lines::Line::text).collect();
     let file = folder.join(format!("run{}-{}.jsonl", number + 1, fault.name()));
-    let written = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, texts.join("\n") + "\n"));
+    let said = std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, texts.join("\n") + "\n"));
+    let logs = played.server_logs.join("\n\n");
+    let written = said.and_then(|()| std::fs::write(file.with_extension("servers"), logs));
     match written {
         Ok(()) => eprintln!("    what everybody said: {}", shown(&file)),
         Err(error) => eprintln!("    {}: {error}", file.display()),

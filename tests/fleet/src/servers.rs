@@ -155,10 +155,13 @@ impl Servers {
         } else {
             format!("authorization {{ users: [ {anybody}, {} ] }}\nno_auth_user: anybody\n", users.join(", "))
         };
+        // By default a server writes to one that is cut off for 10 s before it gives that one up, and holds up everything else meanwhile;
+        // its pings find out after minutes.
+        let quick = "ping_interval: \"2s\", ping_max: 2";
         format!(
-            "server_name: n{number}\nlisten: \"{address}:4222\"\nhttp: \"{address}:8222\"\n\
+            "server_name: n{number}\nlisten: \"{address}:4222\"\nhttp: \"{address}:8222\"\nwrite_deadline: \"2s\"\n\
              jetstream {{ store_dir: {:?}, sync_interval: always, max_mem: 64M, max_file: 128M }}\n\
-             cluster {{ name: fleet, listen: \"{address}:6222\", routes: [ {} ] }}\n{authorization}",
+             cluster {{ name: fleet, listen: \"{address}:6222\", {quick}, routes: [ {} ] }}\n{authorization}",
             self.servers[number].store(),
             routes.join(", ")
         )
@@ -284,7 +287,7 @@ impl Servers {
 
     /// The end of the log of each.
     pub fn logs(&self) -> Vec<String> {
-        self.servers.iter().map(|server| program::tail(&server.directory.join("log"), 60)).collect()
+        self.servers.iter().map(|server| program::tail(&server.directory.join("log"), 400)).collect()
     }
 }
 

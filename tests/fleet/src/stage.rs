@@ -81,6 +81,8 @@ pub struct Played {
     pub lines: Vec<Line>,
     /// What the fault allows.
     pub facts: Facts,
+    /// The end of each server's log.
+    pub server_logs: Vec<String>,
     /// What went wrong beside it.
     pub troubles: Vec<String>,
     /// When all connections were back after a storm, seconds.
@@ -352,10 +354,12 @@ impl<'a> Run<'a> {
         let troubles = self.fleet.fallen();
         let memory_kb = self.fleet.memory_kb();
         let lines = self.fleet.end();
+        let server_logs = self.stage.servers.logs();
         self.stage.servers.kill_all();
         let all: Vec<usize> = (0..self.stage.network.count()).collect();
         self.stage.network.mend(&all)?;
-        Ok(Played { lines, facts: self.facts, troubles, reconnected_seconds: self.reconnected_seconds, memory_kb })
+        let (facts, reconnected_seconds) = (self.facts, self.reconnected_seconds);
+        Ok(Played { lines, facts, server_logs, troubles, reconnected_seconds, memory_kb })
     }
 }
 
