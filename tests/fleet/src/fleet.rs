@@ -23,7 +23,7 @@ use crate::network::Network;
 use crate::servers;
 
 /// How long a process may take to do what it is told.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One process, before it runs.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ pub const SUBJECT: &str = "cs.v1.bare-client.ev.cloud-test-propagation.publisher
 /// The type of events that are measured.
 pub const EVENT_TYPE: &str = "cloud.test.propagation";
 /// How long a connection may take when a thousand are made.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Who subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -199,6 +199,14 @@ impl Publisher {
         }
     }
 
+    /// What it knows, for people.
+    fn known(&self) -> String {
+        match self {
+            Self::Bare(..) => String::new(),
+            Self::Member(member) => format!("{:?}", member.status()),
+        }
+    }
+
     /// Leaves.
     pub async fn leave(self) {
         if let Self::Member(member) = self {
@@ -216,7 +224,9 @@ pub async fn length_of_a_message(urls: &[String], publisher: &Publisher) -> Resu
     let mut messages = client.subscribe(format!("cs.v1.{GROUP}.ev.>")).await?;
     client.flush().await?;
     publisher.send().await?;
-    let next = tokio::time::timeout(PATIENCE, messages.next()).await.context("no message of the member came")?;
+    let next = tokio::time::timeout(PATIENCE, messages.next())
+        .await
+        .with_context(|| format!("no message of the publisher came: {}", publisher.known()))?;
     Ok(next.context("the connection was closed")?.payload.len())
 }
 

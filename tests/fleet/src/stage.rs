@@ -30,7 +30,7 @@ pub const STEP_SECONDS: f64 = 10.0;
 /// The same of load balancers, which have little to do.
 pub const BALANCER_SECONDS: f64 = 5.0;
 /// How long a group may take to find itself on a busy machine.
-const GATHERING: Duration = Duration::from_secs(90);
+const GATHERING: Duration = Duration::from_secs(120);
 /// Processes of a crowd.
 const CROWDS: usize = 4;
 /// Load balancers, which stay; members that have nothing to do and may lead; primaries. All others are replicas.
