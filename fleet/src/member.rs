@@ -263,6 +263,7 @@ impl Driver {
             match effect {
                 Effect::ReleaseLease(revision) => drop(servers.release_lease(revision).await),
                 Effect::Absent => drop(servers.absent().await),
+                Effect::Tell(news) => drop(servers.tell(news).await),
                 Effect::Save { bytes, .. } => {
                     let state = self.state.clone();
                     drop(tokio::task::spawn_blocking(move || save(&state, &bytes)).await);

@@ -83,6 +83,12 @@ impl Core {
     }
 
     pub(super) fn leave(&mut self, now: Boot) {
+        if self.lead.is_some() {
+            // Whoever leads next never knew this member.
+            let (member, role) = (self.name.clone(), self.settings.role.clone());
+            let news = News { fate: Fate::Gone, member, role, epoch: self.record.highest };
+            self.effects.push(Effect::Tell(Bytes::from(write(&news))));
+        }
         let effect = self.election.release(now, Boot::NEVER);
         self.obey(now, effect);
         self.effects.push(Effect::Absent);
