@@ -1,4 +1,5 @@
 //! The election against a store that grants one lease at a time, with answers that are late or lost and members that stand still.
+//! Inputs: moments and answers, some by chance. It must never look at a real clock.
 
 use proptest::prelude::*;
 

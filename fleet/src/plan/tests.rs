@@ -1,4 +1,5 @@
 //! Plans: the order, what is merged into it, the rule of most at once, and when a pass is not waited for any more.
+//! Inputs: a group and what happens to it, some by chance. It must never look at a real clock.
 
 use proptest::prelude::*;
 

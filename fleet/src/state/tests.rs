@@ -1,4 +1,5 @@
 //! A group of members against a store, in a world without real time: what breaks, and what has to hold all the same.
+//! Inputs: faults, some by chance. It must never be kinder than the real servers.
 
 use proptest::prelude::*;
 
