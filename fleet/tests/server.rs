@@ -1,0 +1,168 @@
+//! Members on a real server: the order, events, a server that goes away, comes back, or has lost everything.
+
+mod real;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use cloudsnooze_fleet::{Member, Told, Turn};
+use real::{Machine, PATIENCE, Server, notice, run, settings};
+use uuid::Uuid;
+
+fn step_of(turn: &Turn) -> usize {
+    match turn {
+        Turn::Go { step, .. } => *step,
+        other => panic!("no turn: {other:?}"),
+    }
+}
+
+#[test]
+fn a_group_acts_in_order_and_hears_of_its_end() {
+    let Some(server) = Server::start("") else { return };
+    let state = tempfile::tempdir().expect("a directory");
+    run(async {
+        let start = |role: &str, name: &str| Machine::start(settings(&server.address(), role), name, state.path());
+        let mut lb = start("lb", "lb.1");
+        let (replica1, replica2) = (start("replica", "replica1"), start("replica", "replica2"));
+        let primary = start("primary", "primary1");
+        lb.leader(0).await;
+        for (machine, number) in [(&primary, 1), (&replica1, 2), (&replica2, 3)] {
+            machine.member.leaving(notice(number, 60));
+        }
+        let (steps, first, second, last) = tokio::join!(
+            lb.reacts(),
+            replica1.acts(Uuid::from_u128(2)),
+            replica2.acts(Uuid::from_u128(3)),
+            primary.acts(Uuid::from_u128(1))
+        );
+        assert!(steps.iter().any(|step| *step < step_of(&first)), "{steps:?} {first:?}");
+        assert!(step_of(&last) > step_of(&first).max(step_of(&second)), "{first:?} {second:?} {last:?}");
+        assert_eq!(lb.completed().await, Vec::<String>::new());
+        let members = lb.member.members().await.expect("members");
+        assert_eq!(members.len(), 4, "{members:?}");
+    });
+}
+
+#[test]
+fn events_reach_the_others_and_those_that_were_away() {
+    let Some(mut server) = Server::start("") else { return };
+    let state = tempfile::tempdir().expect("a directory");
+    run(async {
+        let mut a = Machine::start(settings(&server.address(), "lb"), "a", state.path());
+        let mut b = Machine::start(settings(&server.address(), "lb"), "b", state.path());
+        a.leader(0).await;
+        b.leader(0).await;
+        a.member.publish(notice(1, 60));
+        let heard = |number: u128| {
+            move |told: &Told| match told {
+                Told::Event(heard) if heard.event == Uuid::from_u128(number) => Some(heard.clone()),
+                _ => None,
+            }
+        };
+        let first = b.until("an event", heard(1)).await;
+        assert!(!first.replayed && first.member == "a" && first.details["id"] == "1");
+        assert_eq!(first.event_type, "cloud.interruption.spot");
+        // `b` leaves; what happens then it hears when it is there again.
+        b.member.leave().await;
+        a.until("b to leave", |told| matches!(told, Told::Gone { member, .. } if member == "b").then_some(())).await;
+        a.member.publish(notice(2, 60));
+        a.until_status("the second event to be kept", |status| status.counts.kept >= 2).await;
+        let mut b = Machine::start(settings(&server.address(), "lb"), "b", state.path());
+        assert!(b.until("the second event", heard(2)).await.replayed);
+        a.member.publish(notice(3, 60));
+        assert!(!b.until("the third event", heard(3)).await.replayed);
+        server.kill();
+        a.until("the loss", |told| matches!(told, Told::Connected(false)).then_some(())).await;
+        a.member.publish(notice(4, 60));
+        server.run();
+        let fourth = b.until("the event of the time without a server", heard(4)).await;
+        assert_eq!(fourth.member, "a");
+    });
+}
+
+#[test]
+fn epochs_grow_over_a_server_that_lost_everything() {
+    let Some(mut server) = Server::start("") else { return };
+    let state = tempfile::tempdir().expect("a directory");
+    run(async {
+        let mut primary = Machine::start(settings(&server.address(), "primary"), "p", state.path());
+        primary.leader(0).await;
+        primary.member.leaving(notice(1, 60));
+        assert!(matches!(primary.acts(Uuid::from_u128(1)).await, Turn::Go { .. }));
+        primary.completed().await;
+        let epoch = primary.member.status().epoch;
+        server.lose_everything();
+        primary.until("the loss", |told| matches!(told, Told::Connected(false)).then_some(())).await;
+        server.run();
+        let (_, next) = primary.leader(epoch).await;
+        assert!(next > epoch);
+        primary.member.leaving(notice(2, 60));
+        assert!(matches!(primary.acts(Uuid::from_u128(2)).await, Turn::Go { epoch, .. } if epoch >= next));
+    });
+}
+
+#[test]
+fn a_leader_that_leaves_is_followed_at_once() {
+    let Some(server) = Server::start("") else { return };
+    let state = tempfile::tempdir().expect("a directory");
+    run(async {
+        let mut first = Machine::start(settings(&server.address(), "lb"), "first", state.path());
+        let (_, epoch) = first.leader(0).await;
+        let mut second = Machine::start(settings(&server.address(), "lb"), "second", state.path());
+        first
+            .until("the other", |told| matches!(told, Told::Joined { member, .. } if member == "second").then_some(()))
+            .await;
+        second.leader(0).await;
+        first.member.leave().await;
+        let released = Instant::now();
+        let (leader, _) = second.leader(epoch).await;
+        assert_eq!(leader, "second");
+        assert!(released.elapsed().as_millis() < 1200, "the lease was waited for: {:?}", released.elapsed());
+        assert!(matches!(first.member.turn(Uuid::nil()).await, Turn::Alone { .. }), "it does not run any more");
+    });
+}
+
+#[test]
+fn where_no_server_answers_work_begins_alone_and_the_status_says_why() {
+    let state = tempfile::tempdir().expect("a directory");
+    run(async {
+        // A port that nobody listens on.
+        let mut alone = Machine::start(settings("nats://127.0.0.1:9", "primary"), "p", state.path());
+        alone.member.leaving(notice(1, 5));
+        let begun = Instant::now();
+        let turn = alone.acts(Uuid::from_u128(1)).await;
+        assert!(matches!(&turn, Turn::Alone { why } if why.contains("no leader")), "{turn:?}");
+        assert!((900..3000).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+        alone.until("the reason", |told| matches!(told, Told::Alone { .. }).then_some(())).await;
+        assert!(matches!(alone.member.turn(Uuid::from_u128(1)).await, Turn::Begun { over: Some(_), .. }));
+        let status = alone.member.status();
+        assert!(
+            !status.connected && status.problems.iter().any(|problem| problem.contains("127.0.0.1:9")),
+            "{status:?}"
+        );
+        assert!(alone.member.members().await.is_err());
+    });
+}
+
+#[test]
+fn settings_and_secrets_that_cannot_be_are_refused_at_the_start() {
+    let state = tempfile::tempdir().expect("a directory");
+    let seed = state.path().join("seed");
+    std::fs::write(&seed, "SUA").expect("written");
+    std::fs::set_permissions(&seed, std::fs::Permissions::from_mode(0o644)).expect("set");
+    struct Deaf;
+    impl cloudsnooze_fleet::Local for Deaf {
+        fn told(&self, _: Told) {}
+    }
+    let start = |settings| {
+        Member::start(settings, "m".to_owned(), state.path().to_owned(), std::sync::Arc::new(Deaf))
+            .err()
+            .map(|error| error.to_string())
+    };
+    let good = settings("nats://127.0.0.1:9", "lb");
+    let bad = cloudsnooze_fleet::Settings { group: "a.b".to_owned(), ..good.clone() };
+    assert!(start(bad).is_some_and(|why| why.contains("`group`")));
+    let open = cloudsnooze_fleet::Settings { nkey_file: Some(seed), ..good.clone() };
+    assert!(start(open).is_some_and(|why| why.contains("chmod 600")));
+    assert!(start(good).is_some_and(|why| why.contains("tokio runtime")), "{PATIENCE:?}");
+}

@@ -1,0 +1,249 @@
+//! How long an event takes to a thousand others: subscribers as members of the crate or as bare clients, each with a connection of its own.
+//!
+//! Inputs: servers, how many subscribers. Outputs: the delays of all deliveries, CLOCK_BOOTTIME, microseconds. Both kinds of subscriber do
+//! the same with what comes: they look at the clock and count. It must never measure one kind while the other is connected.
+
+use std::io::BufRead;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use async_nats::Client;
+use cloudsnooze_fleet::{Local, Member, Notice, Settings, Told};
+use futures_util::StreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::clock;
+
+/// The group of the members, and the subject of the bare clients, which is about as long as theirs.
+pub const GROUP: &str = "propagation";
+/// See [`GROUP`].
+pub const SUBJECT: &str = "cs.v1.bare-client.ev.cloud-test-propagation.publisher";
+/// The type of events that are measured.
+pub const EVENT_TYPE: &str = "cloud.test.propagation";
+/// How long a connection may take when a thousand are made.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who subscribes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Clients of the server's own library, and nothing else.
+    Bare,
+    /// Members.
+    Members,
+}
+
+/// Settings of a member.
+pub fn settings(urls: &[String], may_lead: bool) -> Settings {
+    Settings {
+        group: GROUP.to_owned(),
+        role: "peer".to_owned(),
+        member: None,
+        servers: urls.to_vec(),
+        credentials: None,
+        nkey_file: None,
+        tls: None,
+        steps: Vec::new(),
+        may_lead,
+        lease_seconds: 5.0,
+        heartbeat_seconds: 5.0,
+        replicas: 3,
+        work_seconds: 10.0,
+        unfenced: false,
+    }
+}
+
+/// Writes down how late events come.
+#[derive(Clone, Default)]
+struct Ear(Arc<Mutex<Vec<u32>>>);
+
+impl Ear {
+    fn heard(&self, sent: i64) {
+        let late = (clock::boot_ns() - sent) / 1000;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(u32::try_from(late).unwrap_or(u32::MAX));
+    }
+
+    fn taken(&self) -> Vec<u32> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Local for Ear {
+    fn told(&self, told: Told) {
+        match told {
+            Told::Event(heard) if heard.event_type == EVENT_TYPE => self.heard(heard.detected),
+            _ => {}
+        }
+    }
+}
+
+/// Subscribes so many times, says `ready` on standard output, counts until a line comes on standard input, and gives the delays.
+///
+/// # Errors
+/// A connection cannot be made.
+pub fn subscribe(kind: Kind, urls: &[String], count: usize, name: &str, state: &Path) -> Result<Vec<u32>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let ear = Ear::default();
+        let mut members = Vec::new();
+        let mut clients = Vec::new();
+        for number in 0..count {
+            let name = format!("{name}-{number}");
+            match kind {
+                Kind::Members => {
+                    let state = state.join(&name);
+                    std::fs::create_dir_all(&state)?;
+                    members.push(Member::start(settings(urls, false), name, state, Arc::new(ear.clone()))?);
+                }
+                Kind::Bare => clients.push(bare(urls, ear.clone()).await?),
+            }
+        }
+        let begun = std::time::Instant::now();
+        while members.iter().any(|member| !member.status().connected) {
+            anyhow::ensure!(
+                begun.elapsed() < PATIENCE,
+                "members are not connected: {:?}",
+                members[0].status().problems
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let (over, is_over) = oneshot::channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            // Closed is over, too.
+            let _read = std::io::stdin().lock().read_line(&mut line);
+            let _over = over.send(());
+        });
+        say("ready")?;
+        is_over.await.context("standard input")?;
+        Ok(ear.taken())
+    })
+}
+
+fn say(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output")
+}
+
+async fn bare(urls: &[String], ear: Ear) -> Result<Client> {
+    let client = async_nats::connect(urls).await.context("a bare client's connection")?;
+    let mut messages = client.subscribe(SUBJECT).await.context("a bare client's subscription")?;
+    client.flush().await?;
+    tokio::spawn(async move {
+        while let Some(message) = messages.next().await {
+            if let Some(sent) = message.payload.first_chunk::<8>() {
+                ear.heard(i64::from_le_bytes(*sent));
+            }
+        }
+    });
+    Ok(client)
+}
+
+/// Who sends.
+pub enum Publisher {
+    /// A bare client, and how long its messages are.
+    Bare(Client, usize),
+    /// A member.
+    Member(Member),
+}
+
+impl Publisher {
+    /// Connects. To be called on the runtime that sends.
+    ///
+    /// # Errors
+    /// It cannot connect.
+    pub async fn connect(kind: Kind, urls: &[String], bytes: usize, state: &Path) -> Result<Self> {
+        if kind == Kind::Bare {
+            let client = async_nats::connect(urls).await.context("the publisher's connection")?;
+            return Ok(Self::Bare(client, bytes.max(8)));
+        }
+        std::fs::create_dir_all(state)?;
+        let ear = Arc::new(Ear::default());
+        let member = Member::start(settings(urls, true), "publisher".to_owned(), state.to_owned(), ear)?;
+        let begun = std::time::Instant::now();
+        while !member.status().leads {
+            anyhow::ensure!(begun.elapsed() < PATIENCE, "the publisher does not lead: {:?}", member.status().problems);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Self::Member(member))
+    }
+
+    /// Sends one event that says when it was sent.
+    ///
+    /// # Errors
+    /// It cannot be sent.
+    pub async fn send(&self) -> Result<()> {
+        let sent = clock::boot_ns();
+        match self {
+            Self::Bare(client, bytes) => {
+                let mut payload = sent.to_le_bytes().to_vec();
+                payload.resize(*bytes, b'x');
+                client.publish(SUBJECT, payload.into()).await.context("a message")?;
+                client.flush().await.context("a message")
+            }
+            Self::Member(member) => {
+                let event = Uuid::now_v7();
+                let details =
+                    json!({ "specversion": "1.0", "type": EVENT_TYPE, "data": { "filler": "x".repeat(120) } });
+                let left = Duration::from_secs(120);
+                let event_type = EVENT_TYPE.to_owned();
+                member.publish(Notice { event, event_type, detected: sent, deadline: None, left, details });
+                Ok(())
+            }
+        }
+    }
+
+    /// What it knows, for people.
+    fn known(&self) -> String {
+        match self {
+            Self::Bare(..) => String::new(),
+            Self::Member(member) => format!("{:?}", member.status()),
+        }
+    }
+
+    /// Leaves.
+    pub async fn leave(self) {
+        if let Self::Member(member) = self {
+            member.leave().await;
+        }
+    }
+}
+
+/// How long a member's message is, as it comes from the server: learned by listening to one.
+///
+/// # Errors
+/// None comes.
+pub async fn length_of_a_message(urls: &[String], publisher: &Publisher) -> Result<usize> {
+    let client = async_nats::connect(urls).await?;
+    let mut messages = client.subscribe(format!("cs.v1.{GROUP}.ev.>")).await?;
+    client.flush().await?;
+    publisher.send().await?;
+    let next = tokio::time::timeout(PATIENCE, messages.next())
+        .await
+        .with_context(|| format!("no message of the publisher came: {}", publisher.known()))?;
+    Ok(next.context("the connection was closed")?.payload.len())
+}
+
+/// The value below which so many of a thousand are. The values have to be in order.
+pub fn quantile(sorted: &[u32], of_thousand: usize) -> f64 {
+    let at = (sorted.len() * of_thousand / 1000).min(sorted.len().saturating_sub(1));
+    sorted.get(at).map_or(0.0, |us| f64::from(*us) / 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_of_the_list() {
+        let list: Vec<u32> = (1..=1000).map(|n| n * 1000).collect();
+        assert!((quantile(&list, 500) - 501.0).abs() < 1e-9 && (quantile(&list, 990) - 991.0).abs() < 1e-9);
+        assert!(quantile(&[], 500).abs() < 1e-9 && (quantile(&[7000], 990) - 7.0).abs() < 1e-9);
+    }
+}
