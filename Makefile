@@ -22,8 +22,8 @@
 #   make soak      the fault campaign: thousands of interruptions with faults drawn from a seed; INTERRUPTIONS=2000 SOAK="--seed 7"
 #   make test-data-safety  writers hammer MariaDB, PostgreSQL and Redis, which are flushed at a notice and killed at its deadline; programs
 #                  are saved, killed and resumed: nothing may be lost; ROUNDS=100 SAFETY="--only postgres", SAFETY="--help" tells the rest
-#   make test-fleet  as root: 56 members on three real NATS servers, in network namespaces, through every fault; order is kept, nothing is done
-#                  twice, everybody acts in time; about 45 minutes; FLEET="--runs 21 --only split", FLEET="--help" tells the rest
+#   make test-fleet  as root: 56 members on three real NATS servers, in network namespaces, through every fault; order is kept,
+#                  nothing is done twice, everybody acts in time; about 45 minutes; FLEET="--runs 21 --only split", FLEET="--help" tells the rest
 #   make bench-fleet  as root: how long an event takes to 1,000 members, next to bare clients of the same servers; FLEET="--rounds 1"
 #   make fuzz      throws what strangers can write at the code that reads it, a minute for each target; FUZZ="--seconds 600
 #                  --target reply" looks longer at one; what breaks becomes a test

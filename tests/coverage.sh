@@ -1,6 +1,6 @@
 #!/bin/sh
-# How many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests, by LLVM's instrumentation; the end-to-end tests, which
-# run the built programs, are not counted. Writes what llvm-cov exports into the file that is named, a table onto the screen.
+# How many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests, by LLVM's instrumentation; the end-to-end
+# tests, which run the built programs, are not counted. Writes what llvm-cov exports into the file that is named, a table onto the screen.
 # Test modules that stand in a file of the code count as lines of it: llvm-cov cannot tell them apart.
 set -eu
 

@@ -1,8 +1,8 @@
 //! A fleet of real members on three real servers, and every fault that it has to survive.
 //!
 //! Responsibilities: a network of namespaces, servers in it, processes of members; faults, played on them; the judgement of what the
-//! members say they did. Inputs: the crate `cloudsnooze-fleet` as it ships, a seed. Outputs: findings and figures. It must never leave a process, a
-//! namespace or a mounted disk behind, and never touch the machine's own network or clock.
+//! members say they did. Inputs: the crate `cloudsnooze-fleet` as it ships, a seed. Outputs: findings and figures. It must never leave a
+//! process, a namespace or a mounted disk behind, and never touch the machine's own network or clock.
 
 pub mod clock;
 pub mod echo;

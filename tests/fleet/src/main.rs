@@ -298,9 +298,9 @@ fn summary(promises: &Promises) {
         promises.turns, promises.acted_alone, promises.largest_member_kb
     );
     println!(
-        "{} runs of {} members in {} s, seed {}{}: {} order violations, {} double runs, {} operations not completed exactly once, {} acts for \
-         a deposed leader, {} deadlines missed, {} over their bar, {} other violations; beyond the work at most {:.2} s for leaders' faults \
-         (5), {:.2} s for servers' (12)",
+        "{} runs of {} members in {} s, seed {}{}: {} order violations, {} double runs, {} operations not completed exactly once, \
+         {} acts for a deposed leader, {} deadlines missed, {} over their bar, {} other violations; beyond the work at most {:.2} s for \
+         leaders' faults (5), {:.2} s for servers' (12)",
         promises.runs,
         promises.members,
         promises.seconds,

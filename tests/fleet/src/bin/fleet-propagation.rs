@@ -106,7 +106,8 @@ fn main() -> Result<ExitCode> {
             println!("{name:<8} {deliveries:>10} {p50_ms:>8.2} {p99_ms:>8.2} {most_ms:>8.2} {kb_each:>8}");
         }
         println!(
-            "{} subscribers, {} bytes: members take {:.2} times as long at p50 ({:+.2} ms), {:.2} at p99 ({:+.2} ms), {BAR} may be; {} lost",
+            "{} subscribers, {} bytes: members take {:.2} times as long at p50 ({:+.2} ms), {:.2} at p99 ({:+.2} ms), {BAR} may \
+             be; {} lost",
             promises.subscribers,
             promises.message_bytes,
             promises.ratio_p50,
