@@ -213,7 +213,7 @@ fn warned(from: u64, until: u64) -> String {
         event.to_string()
     };
     let of = |number: u64| {
-        let recommended = (number % 3 != 0).then(|| event("cloud.spot.rebalance", number, number * 3_600));
+        let recommended = (!number.is_multiple_of(3)).then(|| event("cloud.spot.rebalance", number, number * 3_600));
         recommended.into_iter().chain([event("cloud.spot.interrupt", number, number * 3_600 + 600)])
     };
     (from..until).flat_map(of).map(|line| line + "\n").collect()
