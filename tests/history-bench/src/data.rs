@@ -193,7 +193,7 @@ pub fn delivery(number: u64, events: u64) -> Row {
 pub fn life(machine: u64, events: u64) -> Row {
     let mut draw = Draw::new(machine ^ 0x11FE);
     let group = machine / GROUP;
-    let batch = if group % 2 == 0 { Cell::Int(i64::try_from(group).unwrap_or_default()) } else { Cell::Null };
+    let batch = if group.is_multiple_of(2) { Cell::Int(i64::try_from(group).unwrap_or_default()) } else { Cell::Null };
     let mut start = Draw::new(if batch == Cell::Null { machine ^ 0x57A7 } else { group ^ 0xBA7C });
     let launched = BEGIN_WALL_NS + i64::try_from(start.below(SPAN_NS.unsigned_abs())).unwrap_or_default();
     let longest_h = if draw.below(2) == 0 { 10 } else { 90 };
