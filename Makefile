@@ -15,7 +15,7 @@
 #   make bench-history  ten million events of history in a file and in PostgreSQL: how fast they come in, how long each view takes, what
 #                  snooze insight needs to say what they mean, how much room they take; EVENTS=1000000 HISTORY="--on sqlite" takes less,
 #                  HISTORY="--help" tells the rest
-#   make coverage  how many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests, some ten minutes
+#   make coverage  how many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own
@@ -23,7 +23,7 @@
 #   make test-data-safety  writers hammer MariaDB, PostgreSQL and Redis, which are flushed at a notice and killed at its deadline; programs
 #                  are saved, killed and resumed: nothing may be lost; ROUNDS=100 SAFETY="--only postgres", SAFETY="--help" tells the rest
 #   make test-fleet  as root: 56 members on three real NATS servers, in network namespaces, through every fault; order is kept,
-#                  nothing is done twice, everybody acts in time; about 45 minutes; FLEET="--runs 21 --only split", FLEET="--help" tells the rest
+#                  nothing is done twice, everybody acts in time; FLEET="--runs 21 --only split", FLEET="--help" tells the rest
 #   make bench-fleet  as root: how long an event takes to 1,000 members, next to bare clients of the same servers; FLEET="--rounds 1"
 #   make fuzz      throws what strangers can write at the code that reads it, a minute for each target; FUZZ="--seconds 600
 #                  --target reply" looks longer at one; what breaks becomes a test
