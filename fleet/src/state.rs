@@ -33,6 +33,8 @@ pub(crate) use status::present_of;
 
 /// How often the store is asked while something is going on, beside what it tells by itself: what is told can stall.
 const POLL: Duration = Duration::from_secs(1);
+/// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
+const REPLICAS_LAG: Duration = Duration::from_secs(2);
 /// The most that candidates are apart when a lease becomes free.
 const APART: Duration = Duration::from_millis(100);
 /// How many events are known to have been heard.
@@ -181,6 +183,8 @@ pub(crate) struct Core {
     next_poll: Boot,
     next_beat: Boot,
     next_prepare: Boot,
+    /// When the events of the time away are read once more, and after which number.
+    missed_again: Option<(Boot, u64)>,
     next_ack: Boot,
     last_ack: Boot,
     /// The number of the last version of the record that is to be saved, being saved, and on the disk.
@@ -228,6 +232,7 @@ impl Core {
             next_poll: Boot(0),
             next_beat: Boot(0),
             next_prepare: Boot(0),
+            missed_again: None,
             next_ack: Boot(0),
             last_ack: Boot(0),
             wanted: 0,
@@ -387,6 +392,10 @@ impl Core {
             }
             return self.wake_at(if self.in_flight.prepare { Boot::NEVER } else { self.next_prepare });
         }
+        if let Some((_, after)) = self.missed_again.take_if(|(when, _)| *when <= now) {
+            self.effects.push(Effect::Missed(Some(after)));
+        }
+        self.wake_at(self.missed_again.map_or(Boot::NEVER, |(when, _)| when));
         let waits = self.own.values().any(|own| matches!(own.stage, Stage::Waits | Stage::Acts));
         let lease_is_quiet = self.settings.may_lead && self.lease_heard.after(self.election.lease() / 2) <= now;
         let something_goes_on = waits || self.plan.runs() || (lease_is_quiet && self.lead.is_none());

@@ -12,12 +12,12 @@ use super::{Actor, Boot, Plan, Stage, View, latest_start};
 /// How much earlier than its latest start a member is given its turn when others are given up for it: what a directive needs on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
 
-/// Since when each actor of the current pass has had its turn, as this leader has seen it.
+/// Since when each actor of the current pass has had its turn, as this leader has seen it: since the servers had the plan that gives it.
 pub(crate) type Since = BTreeMap<(usize, String), Boot>;
 
 impl Plan {
     /// Does all that can be done now. Says whether anything changed. `since` is this leader's memory between calls.
-    pub(crate) fn advance(&mut self, view: &View<'_>, since: &mut Since) -> bool {
+    pub(crate) fn advance(&mut self, view: &View<'_>, since: &Since) -> bool {
         let mut changed = false;
         while self.runs() {
             // Those who stay and react have to be known before their pass begins.
@@ -26,7 +26,7 @@ impl Plan {
             }
             changed |= self.begin(view);
             changed |= self.give_up(view, since);
-            changed |= self.give_turns(view, since);
+            changed |= self.give_turns(view);
             let is_over = |actor: &Actor| matches!(actor.stage, Stage::Over | Stage::Missing);
             if !self.passes.get(self.current).is_some_and(|pass| pass.actors.iter().all(is_over)) {
                 break;
@@ -53,15 +53,14 @@ impl Plan {
     }
 
     /// Goes on without those who are lost, whose time is over, or who hold up others beyond theirs.
-    fn give_up(&mut self, view: &View<'_>, since: &mut Since) -> bool {
+    fn give_up(&mut self, view: &View<'_>, since: &Since) -> bool {
         let hold_until = self.hold_until(view);
         let index = self.current;
         let Some(pass) = self.passes.get_mut(index) else { return false };
         let (timeout, role) = (pass.timeout(), pass.role.clone());
         let mut notes = Vec::new();
         for actor in pass.actors.iter_mut().filter(|actor| matches!(actor.stage, Stage::Waits | Stage::Acts)) {
-            let begun =
-                (actor.stage == Stage::Acts).then(|| *since.entry((index, actor.member.clone())).or_insert(view.now));
+            let begun = since.get(&(index, actor.member.clone())).filter(|_| actor.stage == Stage::Acts);
             let deadline = actor.event.map_or(Boot::NEVER, |event| view.deadline(event));
             let why = if !view.peers.contains_key(&actor.member) {
                 "was lost".to_owned()
@@ -83,9 +82,8 @@ impl Plan {
     }
 
     /// Gives turns to those whose time is shortest, as many as the role's rule allows.
-    fn give_turns(&mut self, view: &View<'_>, since: &mut Since) -> bool {
-        let index = self.current;
-        let Some(pass) = self.passes.get_mut(index) else { return false };
+    fn give_turns(&mut self, view: &View<'_>) -> bool {
+        let Some(pass) = self.passes.get_mut(self.current) else { return false };
         let acting = pass.actors.iter().filter(|actor| actor.stage == Stage::Acts).count();
         let may_begin = pass.most().saturating_sub(acting);
         let mut waiting: Vec<&mut Actor> = pass.actors.iter_mut().filter(|actor| actor.stage == Stage::Waits).collect();
@@ -93,10 +91,18 @@ impl Plan {
         let mut changed = false;
         for actor in waiting.into_iter().take(may_begin) {
             actor.stage = Stage::Acts;
-            since.insert((index, actor.member.clone()), view.now);
             changed = true;
         }
         changed
+    }
+
+    /// The servers have this plan: whoever has its turn by it can know of that only now, and has its time from now on. Servers that take
+    /// no writes for some seconds must not cost an actor its time, or the next pass would begin together with this one.
+    pub(crate) fn is_known(&self, now: Boot, since: &mut Since) {
+        let Some(pass) = self.passes.get(self.current).filter(|_| self.runs()) else { return };
+        for actor in pass.actors.iter().filter(|actor| actor.stage == Stage::Acts) {
+            since.entry((self.current, actor.member.clone())).or_insert(now);
+        }
     }
 
     /// Until when the current pass may be waited for: then those behind it need their time.

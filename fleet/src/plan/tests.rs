@@ -58,7 +58,8 @@ impl Group {
 
     fn advance(&mut self) {
         let view = View { now: self.now, peers: &self.peers, everybody: true, deadlines: &self.deadlines };
-        self.plan.advance(&view, &mut self.since);
+        self.plan.advance(&view, &self.since);
+        self.plan.is_known(self.now, &mut self.since);
     }
 
     fn passes(&mut self, seconds: u64) {

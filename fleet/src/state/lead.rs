@@ -304,9 +304,10 @@ impl Core {
 
     /// The leader is a member too, and does not wait to hear of its own plan.
     fn plan_is_kept(&mut self, now: Boot) {
-        if let Some((plan, revision)) = self.lead.as_ref().map(|lead| (lead.plan.clone(), lead.revision)) {
-            self.accept(now, plan, revision);
-        }
+        let Some(lead) = &mut self.lead else { return };
+        lead.plan.is_known(now, &mut lead.since);
+        let (plan, revision) = (lead.plan.clone(), lead.revision);
+        self.accept(now, plan, revision);
     }
 
     /// Goes on with what the leader has to do.
@@ -515,6 +516,6 @@ impl Lead {
         }
         let peers = self.peers();
         let view = View { now, peers: &peers, everybody: self.scanned, deadlines: &self.deadlines };
-        self.plan.advance(&view, &mut self.since);
+        self.plan.advance(&view, &self.since);
     }
 }

@@ -4,8 +4,8 @@
 //! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own, POLL, Ready,
-    Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own, POLL,
+    REPLICAS_LAG, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
@@ -236,6 +236,7 @@ impl Core {
                 self.standing = ready.problems;
                 (self.next_beat, self.next_poll) = (now, now);
                 self.effects.push(Effect::Missed(self.record.sequence));
+                self.missed_again = self.record.sequence.map(|after| (now.after(REPLICAS_LAG), after));
                 self.look_again(now);
             }
             Err(error) => {

@@ -194,6 +194,34 @@ fn events_are_told_once_also_when_they_come_twice_or_were_missed() {
 }
 
 #[test]
+fn what_a_replica_did_not_have_yet_is_found_a_moment_later() {
+    let mut world = World::new(&["lb1", "primary1"]);
+    world.publish("primary1", 7);
+    world.run_until(ms(3000));
+    world.replicas_lag(ms(500));
+    world.cut_off("lb1", true);
+    world.run_until(ms(5900));
+    world.publish("primary1", 8);
+    world.cut_off("lb1", false);
+    world.run_until(ms(12_000));
+    let again = world.log.iter().filter(|line| line.member == "lb1" && line.what == "heard 8 again").count();
+    assert_eq!(again, 1, "{:#?}", world.log);
+}
+
+#[test]
+fn servers_that_take_no_plan_for_longer_than_a_step_cost_nobody_its_time() {
+    let mut world = group_that_leaves();
+    world.work_takes(ms(2000));
+    world.run_until(ms(3060));
+    world.store_refuses_plans(true);
+    world.run_until(ms(12_500));
+    world.store_refuses_plans(false);
+    world.run_until(ms(40_000));
+    judge(&world);
+    assert_eq!((world.alone(), world.missing()), (0, 0), "{:#?}", world.log);
+}
+
+#[test]
 fn without_fencing_a_leader_that_slept_breaks_the_order() {
     let run = |unfenced: bool| {
         let mut world = World::unfenced(&["lb1", "lb2", "replica1", "replica2", "replica3", "primary1"], unfenced);

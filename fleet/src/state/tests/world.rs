@@ -45,8 +45,12 @@ struct Store {
     plan: Option<Entry>,
     acks: Vec<(u64, KeptAck)>,
     members: BTreeMap<String, (Bytes, Boot)>,
-    letters: Vec<(u64, String, Bytes)>,
+    letters: Vec<(u64, Boot, Bytes)>,
     refuses: bool,
+    /// The stream of the plan alone has no leader.
+    refuses_plans: bool,
+    /// How much behind the replica is that answers who reads events.
+    lag: Duration,
 }
 
 struct Sim {
@@ -186,6 +190,14 @@ impl World {
 
     pub(super) fn store_refuses(&mut self, is: bool) {
         self.store.refuses = is;
+    }
+
+    pub(super) fn store_refuses_plans(&mut self, is: bool) {
+        self.store.refuses_plans = is;
+    }
+
+    pub(super) fn replicas_lag(&mut self, lag: Duration) {
+        self.store.lag = lag;
     }
 
     pub(super) fn store_loses_everything(&mut self) {
@@ -388,7 +400,7 @@ impl World {
                     return Some(Input::Sent(identity, Err(lost())));
                 }
                 self.store.last += 1;
-                self.store.letters.push((self.store.last, identity.clone(), letter));
+                self.store.letters.push((self.store.last, self.now, letter));
                 Input::Sent(identity, Ok(()))
             }
             Effect::Missed(_)
@@ -439,8 +451,10 @@ impl World {
         match effect {
             Effect::Missed(_) if is_out => Input::Missed(Err(lost())),
             Effect::Missed(after) => {
-                let new = store.letters.iter().filter(|(number, _, _)| after.is_some_and(|after| *number > after));
-                Input::Missed(Ok((new.map(|(_, _, letter)| letter.clone()).collect(), store.last)))
+                let there = || store.letters.iter().filter(|(_, at, _)| at.after(store.lag) <= self.now);
+                let last = there().map(|(number, _, _)| *number).max().unwrap_or(0);
+                let new = there().filter(|(number, _, _)| after.is_some_and(|after| *number > after));
+                Input::Missed(Ok((new.map(|(_, _, letter)| letter.clone()).collect(), last)))
             }
             Effect::ReadMembers if is_out => Input::Members(Err(lost())),
             Effect::ReadMembers => Input::Members(Ok(store.members.values().map(|(bytes, _)| bytes.clone()).collect())),
@@ -473,7 +487,7 @@ impl World {
 
     fn write_plan(&mut self, is_out: bool, revision: Option<u64>, bytes: Bytes) -> Result<u64, Failed> {
         let found = self.store.plan.as_ref().map_or(0, |entry| entry.revision);
-        if is_out {
+        if is_out || self.store.refuses_plans {
             return Err(Failed::Unknown("no answer".to_owned()));
         }
         if revision.is_some_and(|revision| revision != found) {
