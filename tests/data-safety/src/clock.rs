@@ -1,29 +1,15 @@
-//! The clocks of this machine, and from one to the other.
+//! From one clock of this machine to the other.
 //!
 //! Inputs: the kernel's clocks. Outputs: nanoseconds. Writers read CLOCK_BOOTTIME, which nobody sets; the daemon's report says
 //! wall times. Must never pass over a wall clock that was set in between: the comparison would be of no worth.
 
-use nix::time::{ClockId, clock_gettime};
+pub use harness::clock::boot_ns;
+use harness::clock::wall_ns;
 use std::thread;
 use std::time::Duration;
 
 /// More than two readings right after one another, or the kernel's slewing within a round, can differ by.
 const SET_NS: i64 = 5_000_000;
-
-/// CLOCK_BOOTTIME now, nanoseconds.
-pub fn boot_ns() -> i64 {
-    read(ClockId::CLOCK_BOOTTIME)
-}
-
-/// CLOCK_REALTIME now, nanoseconds since 1970.
-pub fn wall_ns() -> i64 {
-    read(ClockId::CLOCK_REALTIME)
-}
-
-fn read(clock: ClockId) -> i64 {
-    // Both clocks are in every kernel that the daemon runs on.
-    clock_gettime(clock).map_or(0, |now| now.tv_sec() * 1_000_000_000 + now.tv_nsec())
-}
 
 /// How far the wall clock is ahead of CLOCK_BOOTTIME.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,6 @@
 //! members say they did. Inputs: the crate `cloudsnooze-fleet` as it ships, a seed. Outputs: findings and figures. It must never leave a
 //! process, a namespace or a mounted disk behind, and never touch the machine's own network or clock.
 
-pub mod clock;
 pub mod echo;
 pub mod faults;
 pub mod fleet;

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, PipeReader};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clock;
 use crate::lines::{Line, Said};
+use harness::clock;
 
 /// The lines. Clones are the same log; all methods may be called from any thread.
 #[derive(Clone, Debug, Default)]

@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::clock;
+use harness::clock;
 
 /// The group of the members, and the subject of the bare clients, which is about as long as theirs.
 pub const GROUP: &str = "propagation";

@@ -17,8 +17,6 @@ use crate::network::Network;
 
 /// How many there are.
 pub const COUNT: usize = 3;
-/// Names the program where it lies in no usual place.
-pub const PROGRAM: &str = "CLOUDSNOOZE_NATS_SERVER";
 /// Older ones lose whole streams when their process crashes (Jepsen's report on NATS 2.12.1, 2025-12).
 const OLDEST: [u32; 3] = [2, 10, 23];
 /// How long the three may take to find one another on a busy machine.
@@ -74,15 +72,10 @@ pub struct Servers {
 /// # Errors
 /// There is none, or it is too old.
 pub fn find() -> Result<PathBuf> {
-    let named = std::env::var_os(PROGRAM).filter(|name| !name.is_empty()).map(PathBuf::from);
-    let here = std::env::current_exe().ok();
-    let beside = || {
-        let mut places =
-            here.iter().flat_map(|here| here.ancestors()).map(|folder| folder.join("venv/bin/nats-server"));
-        places.find(|program| program.is_file())
-    };
-    let found = named.or_else(beside).or_else(|| program::find("nats-server"));
-    let found = found.ok_or_else(|| anyhow!("there is no nats-server: run tests/setup.sh fleet, or set {PROGRAM}"))?;
+    let found = harness::nats::find();
+    let found = found.ok_or_else(|| {
+        anyhow!("there is no nats-server: run tests/setup.sh fleet, or set {}", harness::nats::PROGRAM)
+    })?;
     let said =
         program::run(Command::new(&found).arg("--version"), PATIENCE).and_then(|said| said.success("nats-server"));
     let said = said.map_err(|error| anyhow!("{}: {error}", found.display()))?;
