@@ -40,7 +40,7 @@ ENDURANCE_EVENTS ?= 1000000
 EVENTS  ?= 10000000
 TARGET  ?= $(or $(CARGO_TARGET_DIR),target)
 PLUGINS := mysql-flusher postgres-flusher redis-flusher sqlite-flusher app-checkpointer signal-checkpointer exec \
-           notify-apps slack-notifier webhook-notifier email-notifier sync-filesystems fs-freeze stop-units finish \
+           notify-apps fleet-turn slack-notifier webhook-notifier email-notifier sync-filesystems fs-freeze stop-units finish \
            verify-state vm-save state-uploader aws-lifecycle aws-queue aws-deregister container-stop slurm-requeue
 # With Celery where tests/setup.sh could install it; any other says what does not run.
 CELERY_PYTHON = $(or $(wildcard $(TARGET)/celery/bin/python3),python3)
@@ -51,6 +51,11 @@ DEMO_PLUGINS := mysql-flusher app-checkpointer slack-notifier
 # The cloud it plays, and those it can play: a wrong one is to be told before minutes of building.
 PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
+
+# Everything that the promises' commands build in the profile "release".
+MEASURED := cloudsnooze first-byte history-bench latency promises soak data-safety $(SAFETY_PLUGINS)
+# Builds these packages, unless PREBUILT=1 says that they are there.
+release = $(if $(PREBUILT),,$(CARGO) build --locked --release $(1:%=-p %))
 
 .PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-history bench-insight \
         bench-fleet bench-notices bench-policies bench-poll coverage soak endurance fuzz check generate build test-fleet \
@@ -86,7 +91,7 @@ demo-provider:
 	$(if $(filter $(PROVIDERS),$(PROVIDER)),,$(error PROVIDER=$(PROVIDER): no such cloud; it is one of $(PROVIDERS)))
 
 demo: demo-provider setup-demo
-	$(CARGO) build --locked --release -p cloudsnooze -p harness $(DEMO_PLUGINS:%=-p %)
+	$(call release,cloudsnooze harness $(DEMO_PLUGINS))
 	$(TARGET)/release/snooze-demo --provider $(PROVIDER)
 
 test: setup
@@ -96,7 +101,7 @@ test: setup
 	$(CELERY_PYTHON) -m unittest discover -s plugins/celery-drain/tests
 
 bench: setup-bench
-	$(CARGO) build --locked --release -p latency -p cloudsnooze -p first-byte
+	$(call release,latency cloudsnooze first-byte)
 	$(TARGET)/release/latency-bench $(BENCH)
 
 coverage: setup-coverage
@@ -104,64 +109,66 @@ coverage: setup-coverage
 	CARGO="$(CARGO)" tests/coverage.sh $(abspath $(TARGET))/promises/coverage.json
 
 endurance: setup
-	$(CARGO) build --locked --release -p cloudsnooze
+	$(call release,cloudsnooze)
 	CLOUDSNOOZE_ENDURANCE_EVENTS=$(ENDURANCE_EVENTS) \
 	    $(CARGO) test --locked --release -p e2e --test endurance -- --nocapture
 
 bench-hardened: setup-bench
-	$(CARGO) build --locked --release -p latency
+	$(call release,latency)
 	tests/latency/hardened.sh $(TARGET)/release/latency-bench
 
 bench-poll: setup-bench
-	$(CARGO) build --locked --release -p latency -p cloudsnooze
+	$(call release,latency cloudsnooze)
 	$(TARGET)/release/poll-bench
 
 # What is measured is what is packaged.
 footprint: setup-bench
 	$(MAKE) programs PROFILE=dist
-	$(CARGO) build --locked --release -p promises
+	$(call release,promises)
 	CLOUDSNOOZE_BIN_DIR='$(abspath $(TARGET))/dist' $(TARGET)/release/footprint
 
-# The commands of the promises are makes of their own, which build what they need.
+# The commands of the promises are makes of their own. Each set of packages has features of its own, for which cargo builds anew what they
+# share: where all are measured, all is built before, once.
 promises: setup-bench
-	$(CARGO) build --locked --release -p promises
-	$(TARGET)/release/promises $(PROMISES)
+	$(call release,$(if $(PROMISES),promises,$(MEASURED)))
+	$(if $(PROMISES),,$(MAKE) programs PROFILE=dist)
+	$(if $(PROMISES),,PREBUILT=1) $(TARGET)/release/promises $(PROMISES)
 
 bench-history: setup
-	$(CARGO) build --locked --release -p history-bench -p cloudsnooze
+	$(call release,history-bench cloudsnooze)
 	$(TARGET)/release/history-bench --events $(EVENTS) $(HISTORY)
 
 bench-notices: setup-bench
-	$(CARGO) build --locked --release -p latency -p cloudsnooze
+	$(call release,latency cloudsnooze)
 	$(TARGET)/release/notice-bench $(NOTICES)
 
 # Needs nothing but the data, which are not in this repository.
 bench-insight:
 	$(if $(DATA),,$(error DATA=directory of the public data sets is needed; docs/insight.md says which, and where they are from))
-	$(CARGO) build --locked --release -p insight-bench
+	$(call release,insight-bench)
 	$(TARGET)/release/insight-bench --data $(DATA) $(INSIGHT)
 
 bench-policies:
 	$(if $(DATA),,$(error DATA=directory of the public data sets is needed; docs/insight.md says which, and where they are from))
-	$(CARGO) build --locked --release -p policy-bench
+	$(call release,policy-bench)
 	$(TARGET)/release/policy-bench --data $(DATA)
 
 soak: setup
-	$(CARGO) build --locked --release -p cloudsnooze -p soak
+	$(call release,cloudsnooze soak)
 	$(TARGET)/release/soak --interruptions $(INTERRUPTIONS) $(SOAK)
 
 test-data-safety: setup-safety
-	$(CARGO) build --locked --release -p cloudsnooze -p data-safety $(SAFETY_PLUGINS:%=-p %)
+	$(call release,cloudsnooze data-safety $(SAFETY_PLUGINS))
 	$(TARGET)/release/data-safety --rounds $(ROUNDS) $(SAFETY)
 
 # The first has to find something: members that obey deposed leaders. It shows that the second looks.
 test-fleet: setup-fleet
-	$(CARGO) build --locked --release -p fleet-faults
+	$(call release,fleet-faults)
 	$(TARGET)/release/fleet-faults --without-fencing --only stale-leader --runs 3 --seed 1; test $$? = 1
 	$(TARGET)/release/fleet-faults $(FLEET)
 
 bench-fleet: setup-fleet
-	$(CARGO) build --locked --release -p fleet-faults
+	$(call release,fleet-faults)
 	$(TARGET)/release/fleet-propagation $(FLEET)
 
 fuzz: setup-fuzz
