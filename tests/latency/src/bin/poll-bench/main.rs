@@ -137,6 +137,7 @@ fn one(options: &Options, workshop: &Workshop, interval: f64) -> io::Result<Valu
     );
     Ok(json!({
         "interval_seconds": interval, "ours_percent_of_a_core": ours.percent(), "bare_percent_of_a_core": bare.percent(),
+        "idle_ratio": ours.percent() / bare.percent(),
         "ours_us_a_poll": asking.us_a_request(), "self_test_us": self_test_us, "bare_us_a_poll": bare.us_a_request(), "ratio": ratio,
         "bare_anywhere_us_a_poll": anywhere.us_a_request(),
         "seen_p50_ms": p50, "seen_max_ms": max, "rss_mb": rss_mb,
