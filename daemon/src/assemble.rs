@@ -15,6 +15,7 @@ use crate::config::{
 };
 use crate::dispatch::plan::{Condition, Handler, Inline, PRIORITY, Plans, Start, TIMEOUT_NS, instance_key};
 use crate::event::{Action, EventType, Pattern};
+use crate::fleet;
 use crate::host::instance::{Abilities, Subscription};
 use crate::host::isolate::Isolation;
 use crate::host::quarantine::Quarantine;
@@ -273,14 +274,15 @@ fn each<I>(
     made
 }
 
-/// The settings of a handler; those of the one that tells applications with the socket at which they register, unless they
-/// name one. None: there is none.
+/// The settings of a handler; those of one that asks the daemon itself with the socket for that, unless they name one. None: there is none.
 fn with_socket(config: &Config, handler: &crate::config::Handler, mut settings: Value) -> Option<Value> {
-    if handler.name == apps::HANDLER
-        && let Some(members) = settings.as_object_mut()
-        && !members.contains_key("socket")
-    {
-        members.insert("socket".into(), config.apps_socket()?.to_string_lossy().into());
+    let socket = match handler.name.as_str() {
+        apps::HANDLER => config.apps_socket()?,
+        fleet::HANDLER => config.control.socket.clone(),
+        _ => return Some(settings),
+    };
+    if let Some(members) = settings.as_object_mut() {
+        members.entry("socket").or_insert_with(|| socket.to_string_lossy().into());
     }
     Some(settings)
 }

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
+mod fleet;
 mod foresight;
 mod system;
 

@@ -11,6 +11,7 @@ mod crash;
 mod daemon;
 mod dashboard;
 mod drills;
+mod fleet;
 mod foresight;
 mod os_shutdown;
 mod plugin_sources;
@@ -45,6 +46,7 @@ use clap::Parser;
 use crash::Found;
 use daemon::Shared;
 use drills::Drills;
+use fleet::Fleet;
 use os_shutdown::OsShutdown;
 use seen::Seen;
 use siblings::Siblings;
@@ -210,6 +212,7 @@ fn start_behind(listening: Listening, args: &Args, loaded: Loaded, found: Found)
     let plans = Arc::new(ArcSwap::from_pointee(plans));
     apps.know(&plans);
     recorder.tell_to(Arc::new(Drills::new(pool.clone(), Arc::clone(&plans), &drills)));
+    let fleet = Fleet::follow(&config, &recorder, &plans, &seen);
     resume::take_up(&open, (&recorder, &pool, &plans.load()), &culprits, config.dispatch.on_crash);
     let ways = Ways {
         pool: pool.clone(),
@@ -231,6 +234,7 @@ fn start_behind(listening: Listening, args: &Args, loaded: Loaded, found: Found)
         plans,
         recorder,
         apps,
+        fleet,
         reports,
         ring,
         sources,
@@ -414,6 +418,7 @@ async fn tend_and_answer(
     let shutdown = shutdown.map(tokio::spawn);
     let foresight = tokio::spawn(foresight::watch(Arc::clone(shared), risk));
     let units = tokio::spawn(system_sources::watch_units(Arc::clone(shared)));
+    let joining = tokio::spawn(fleet::join(Arc::clone(shared)));
     loop {
         tokio::select! {
             _ = hangup.recv() => {
@@ -436,6 +441,8 @@ async fn tend_and_answer(
     }
     notify(&[sd_notify::NotifyState::Stopping]);
     drain(shared, &mut terminate, &mut interrupt).await;
+    joining.abort();
+    shared.fleet.leave().await;
     pulse.abort();
     units.abort();
     foresight.abort();

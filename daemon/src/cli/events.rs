@@ -2,6 +2,7 @@
 //!
 //! Inputs: the daemon's list. Outputs: a table, newest first. Must never hide that an event was only a rehearsal.
 
+use super::client;
 use super::fault::{Exit, Outcome};
 use super::paint::{Paint, Tone};
 use super::render::{keep_whole, lines, plain, table, tone};
@@ -38,6 +39,24 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     let only = args.event_type.as_ref().map_or_else(String::new, |event_type| format!("&type={event_type}"));
     let reply = session.daemon()?.get(&format!("/v1/events?limit={}{only}", args.limit))?;
     session.show(&reply, screen)?;
+    Ok(Exit::Ok)
+}
+
+/// Lists the newest events whose type begins so, of the newest thousand.
+///
+/// # Errors
+/// The daemon cannot be asked.
+pub fn of_prefix(prefix: &str, limit: usize, session: &mut Session<'_>) -> Outcome {
+    let reply = session.daemon()?.get("/v1/events?limit=1000")?;
+    let mut found: Events = client::read(&reply)?;
+    found.events.retain(|event| event.event_type.starts_with(prefix));
+    found.events.truncate(limit);
+    if session.global.json {
+        session.print_json(&found)?;
+    } else {
+        let text = screen(&found, session.paint, session.width);
+        session.print(&text)?;
+    }
     Ok(Exit::Ok)
 }
 

@@ -19,6 +19,7 @@ mod duration;
 mod emit;
 mod events;
 mod fault;
+mod fleet;
 pub mod history;
 mod insight;
 mod man;
@@ -87,6 +88,7 @@ enum Command {
     Wait(wait::Args),
     Apps(apps::Args),
     Events(events::Args),
+    Fleet(fleet::Args),
     Report(report::Args),
     History(history::Args),
     Insight(insight::Args),
@@ -145,6 +147,7 @@ fn dispatch(command: Command, session: &mut Session<'_>) -> Outcome {
         Command::Wait(args) => wait::run(&args, session),
         Command::Apps(args) => apps::run(&args, session),
         Command::Events(args) => events::run(&args, session),
+        Command::Fleet(args) => fleet::run(&args, session),
         Command::Report(args) => report::run(&args, session),
         Command::History(args) => history::run(&args, session),
         Command::Insight(args) => insight::run(&args, session),

@@ -79,6 +79,7 @@ pub(super) fn check(document: &Value) -> Findings {
     findings.source_plugins(document);
     findings.report(document);
     findings.dashboard(document);
+    findings.fleet(document);
     findings
 }
 
@@ -281,6 +282,17 @@ impl Findings {
         }
     }
 
+    /// What the group's own part finds wrong; it names each field.
+    fn fleet(&mut self, document: &Value) {
+        let path = JsonPath::default().key("fleet");
+        // What is of another shape was refused before.
+        let given = path.find(document).cloned();
+        let settings = given.and_then(|given| serde_json::from_value::<cloudsnooze_fleet::Settings>(given).ok());
+        for problem in settings.map(|settings| settings.problems()).unwrap_or_default() {
+            self.error(path.clone(), problem, "settings of a member (snooze config schema)", "");
+        }
+    }
+
     fn endpoint(&mut self, document: &Value, path: JsonPath) {
         if let Some(given) = path.find(document).and_then(Value::as_str)
             && !given.strip_prefix("http://").is_some_and(is_host_and_port)
@@ -294,7 +306,12 @@ impl Findings {
 /// Every known type, the prefixes they have, and `*`.
 fn known_patterns() -> Vec<String> {
     let mut patterns = vec!["*".to_owned()];
-    for known in EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE).chain([EventType::PREEMPTION_RISK]) {
+    for known in EventType::KNOWN
+        .into_iter()
+        .chain(EventType::OF_THE_MACHINE)
+        .chain(EventType::OF_THE_GROUP)
+        .chain([EventType::PREEMPTION_RISK])
+    {
         let dots = known.as_str().match_indices('.').map(|(at, _)| format!("{}.*", &known.as_str()[..at]));
         patterns.extend(dots.chain([known.as_str().to_owned()]));
     }

@@ -12,10 +12,11 @@ use super::schema::{Config, EventHandlers, Handler, SourcePlugin};
 use super::scrub::redacted_config;
 
 /// Settings that are only read at the start: threads, locked memory, open files, sockets and sources outlive a reload.
-const AT_START: [&str; 40] = [
+const AT_START: [&str; 41] = [
     "state_directory",
     "control",
     "apps",
+    "fleet",
     "dispatch.threads",
     "dispatch.rt_priority",
     "dispatch.cpu",

@@ -91,6 +91,9 @@ pub struct Config {
     pub insight: Insight,
     /// Where the report of an event goes when it is over, besides the history.
     pub report: Report,
+    /// The group of machines that this one belongs to; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<cloudsnooze_fleet::Settings>,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -110,6 +113,7 @@ impl Default for Config {
             history: History::default(),
             insight: Insight::default(),
             report: Report::default(),
+            fleet: None,
             log: Log::default(),
         }
     }

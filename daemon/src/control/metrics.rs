@@ -20,6 +20,7 @@ pub fn text(status: &Status) -> String {
     events(status, &mut page);
     latencies(status, &mut page);
     sources(&status.sources, &mut page);
+    fleet(&status.fleet.clone().unwrap_or_default(), &mut page);
     handlers(&status.instances, &mut page);
     page.0
 }
@@ -79,6 +80,24 @@ fn latencies(status: &Status, page: &mut Page) {
         page.line(name, &[("quantile", quantile)], us / 1e6);
     }
     page.gauge("snooze_self_tests", "Self-tests of the last hour.", number(test.map_or(0, |test| test.count)));
+}
+
+fn fleet(fleet: &cloudsnooze_fleet::Status, page: &mut Page) {
+    let counts = &fleet.counts;
+    page.gauge(
+        "snooze_fleet_connected",
+        "1 while there is a connection to the group's servers.",
+        flag(fleet.connected),
+    );
+    page.gauge("snooze_fleet_leads", "1 while this machine leads its group.", flag(fleet.leads));
+    page.gauge("snooze_fleet_epoch", "The highest epoch of a leader that was seen.", number(fleet.epoch));
+    page.counter("snooze_fleet_events_sent_total", "Events told to the group.", counts.sent);
+    page.counter("snooze_fleet_events_kept_total", "Of those, what the servers keep.", counts.kept);
+    page.counter("snooze_fleet_events_heard_total", "Events of other members.", counts.heard);
+    page.counter("snooze_fleet_refused_total", "Directives of leaders that led no more.", counts.refused);
+    page.counter("snooze_fleet_turns_total", "Turns that a leader gave.", counts.turns);
+    page.counter("snooze_fleet_alone_total", "Times that this machine acted without its group.", counts.alone);
+    page.counter("snooze_fleet_disconnects_total", "Times that the connection was lost.", counts.disconnected);
 }
 
 fn sources(sources: &[SourceStatus], page: &mut Page) {

@@ -5,6 +5,7 @@
 //! Every route stands under the right that it needs.
 
 use super::browser::{self, Hosts};
+use super::fleet;
 use super::gate::over_limit;
 use super::limits::{Limits, Over};
 use super::operator::right_to_emit;
@@ -13,6 +14,7 @@ use super::rights::{Caller, Right};
 use super::stream;
 use super::wire::{Apps, Drill, Emit, Events, Failure, PlanView, Plans, Reloaded, Simulate, Simulated, Status};
 use crate::event::EventType;
+use crate::fleet::delegate::Delegate;
 use crate::history::watchers::Happening;
 use crate::sys::clock;
 use axum::Router;
@@ -73,6 +75,8 @@ pub trait Daemon: Send + Sync + 'static {
     fn report(&self, id: &str) -> Result<Option<Value>, String>;
     /// The registered applications.
     fn apps(&self) -> Apps;
+    /// Who speaks for this machine in its group; None: it belongs to none.
+    fn fleet(&self) -> Option<Arc<Delegate>>;
     /// Lines as they happen.
     fn watch(&self) -> broadcast::Receiver<Arc<Happening>>;
     /// Takes the configuration files as they are now.
@@ -94,11 +98,16 @@ pub fn router<D: Daemon>(daemon: Arc<D>, limits: Arc<Limits>) -> Router {
         .route("/v1/events", get(events::<D>))
         .route("/v1/reports/{id}", get(report::<D>))
         .route("/v1/apps", get(apps::<D>))
+        .route("/v1/fleet", get(fleet::status::<D>))
+        .route("/v1/fleet/members", get(fleet::members::<D>))
         .route("/metrics", get(metrics::<D>));
+    let turns =
+        Router::new().route("/v1/fleet/turn", post(fleet::turn::<D>)).route("/v1/fleet/done", post(fleet::done::<D>));
     under(Right::Read, read)
         .merge(under(Right::Emit, Router::new().route("/v1/emit", post(emit::<D>))))
         .merge(under(Right::Simulate, Router::new().route("/v1/simulate", post(simulate::<D>))))
         .merge(under(Right::Administer, Router::new().route("/v1/reload", post(reload::<D>))))
+        .merge(under(Right::Administer, turns))
         .merge(Router::new().route("/v1/drill", post(drill::<D>)).route_layer(from_fn(permit_drill)))
         .merge(page::routes())
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "no such path; see snooze --help") })
@@ -153,7 +162,7 @@ pub(super) fn too_many(over: Over) -> Response {
 }
 
 /// The whole body, or the reply that says why not.
-async fn whole(request: Request) -> Result<Bytes, Response> {
+pub(super) async fn whole(request: Request) -> Result<Bytes, Response> {
     match tokio::time::timeout(BODY_TIME_MAX, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -292,7 +301,7 @@ async fn metrics<D: Daemon>(State(daemon): State<Arc<D>>) -> Response {
     reply(StatusCode::OK, "text/plain; version=0.0.4", daemon.metrics())
 }
 
-fn json<D: Daemon>(daemon: &D, value: &impl Serialize) -> Response {
+pub(super) fn json<D: Daemon>(daemon: &D, value: &impl Serialize) -> Response {
     let text = serde_json::to_string(value).unwrap_or_default();
     reply(StatusCode::OK, "application/json", daemon.scrub(&text))
 }

@@ -8,6 +8,7 @@ use super::limits::{CONNECTIONS_OF_ONE_MAX, Limits, WATCHERS_OF_ONE_MAX};
 use super::rights::{Caller, Holder, Rights};
 use super::server::{BODY_BYTES_MAX, Daemon, router};
 use super::wire::{Apps, Emit, Events, Failure, PlanView, Plans, Reloaded, Simulate, Status};
+use crate::fleet::delegate::Delegate;
 use crate::history::watchers::Happening;
 use crate::sys::peer::Peer;
 use nix::unistd::geteuid;
@@ -19,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::broadcast;
 
 /// Method and path of every route, under the group that opens it.
-const ROUTES: [(u32, &str); 12] = [
+const ROUTES: [(u32, &str); 16] = [
     (10, "GET /v1/status"),
     (10, "GET /v1/plan?type=custom.x"),
     (10, "GET /v1/plans"),
@@ -27,11 +28,15 @@ const ROUTES: [(u32, &str); 12] = [
     (10, "GET /v1/events"),
     (10, "GET /v1/reports/last"),
     (10, "GET /v1/apps"),
+    (10, "GET /v1/fleet"),
+    (10, "GET /v1/fleet/members"),
     (10, "GET /metrics"),
     (15, "POST /v1/emit"),
     (20, "POST /v1/simulate"),
     (20, "POST /v1/drill"),
     (30, "POST /v1/reload"),
+    (30, "POST /v1/fleet/turn"),
+    (30, "POST /v1/fleet/done"),
 ];
 
 fn line(number: u64) -> Arc<Happening> {
@@ -68,6 +73,10 @@ impl Daemon for Played {
     fn apps(&self) -> Apps {
         Apps::default()
     }
+    fn fleet(&self) -> Option<Arc<Delegate>> {
+        None
+    }
+
     fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {
         self.lines.subscribe()
     }

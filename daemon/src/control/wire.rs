@@ -38,6 +38,9 @@ pub struct Status {
     /// Where the dashboard's port listens; None: only the socket has it.
     #[serde(default)]
     pub dashboard: Option<String>,
+    /// The group as it looks from here; None: this machine belongs to none, or has not joined it yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<cloudsnooze_fleet::Status>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -372,6 +375,56 @@ pub enum Watched {
         level: String,
         message: String,
     },
+}
+
+/// `GET /v1/fleet/members`: who is in the group, as the servers have it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FleetMembers {
+    pub members: Vec<cloudsnooze_fleet::Present>,
+}
+
+/// `POST /v1/fleet/turn`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetWait {
+    pub event: uuid::Uuid,
+}
+
+/// The answer to it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FleetTurn {
+    /// `go`, `alone`, `begun` (by a process before this one), `withdrawn`.
+    pub turn: String,
+    /// Why it is to act alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The operation of the group; empty where it acts alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub operation: String,
+    /// The pass of the operation, counted from 0.
+    pub step: usize,
+    /// The epoch of the leader who said so.
+    pub epoch: u64,
+    /// Whether what was begun before has ended.
+    #[serde(default)]
+    pub is_over: bool,
+}
+
+impl FleetTurn {
+    /// One of the four, and nothing else.
+    pub fn named(turn: &str) -> Self {
+        Self { turn: turn.into(), ..Self::default() }
+    }
+}
+
+/// `POST /v1/fleet/done`: the local work for an event is over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetDone {
+    pub event: uuid::Uuid,
+    /// Why it did not succeed; absent: it did.
+    #[serde(default)]
+    pub error: Option<String>,
 }
 
 impl PlanView {

@@ -4,6 +4,7 @@
 //! the pool's lock: what changes the pool is an order.
 
 use super::apps::Apps;
+use super::fleet::Fleet;
 use super::os_shutdown::{self, OsShutdown};
 use super::plugin_sources::PluginSources;
 use super::pulse::{Kind, Sign};
@@ -17,6 +18,7 @@ use crate::dispatch::plan::Plans;
 use crate::dispatch::pool::{Order, Pool};
 use crate::dispatch::report::seconds;
 use crate::event::{Event, EventType};
+use crate::fleet::delegate::Delegate;
 use crate::history::life::Here;
 use crate::history::recorder::Recorder;
 use crate::history::tallies::{Spread, Tally};
@@ -48,6 +50,7 @@ pub(super) struct Shared {
     pub(super) plans: Arc<ArcSwap<Plans>>,
     pub(super) recorder: Arc<Recorder>,
     pub(super) apps: Apps,
+    pub(super) fleet: Fleet,
     pub(super) reports: Arc<Courier>,
     pub(super) ring: Arc<LogRing>,
     pub(super) sources: Arc<Sources>,
@@ -229,6 +232,7 @@ impl Shared {
             }
         }
         problems.extend(self.apps.problems());
+        problems.extend(self.fleet.problems());
         problems.extend(self.reports.problems());
         if self.publisher_is_lost.load(Ordering::Acquire) {
             problems.push(
@@ -344,7 +348,11 @@ fn calls(tally: Tally) -> wire::Calls {
 
 /// The types that have handlers: those known, those that the configuration names, and their withdrawals.
 fn types_with_handlers(plans: &Plans, config: &Config) -> Vec<EventType> {
-    let known = EventType::KNOWN.into_iter().chain(EventType::OF_THE_MACHINE).chain([EventType::PREEMPTION_RISK]);
+    let known = EventType::KNOWN
+        .into_iter()
+        .chain(EventType::OF_THE_MACHINE)
+        .chain(EventType::OF_THE_GROUP)
+        .chain([EventType::PREEMPTION_RISK]);
     let named = config.event_handlers.keys().filter_map(|key| EventType::parse(key).ok());
     let mut types: Vec<EventType> = Vec::new();
     for event_type in known.chain(named) {
@@ -415,6 +423,7 @@ impl Daemon for Shared {
                 failed_writes: read(&counts.failed_writes),
             },
             dashboard: self.dashboard.map(|address| address.to_string()),
+            fleet: self.fleet.status(),
         }
     }
 
@@ -460,6 +469,10 @@ impl Daemon for Shared {
 
     fn apps(&self) -> wire::Apps {
         wire::Apps { applications: self.apps.list() }
+    }
+
+    fn fleet(&self) -> Option<Arc<Delegate>> {
+        self.fleet.delegate().cloned()
     }
 
     fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {

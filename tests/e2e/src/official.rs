@@ -20,6 +20,7 @@ pub fn plugins() -> Vec<(&'static str, Value)> {
         ("app-checkpointer", json!({ "app_endpoint": "http://127.0.0.1:1/checkpoint" })),
         ("slack-notifier", json!({ "webhook_url": "http://127.0.0.1:1/hook" })),
         ("notify-apps", json!({ "socket": "/nobody/listens/here" })),
+        ("fleet-turn", json!({ "socket": "/nobody/listens/here" })),
         (
             "email-notifier",
             json!({

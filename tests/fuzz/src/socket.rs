@@ -11,6 +11,7 @@ use cloudsnooze::control::rights::{Caller, Holder, Right, Rights};
 use cloudsnooze::control::server::{Daemon, router};
 use cloudsnooze::control::wire::{Apps, Emit, Events, Failure, PlanView, Plans, Reloaded, Simulate, Status};
 use cloudsnooze::event::{EventType, Moment};
+use cloudsnooze::fleet::delegate::Delegate;
 use cloudsnooze::history::watchers::Happening;
 use cloudsnooze::source::reply::{Parsed, parse};
 use cloudsnooze::sys::peer::Peer;
@@ -88,6 +89,10 @@ impl Daemon for Played {
     fn apps(&self) -> Apps {
         self.note(Right::Read);
         Apps::default()
+    }
+
+    fn fleet(&self) -> Option<Arc<Delegate>> {
+        None
     }
 
     fn watch(&self) -> broadcast::Receiver<Arc<Happening>> {

@@ -31,11 +31,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Tells the applications of this machine what the recorder tells it.
     ("apps", &["history"]),
     // From a configuration to handlers with instances: shared by the daemon and the checks of the command line.
-    ("assemble", &["dispatch", "host", "apps", "reports"]),
+    ("assemble", &["dispatch", "host", "apps", "fleet", "reports"]),
     // Plays the host for a plugin that is not in the daemon yet.
     ("verify", &["host"]),
-    // Passes events on to other machines and puts theirs into the queue.
-    ("fleet", &["queue", "dispatch", "history"]),
+    // Tells the group of machines what the recorder tells it, and makes events of what the group says.
+    ("fleet", &["history"]),
     // Shows and steers everything, so it sees everything but its own client and the start-up.
     ("control", &["normalise", "source", "queue", "host", "dispatch", "shutdown", "history", "apps", "fleet"]),
     // Speaks the wire types of `control`; uses the library directly only where no daemon need run (checking, verifying).

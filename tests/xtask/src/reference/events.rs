@@ -51,6 +51,7 @@ pub fn page(root: &Path) -> Result<String> {
     }
     text += &machine::section(root, |event_type| meaning(&meanings, event_type))?;
     text += &foresight(&meaning(&meanings, &EventType::PREEMPTION_RISK)?);
+    text += &of_the_group(|event_type| meaning(&meanings, event_type))?;
     text += &own();
     Ok(text.trim_end().to_owned() + "\n")
 }
@@ -202,6 +203,21 @@ fn foresight(meaning: &str) -> String {
     text
 }
 
+/// The events that other machines are the cause of.
+fn of_the_group(meaning: impl Fn(&EventType) -> Result<String>) -> Result<String> {
+    let mut text = "## Events of the group\n\n".to_owned();
+    text += &paragraph(
+        "Made where the configuration has a section `fleet` ([the fleet](../fleet.md)). Action `none`, as the cloud does nothing to this \
+         machine; `provider` and source are `fleet`. The first two have a deadline and are kept in the history always, the others where \
+         a handler takes them.",
+    );
+    for event_type in EventType::OF_THE_GROUP {
+        text += &wrapped(&format!("- `{event_type}`: "), "  ", &meaning(&event_type)?);
+    }
+    text.push('\n');
+    Ok(text)
+}
+
 /// Events that no source makes.
 fn own() -> String {
     let mut text = "## Events of your own\n\n".to_owned();
@@ -226,7 +242,12 @@ fn own() -> String {
 /// Name and comment of every event type.
 fn meanings(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for file in ["daemon/src/event.rs", "daemon/src/event/system.rs", "daemon/src/event/foresight.rs"] {
+    for file in [
+        "daemon/src/event.rs",
+        "daemon/src/event/system.rs",
+        "daemon/src/event/foresight.rs",
+        "daemon/src/event/fleet.rs",
+    ] {
         let code = std::fs::read_to_string(root.join(file)).with_context(|| file.to_owned())?;
         found.extend(documented(&code, "pub const ").into_iter().map(|(_, doc)| doc));
     }
