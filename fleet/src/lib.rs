@@ -12,6 +12,7 @@
 #![deny(missing_docs)]
 
 mod clock;
+mod cluster;
 mod coordinator;
 mod election;
 mod epochs;
@@ -24,6 +25,7 @@ mod told;
 mod turn;
 mod wire;
 
+pub use cluster::{Cluster, Known};
 pub use member::{Error, Member};
 pub use settings::{Settings, Step, Tls};
 pub use told::{Counts, Heard, Leaver, Local, Notice, OperationStatus, Outcome, Present, Status, Told, Turn};

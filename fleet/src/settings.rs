@@ -185,12 +185,17 @@ pub(crate) fn name_problem(name: &str) -> Option<String> {
 }
 
 fn word(field: &str, value: &str, found: &mut Vec<String>) {
+    found.extend(word_problem(field, value));
+}
+
+/// What is wrong with a group's or a role's name.
+pub(crate) fn word_problem(field: &str, value: &str) -> Option<String> {
     let fits = (1..=MAX_WORD).contains(&value.len())
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-    if !fits {
+    (!fits).then(|| {
         let shown = value.escape_debug();
-        found.push(format!("`{field}` is `{shown}`; it needs 1 to {MAX_WORD} of the letters A-Z a-z 0-9 - _"));
-    }
+        format!("`{field}` is `{shown}`; it needs 1 to {MAX_WORD} of the letters A-Z a-z 0-9 - _")
+    })
 }
 
 fn within(field: &str, value: f64, least: f64, most: f64, found: &mut Vec<String>) {

@@ -5,7 +5,7 @@ mod real;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
-use cloudsnooze_fleet::{Member, Told, Turn};
+use cloudsnooze_fleet::{Cluster, Known, Member, Settings, Told, Turn};
 use real::{Machine, PATIENCE, Server, notice, run, settings};
 use uuid::Uuid;
 
@@ -165,4 +165,51 @@ fn settings_and_secrets_that_cannot_be_are_refused_at_the_start() {
     let open = cloudsnooze_fleet::Settings { nkey_file: Some(seed), ..good.clone() };
     assert!(start(open).is_some_and(|why| why.contains("chmod 600")));
     assert!(start(good).is_some_and(|why| why.contains("tokio runtime")), "{PATIENCE:?}");
+}
+
+/// A key of its own for a member, and what the servers know of it.
+fn key(directory: &std::path::Path, member: &str, may_lead: bool) -> (std::path::PathBuf, Known) {
+    let pair = nkeys::KeyPair::new_user();
+    let file = directory.join(format!("{member}.nk"));
+    std::fs::write(&file, pair.seed().expect("a seed")).expect("written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+    (file, Known { member: member.to_owned(), nkey: pair.public_key(), may_lead })
+}
+
+#[test]
+fn with_the_rights_that_are_generated_members_do_all_that_they_do_and_followers_never_lead() {
+    let state = tempfile::tempdir().expect("a directory");
+    let (leads, leader) = key(state.path(), "primary1", true);
+    let (follows, follower) = key(state.path(), "lb.1", false);
+    let (strange, _) = key(state.path(), "stranger", true);
+    let cluster = Cluster {
+        group: "g".to_owned(),
+        servers: vec!["127.0.0.1".to_owned()],
+        store: "/nonexistent".into(),
+        members: vec![leader, follower],
+        tls: None,
+    };
+    assert_eq!(cluster.problems(), Vec::<String>::new());
+    let Some(server) = Server::start(&cluster.rights()) else { return };
+    run(async {
+        let with = |file: &std::path::Path, role: &str| Settings {
+            nkey_file: Some(file.to_owned()),
+            ..settings(&server.address(), role)
+        };
+        // It is asked to lead, and the servers do not let it.
+        let mut lb = Machine::start(with(&follows, "lb"), "lb.1", state.path());
+        let mut primary = Machine::start(with(&leads, "primary"), "primary1", state.path());
+        let stranger = Machine::start(with(&strange, "lb"), "stranger", state.path());
+        assert_eq!(lb.leader(0).await.0, "primary1");
+        primary.leader(0).await;
+        primary.member.leaving(notice(1, 60));
+        let (steps, turn) = tokio::join!(lb.reacts(), primary.acts(Uuid::from_u128(1)));
+        assert!(!steps.is_empty() && step_of(&turn) > steps[0], "{steps:?} {turn:?}");
+        lb.member.publish(notice(2, 60));
+        let heard = |told: &Told| matches!(told, Told::Event(heard) if heard.member == "lb.1").then_some(());
+        primary.until("the follower's event", heard).await;
+        assert!(!stranger.member.status().connected, "the servers do not know it");
+        let (own, other) = (lb.member.status(), primary.member.status());
+        assert!(!own.leads && other.leads && other.problems.is_empty(), "{own:#?} {other:#?}");
+    });
 }

@@ -1,7 +1,9 @@
 //! `snooze fleet`: the group that this machine belongs to, as it looks from here.
 //!
-//! Inputs: the daemon's answers. Outputs: lists and facts. Must never hide that there is no connection: what
+//! Inputs: the daemon's answers. Outputs: lists and facts; the servers' configuration. Must never hide that there is no connection: what
 //! is shown may be old then.
+
+mod server_config;
 
 use super::events;
 use super::fault::{Exit, Outcome};
@@ -19,6 +21,7 @@ Examples:
   snooze fleet plan                              whose turn it is, and who is still to come
   snooze fleet leader && echo somebody leads     exit code 1 where nobody does
   snooze fleet events                            what the group told this machine
+  snooze fleet server-config --group db --server 10.0.0.5 --server 10.0.0.6 --server 10.0.0.7 --number 1
 
 What a fleet is, and what its servers need: docs/fleet.md.";
 
@@ -37,6 +40,7 @@ enum Command {
     Leader(Leader),
     Plan(Plan),
     Events(Events),
+    ServerConfig(server_config::Args),
 }
 
 /// Say how this machine stands to its group.
@@ -89,6 +93,7 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
             Ok(Exit::Ok)
         }
         Command::Events(args) => events::of_prefix("fleet.", args.limit, session),
+        Command::ServerConfig(args) => server_config::run(args, session),
     }
 }
 
