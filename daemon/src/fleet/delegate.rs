@@ -45,12 +45,31 @@ struct Known {
     answer: Uuid,
     /// Because of it this machine has to go, as far as it is its own.
     goes: bool,
-    /// When its work was begun, CLOCK_BOOTTIME nanoseconds; None before its turn.
-    since: Option<i64>,
+    /// Since when its work runs; None before its turn.
+    since: Option<Since>,
     /// How it ended.
     over: Option<Result<(), String>>,
     /// The group was told.
     is_answered: bool,
+}
+
+/// Since when work runs.
+#[derive(Clone, Copy)]
+enum Since {
+    /// CLOCK_BOOTTIME, nanoseconds.
+    At(i64),
+    /// A process before this one began it.
+    Before,
+}
+
+impl Since {
+    /// What it took, seconds; below zero where that is not known.
+    fn took(self) -> f64 {
+        match self {
+            Self::At(began) => Duration::from_nanos(u64::try_from(clock::boot_ns() - began).unwrap_or(0)).as_secs_f64(),
+            Self::Before => -1.0,
+        }
+    }
 }
 
 /// Whether the cloud, or the system, ends what runs on this machine: then the group has to know.
@@ -96,10 +115,13 @@ impl Delegate {
             return Turn::Alone { why: "this machine has not joined its group yet".to_owned() };
         };
         let turn = member.turn(id.0).await;
-        if !matches!(turn, Turn::Withdrawn)
-            && let Some(known) = self.known().get_mut(&id)
-        {
-            known.since.get_or_insert_with(clock::boot_ns);
+        let since = match &turn {
+            Turn::Go { .. } | Turn::Alone { .. } => Some(Since::At(clock::boot_ns())),
+            Turn::Begun { .. } => Some(Since::Before),
+            Turn::Withdrawn => None,
+        };
+        if let Some(known) = self.known().get_mut(&id) {
+            known.since = known.since.or(since);
         }
         self.answer(id);
         turn
@@ -124,9 +146,8 @@ impl Delegate {
         let Some(known) = all.get_mut(&id).filter(|known| !known.is_answered) else { return };
         if let (Some(since), Some(over)) = (known.since, &known.over) {
             known.is_answered = true;
-            let took = Duration::from_nanos(u64::try_from(clock::boot_ns() - since).unwrap_or(0));
             let (ok, error) = (over.is_ok(), over.as_ref().err().cloned());
-            member.done(known.answer, Outcome { ok, seconds: took.as_secs_f64(), error });
+            member.done(known.answer, Outcome { ok, seconds: since.took(), error });
         }
     }
 
@@ -194,7 +215,7 @@ impl Follower for Ear {
             answer: step.unwrap_or(event.id.0),
             goes: step.is_none() && event.cancels.is_none() && has_to_go(event),
             // A step has begun when it is told.
-            since: step.map(|_| clock::boot_ns()),
+            since: step.map(|_| Since::At(clock::boot_ns())),
             over: None,
             is_answered: false,
         };

@@ -13,6 +13,8 @@ use crate::told::Leaver;
 use crate::turn::{Group, Verdict, Waiting, verdict};
 use crate::wire::{Ack, Kind};
 
+/// How much of a length of work counts the next time, when that took less.
+const KEPT_OF_WORK: f64 = 0.8;
 /// An acknowledgement that the leader does not take notice of is sent again after this time.
 const ACK_AGAIN: Duration = Duration::from_secs(3);
 
@@ -43,8 +45,10 @@ impl Core {
         if !self.record.finish(event, outcome) {
             return;
         }
-        if worked {
-            self.record.work_seconds = Some(took);
+        // What is done for others says nothing of the own work; and one light event does not make a heavy one light.
+        if worked && self.own.contains_key(&event) {
+            let before = self.record.work_seconds.unwrap_or(0.0);
+            self.record.work_seconds = Some(took.max(before * KEPT_OF_WORK));
         }
         if let Some(own) = self.own.get_mut(&event).filter(|own| own.stage != Stage::Stays) {
             own.stage = Stage::Over;
