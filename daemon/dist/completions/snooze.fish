@@ -43,6 +43,7 @@ complete -c snooze -n "__fish_snooze_needs_command" -f -a "dashboard" -d 'Show w
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "wait" -d 'Wait for an event, print it or run a command with it'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "apps" -d 'List the applications that are registered to be told of notices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "events" -d 'List the events there were, newest first'
+complete -c snooze -n "__fish_snooze_needs_command" -f -a "fleet" -d 'Show the group of machines that this one belongs to'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "report" -d 'Show what became of an event: what ran, when, how long, what was verified, how much time was left'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "history" -d 'Show, move and shorten what is kept of events, deliveries, machines\' lives and prices'
 complete -c snooze -n "__fish_snooze_needs_command" -f -a "insight" -d 'Say what past interruptions mean: the risk now, rates of pools, lifetimes, patterns, pictures'
@@ -175,6 +176,77 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand events" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand events" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "status" -d 'Say how this machine stands to its group'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "members" -d 'List who is in the group, as the servers have it'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "leader" -d 'Say who leads; exit code 1 where nobody is known to'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "plan" -d 'Show the operation that runs, or the last one'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "events" -d 'List the newest events that the group made on this machine'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "server-config" -d 'Print the configuration of a server of the group, for nats-server'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from members" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from members" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from members" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from members" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from members" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from members" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from leader" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from leader" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from leader" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from leader" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from leader" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from leader" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l limit -d 'Most events to list' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l group -d 'The group' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l server -d 'Host name or IPv4 address of a server; an odd number of them' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l number -d 'Which of the servers, counted from 1' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l store -d 'Directory for what the servers keep' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l member -d 'A member that may lead, and its public NKey' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l follower -d 'A member that may not lead, and its public NKey' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l tls-certificate -d 'Certificate of the server, PEM; with --tls-key' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l tls-key -d 'Its key' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l html -d 'Write one HTML file with a picture of who ran when, which needs nothing beside it; without FILE, or with `-`, to standard output' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand report" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
