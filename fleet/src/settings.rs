@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// How this machine takes part in a group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Fleet")]
 pub struct Settings {
     /// The group: one distributed system, all members of which act in one order. Letters, digits, `-` and `_`, at most 64.
     pub group: String,
@@ -30,6 +31,7 @@ pub struct Settings {
     pub nkey_file: Option<PathBuf>,
     /// Certificates for `tls://`; without them the system's authorities count.
     #[serde(default)]
+    #[schemars(with = "Tls")]
     pub tls: Option<Tls>,
     /// The order in which roles act when members have to go. A role that is not named acts last. It has to be the same for all members that
     /// may lead: the leader's counts.
@@ -59,6 +61,7 @@ pub struct Settings {
 /// A step of the order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FleetStep")]
 pub struct Step {
     /// The role whose members act.
     pub role: String,
@@ -75,6 +78,7 @@ pub struct Step {
 /// Files for TLS, in PEM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "FleetTls")]
 pub struct Tls {
     /// Authorities to trust beside the system's.
     #[serde(default)]

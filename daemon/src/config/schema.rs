@@ -93,6 +93,7 @@ pub struct Config {
     pub report: Report,
     /// The group of machines that this one belongs to; absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "cloudsnooze_fleet::Settings")]
     pub fleet: Option<cloudsnooze_fleet::Settings>,
     /// What is logged, and how.
     pub log: Log,
