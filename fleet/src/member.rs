@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::clock::Boot;
-use crate::coordinator::{Coordinator, Failed, Watch};
+use crate::coordinator::{Coordinator, Failed, Seen, Watch};
 use crate::epochs;
 use crate::nats::{self, Nats, NatsWatch};
 use crate::settings::{Settings, name_problem};
@@ -227,10 +227,7 @@ impl Driver {
                     (servers, watch) = (Some(connected), Some(hears));
                     continue;
                 }
-                Some(why) = complaints.recv() => {
-                    locked(&self.core).problem(why);
-                    continue;
-                }
+                Some(why) = complaints.recv() => Input::Seen(Seen::Problem(why)),
                 () = tokio::time::sleep(sleep) => Input::Tick,
             };
             let effects = self.handle(input);

@@ -13,12 +13,16 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::event::told::Over;
 
 /// Events of this machine that are remembered: those that the group may still ask about.
 const EVENTS_MAX: usize = 64;
+
+/// Longest wait for the recorder to tell of an event that a handler asks about.
+const RECORDER_WAIT: Duration = Duration::from_secs(1);
 
 /// What the delegate has to know of the daemon.
 pub trait Home: Send + Sync + 'static {
@@ -35,6 +39,8 @@ pub struct Delegate {
     home: Box<dyn Home>,
     member: OnceLock<(Member, Handle)>,
     known: Mutex<BTreeMap<EventId, Known>>,
+    /// Something became known.
+    news: Notify,
 }
 
 /// An event whose end the group may wait for.
@@ -84,7 +90,7 @@ fn has_to_go(event: &Event) -> bool {
 impl Delegate {
     /// Nobody's member yet.
     pub fn new(home: Box<dyn Home>) -> Arc<Self> {
-        Arc::new(Self { home, member: OnceLock::new(), known: Mutex::default() })
+        Arc::new(Self { home, member: OnceLock::new(), known: Mutex::default(), news: Notify::new() })
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<EventId, Known>> {
@@ -114,6 +120,10 @@ impl Delegate {
         let Some((member, _)) = self.member.get() else {
             return Turn::Alone { why: "this machine has not joined its group yet".to_owned() };
         };
+        // A handler may ask before the recorder has told of its event.
+        if tokio::time::timeout(RECORDER_WAIT, self.until_known(id)).await.is_err() {
+            return Turn::Alone { why: "the daemon has not told the group of the event".to_owned() };
+        }
         let turn = member.turn(id.0).await;
         let since = match &turn {
             Turn::Go { .. } | Turn::Alone { .. } => Some(Since::At(clock::boot_ns())),
@@ -125,6 +135,16 @@ impl Delegate {
         }
         self.answer(id);
         turn
+    }
+
+    async fn until_known(&self, id: EventId) {
+        loop {
+            let news = self.news.notified();
+            if self.known().contains_key(&id) {
+                return;
+            }
+            news.await;
+        }
     }
 
     /// The local work for an event is over, before all of its handlers are.
@@ -219,8 +239,10 @@ impl Follower for Ear {
             over: None,
             is_answered: false,
         };
-        self.0.remember(known.clone());
+        // Told first: whoever waits for it to be known asks the member next.
         self.0.tell(&known);
+        self.0.remember(known);
+        self.0.news.notify_waiters();
     }
 
     fn moved(&self, id: EventId, effective: Moment) {

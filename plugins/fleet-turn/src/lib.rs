@@ -67,8 +67,8 @@ impl Plugin for FleetTurn {
 
     fn subscriptions(&self) -> Vec<Subscription> {
         let (priority, budget) = match self.act {
-            Act::Wait => (10, Duration::from_secs(60)),
-            Act::Answer => (90, PROMPT),
+            Act::Wait => (100, Duration::from_secs(60)),
+            Act::Answer => (2, PROMPT),
         };
         vec![Subscription::on(&["cloud.*", "system.shutdown"]).priority(priority).budget(budget)]
     }

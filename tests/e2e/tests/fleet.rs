@@ -25,7 +25,7 @@ fn leaver(plugins: &Plugins, fleet: &Value) -> Value {
     json!({
         "fleet": fleet,
         "event_handlers": { EVENT: { "plugins": [
-            { "name": "fleet-turn", "priority": 10, "timeout_seconds": 25 },
+            { "name": "fleet-turn", "priority": 100, "timeout_seconds": 25 },
             { "name": "work", "priority": 20, "timeout_seconds": 10, "config": plugins.config("replica") },
         ] } },
     })
@@ -159,7 +159,8 @@ fn bad_settings_are_refused_with_their_place_and_no_group_is_said() {
     let plugins = plugins();
     let bad = json!({ "fleet": { "group": "a b", "role": "r", "servers": ["http://x"] }, "event_handlers": {} });
     let daemon = plugins.daemon(bad).prepare().expect("files");
-    let checked = daemon.snooze(&["config", "check"]).expect("it runs");
+    let file = daemon.config_file().display().to_string();
+    let checked = daemon.snooze(&["config", "check", &file]).expect("it runs");
     let said = format!("{}{}", checked.stdout, checked.stderr);
     assert!(said.contains("fleet") && said.contains("`group`") && said.contains("nats://"), "{said}");
     let alone = plugins.daemon(json!({ "event_handlers": {} })).start().expect("it starts");
