@@ -121,6 +121,7 @@ impl Cluster {
             format!("$KV.{}.*.*.{own}", names.bucket("ack")),
             format!("$KV.{}.{own}", names.bucket("members")),
         ];
+        publish.push("$JS.API.INFO".to_owned());
         for stream in &streams {
             publish.push(format!("$JS.API.STREAM.INFO.{stream}"));
             publish.push(format!("$JS.API.STREAM.MSG.GET.{stream}"));

@@ -19,10 +19,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How long the sources are waited for, which know what the cloud calls this machine; then the host's name serves.
-const NAME_WAIT: Duration = Duration::from_secs(10);
-/// Pause between two looks at them.
-const NAME_LOOK: Duration = Duration::from_millis(200);
+/// How often it is looked whether a source knows what the cloud calls this machine, and the pause between; then the host's name serves.
+const NAME_LOOKS: u32 = 50;
+const NAME_PAUSE: Duration = Duration::from_millis(200);
 /// Events of the group that are known to have been told.
 const TOLD_MAX: usize = 1024;
 
@@ -141,13 +140,12 @@ async fn name(shared: &Shared, settings: &Settings) -> String {
     if let Some(name) = &settings.member {
         return name.clone();
     }
-    let until = tokio::time::Instant::now() + NAME_WAIT;
-    while tokio::time::Instant::now() < until {
+    for _ in 0..NAME_LOOKS {
         let machine = shared.machine().instance_id;
         if !machine.is_empty() {
             return machine;
         }
-        tokio::time::sleep(NAME_LOOK).await;
+        tokio::time::sleep(NAME_PAUSE).await;
     }
     nix::sys::utsname::uname()
         .map_or_else(|_| "unnamed".to_owned(), |name| name.nodename().to_string_lossy().into_owned())
