@@ -43,7 +43,7 @@ impl Cluster {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut found: Vec<String> = word_problem("group", &self.group).into_iter().collect();
-        if self.servers.len() % 2 == 0 {
+        if self.servers.len().is_multiple_of(2) {
             found.push(format!(
                 "{} servers: an odd number is needed, so that one half outvotes the other",
                 self.servers.len()

@@ -202,6 +202,7 @@ fn with_the_rights_that_are_generated_members_do_all_that_they_do_and_followers_
         let stranger = Machine::start(with(&strange, "lb"), "stranger", state.path());
         assert_eq!(lb.leader(0).await.0, "primary1");
         primary.leader(0).await;
+        primary.until_status("the follower's presence", |status| status.members.len() == 2).await;
         primary.member.leaving(notice(1, 60));
         let (steps, turn) = tokio::join!(lb.reacts(), primary.acts(Uuid::from_u128(1)));
         assert!(!steps.is_empty() && step_of(&turn) > steps[0], "{steps:?} {turn:?}");

@@ -134,8 +134,8 @@ fn every_command_has_a_help_that_teaches_by_examples() {
         count += 1;
     }
     assert_eq!(
-        count, 22,
-        "status plan simulate drill emit watch dashboard wait apps events report history insight advise simulate-policy plugin \
+        count, 23,
+        "status plan simulate drill emit watch dashboard wait apps events fleet report history insight advise simulate-policy plugin \
          config reload upgrade-ready doctor mock-metadata completions"
     );
     let output = snooze(&["--help"]);
