@@ -21,7 +21,7 @@ Examples:
   snooze fleet plan                              whose turn it is, and who is still to come
   snooze fleet leader && echo somebody leads     exit code 1 where nobody does
   snooze fleet events                            what the group told this machine
-  snooze fleet server-config --group db --server 10.0.0.5 --server 10.0.0.6 --server 10.0.0.7 --number 1
+  snooze fleet server-config --group db --server n1 --server n2 --server n3 --number 1
 
 What a fleet is, and what its servers need: docs/fleet.md.";
 

@@ -11,11 +11,12 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
-  snooze fleet server-config --group db --server 10.0.0.5 --server 10.0.0.6 --server 10.0.0.7 --number 1 > n1.conf
+  snooze fleet server-config --group db --server n1 --server n2 --server n3 --number 1 > n1.conf
   snooze fleet server-config --group db --server 10.0.0.5 --member i-1=UCX7T2... > n1.conf
 
-A member's key: nk -gen user > seed, then nk -inkey seed -pubout; its daemon gets the file with the seed (mode 0600) as
-fleet.nkey_file. Without --member and --follower everybody who reaches the port may connect.";
+A member's key: nk -gen user > seed, then nk -inkey seed -pubout. Its daemon gets the file with the
+seed (mode 0600) as fleet.nkey_file. Without --member and --follower everybody who reaches the port
+may connect.";
 
 /// Print the configuration of a server of the group, for nats-server.
 #[derive(Debug, clap::Args)]
