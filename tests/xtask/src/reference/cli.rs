@@ -47,12 +47,17 @@ mod tests {
     fn every_command_and_option_that_a_manual_page_has_is_on_the_page() {
         let page = page();
         for (file, _) in cli::man_pages() {
-            let command =
-                ["fetch-prices", "lead-time", "load-test", "mock-metadata", "simulate-policy", "upgrade-ready"]
-                    .iter()
-                    .fold(file.trim_end_matches(".1").to_owned(), |name, word| {
-                        name.replace(word, &word.replace('-', "_"))
-                    });
+            let command = [
+                "fetch-prices",
+                "lead-time",
+                "load-test",
+                "mock-metadata",
+                "server-config",
+                "simulate-policy",
+                "upgrade-ready",
+            ]
+            .iter()
+            .fold(file.trim_end_matches(".1").to_owned(), |name, word| name.replace(word, &word.replace('-', "_")));
             let heading = format!("\n## {}\n", command.replace('-', " ").replace('_', "-"));
             assert!(page.contains(&heading), "{heading}");
         }

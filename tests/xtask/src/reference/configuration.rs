@@ -12,6 +12,18 @@ const ANY_KEY: &str = "EVENT_TYPE";
 
 /// What examples show where the schema has no default, by path. Everything else is shown as its type.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("fleet.credentials", "null"),
+    ("fleet.group", "\"db\""),
+    ("fleet.member", "\"db-1\""),
+    ("fleet.nkey_file", "\"/etc/cloudsnooze/fleet.nk\""),
+    ("fleet.role", "\"replica\""),
+    ("fleet.servers", "[\"nats://10.0.0.5:4222\", \"nats://10.0.0.6:4222\", \"nats://10.0.0.7:4222\"]"),
+    ("fleet.steps[].role", "\"replica\""),
+    ("fleet.steps[].timeout_seconds", "40"),
+    ("fleet.steps[].most_at_once", "1"),
+    ("fleet.tls.ca", "\"/etc/cloudsnooze/ca.pem\""),
+    ("fleet.tls.certificate", "\"/etc/cloudsnooze/fleet.pem\""),
+    ("fleet.tls.key", "\"/etc/cloudsnooze/fleet.key\""),
     ("$schema", r#""/usr/share/cloudsnooze/config.schema.json""#),
     ("plugin_directories", r#"["/usr/lib/cloudsnooze/plugins", "/usr/local/lib/cloudsnooze/plugins"]"#),
     ("deadlines", r#"{"cloud.autoscaling.terminate": 300, "cloud.maintenance.*": 600, "immediate": 8}"#),
