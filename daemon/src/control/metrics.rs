@@ -20,7 +20,7 @@ pub fn text(status: &Status) -> String {
     events(status, &mut page);
     latencies(status, &mut page);
     sources(&status.sources, &mut page);
-    fleet(&status.fleet.clone().unwrap_or_default(), &mut page);
+    fleet(status.fleet.as_ref().unwrap_or(&cloudsnooze_fleet::Status::default()), &mut page);
     handlers(&status.instances, &mut page);
     page.0
 }

@@ -147,12 +147,8 @@ impl Delegate {
         }
     }
 
-    /// The local work for an event is over, before all of its handlers are.
+    /// The local work for an event is over; the first word counts.
     pub fn done(&self, id: EventId, result: Result<(), String>) {
-        self.ended(id, result);
-    }
-
-    fn ended(&self, id: EventId, result: Result<(), String>) {
         if let Some(known) = self.known().get_mut(&id) {
             known.over.get_or_insert(result);
         }
@@ -264,6 +260,6 @@ impl Follower for Ear {
             Over::Withdrawn => Err("it was withdrawn while handlers ran".to_owned()),
             Over::Refused => Err("the daemon did not take the event in".to_owned()),
         };
-        self.0.ended(id, result);
+        self.0.done(id, result);
     }
 }

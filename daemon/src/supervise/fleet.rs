@@ -147,6 +147,5 @@ async fn name(shared: &Shared, settings: &Settings) -> String {
         }
         tokio::time::sleep(NAME_PAUSE).await;
     }
-    nix::sys::utsname::uname()
-        .map_or_else(|_| "unnamed".to_owned(), |name| name.nodename().to_string_lossy().into_owned())
+    nix::unistd::gethostname().map_or_else(|_| "unnamed".to_owned(), |name| name.to_string_lossy().into_owned())
 }

@@ -35,29 +35,17 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Status(Plain),
-    Members(Members),
-    Leader(Leader),
-    Plan(Plan),
+    /// Say how this machine stands to its group.
+    Status,
+    /// List who is in the group, as the servers have it.
+    Members,
+    /// Say who leads; exit code 1 where nobody is known to.
+    Leader,
+    /// Show the operation that runs, or the last one.
+    Plan,
     Events(Events),
     ServerConfig(server_config::Args),
 }
-
-/// Say how this machine stands to its group.
-#[derive(Debug, clap::Args)]
-struct Plain {}
-
-/// List who is in the group, as the servers have it.
-#[derive(Debug, clap::Args)]
-struct Members {}
-
-/// Say who leads; exit code 1 where nobody is known to.
-#[derive(Debug, clap::Args)]
-struct Leader {}
-
-/// Show the operation that runs, or the last one.
-#[derive(Debug, clap::Args)]
-struct Plan {}
 
 /// List the newest events that the group made on this machine.
 #[derive(Debug, clap::Args)]
@@ -73,18 +61,18 @@ struct Events {
 /// The daemon cannot be asked, or this machine belongs to no group.
 pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
     match &args.command {
-        Command::Status(_) => {
+        Command::Status => {
             let reply = session.daemon()?.get("/v1/fleet")?;
             session.show(&reply, status)?;
             Ok(Exit::Ok)
         }
-        Command::Members(_) => {
+        Command::Members => {
             let reply = session.daemon()?.get("/v1/fleet/members")?;
             session.show(&reply, members)?;
             Ok(Exit::Ok)
         }
-        Command::Leader(_) => leader(session),
-        Command::Plan(_) => {
+        Command::Leader => leader(session),
+        Command::Plan => {
             let reply = session.daemon()?.get("/v1/fleet")?;
             session.show(&reply, |status: &Status, paint, _| match &status.operation {
                 Some(operation) => plan(operation, paint),
