@@ -1,7 +1,7 @@
 //! Checks of real files, processes, ports and commands: they are made again until they hold, and what does not is told.
 
 use cloudsnooze_plugin::abi;
-use cloudsnooze_plugin::testing::{Canceller, TestInstance, spot_interrupt, threads, threads_left};
+use cloudsnooze_plugin::testing::{Canceller, TestInstance, spot_interrupt};
 use harness::wait;
 use serde_json::{Value, json};
 use std::fs;
@@ -113,18 +113,4 @@ fn a_cancelled_call_ends_at_once_and_its_command_with_it() {
     assert_eq!(delivered.status, abi::SNOOZE_E_CANCELLED, "{delivered:?}");
     let pid: u32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
     assert!(cloudsnooze_plugin::process::has_ended(pid));
-}
-
-#[test]
-fn where_nothing_had_to_be_reached_it_declines_and_no_thread_is_left() {
-    let plugin = plugin(&json!([{ "command": ["false"] }]));
-    assert_eq!(threads("verify-run"), 1);
-    for kind in ["cloud.spot.interrupt.cancelled", "cloud.spot.rebalance", "cloud.maintenance.freeze"] {
-        let mut event = event();
-        event["type"] = json!(kind);
-        let delivered = plugin.deliver(&event, PLENTY);
-        assert_eq!(delivered.status, abi::SNOOZE_SKIPPED, "{kind}: {delivered:?}");
-    }
-    drop(plugin);
-    assert_eq!(threads_left("verify-run", PLENTY), 0);
 }
