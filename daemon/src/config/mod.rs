@@ -30,7 +30,8 @@ pub use schema::{
     Apps, AwsSource, AzureSource, ClockWatch, Config, Control, Dashboard, DetectEndpoints, DetectSource, DiskWatch,
     Dispatch, EventHandlers, GcpSource, Handler, HardwareWatch, History, IMMEDIATE, Insight, Isolation, Log, LogFormat,
     LogLevel, MemoryWatch, NameCheck, NetworkWatch, OnCrash, OnFailure, OnTerminate, Report, ReportPost, SourcePlugin,
-    Sources, SpotTimeSource, Start, SystemSource, TIMEOUT_SECONDS_MAX, UnitWatch, When, json_schema,
+    Sources, SpotTimeSource, Start, SystemSource, TIMEOUT_SECONDS_MAX, UnitWatch, When, generated_json_schema,
+    json_schema,
 };
 pub use scrub::{REDACTED, Scrubber, is_secret_key, redacted_config};
 pub use secret::{Environment, SECRET_BYTES_MAX, Secret, SecretError, SecretSources, is_reference, resolve};

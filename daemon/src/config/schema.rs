@@ -537,7 +537,13 @@ pub enum LogFormat {
     Json,
 }
 
-/// The JSON Schema (draft 2020-12) of [`Config`], for editors and for the loader itself.
+/// The JSON Schema (draft 2020-12) of [`Config`], for editors and for the loader itself: the committed file, so that no program
+/// carries the code that makes it.
 pub fn json_schema() -> Value {
+    serde_json::from_str(include_str!("../../dist/config.schema.json")).unwrap_or_default()
+}
+
+/// The same from the types, anew: what the committed file is made from, and has to be equal to.
+pub fn generated_json_schema() -> Value {
     schemars::schema_for!(Config).to_value()
 }

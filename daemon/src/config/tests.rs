@@ -128,6 +128,14 @@ proptest! {
 }
 
 #[test]
+fn the_committed_schema_is_that_of_the_types() {
+    assert!(
+        json_schema() == super::generated_json_schema(),
+        "run `make generate`: the settings have changed, their schema has not"
+    );
+}
+
+#[test]
 fn the_defaults_have_the_right_shape_and_make_sense() {
     let document = serde_json::to_value(Config::default()).unwrap();
     assert_eq!(shape::findings(&document, &json_schema()), Vec::new());

@@ -61,7 +61,7 @@ The sockets of \\fBsnooze\\fR and of applications, and the list of open notices.
 
 /// The page.
 pub fn page() -> String {
-    let schema = config::json_schema();
+    let schema = config::generated_json_schema();
     let mut text = HEAD.to_owned();
     settings(&schema, &schema, "", 0, &mut text);
     text + FOOT

@@ -23,7 +23,7 @@ pub fn fresh(root: &Path) -> Result<BTreeMap<String, String>> {
     files.insert(format!("abi/surface/{SNOOZE_ABI_MAJOR}.{SNOOZE_ABI_MINOR}.txt"), surface::surface());
     files.insert("abi/extensions/source-1.txt".into(), surface::source_surface());
     files.insert("abi/src/digest.rs".into(), headers::digest_source(root)?);
-    let schema = serde_json::to_string_pretty(&config::json_schema())? + "\n";
+    let schema = serde_json::to_string_pretty(&config::generated_json_schema())? + "\n";
     files.insert("daemon/dist/config.schema.json".into(), schema);
     files.insert("docs/PROMISES.md".into(), promises::page()?);
     for (name, text) in cli::man_pages() {

@@ -87,7 +87,7 @@ struct Page<'s> {
 /// # Errors
 /// The schema is not of the form that its generator gives.
 pub fn page() -> Result<String> {
-    let schema = config::json_schema();
+    let schema = config::generated_json_schema();
     let definitions = schema["$defs"].as_object().context("the schema has no definitions")?;
     let mut page = Page { definitions, text: head() };
     page.section("", &schema, "")?;
@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn every_key_of_the_schema_is_on_the_page() {
-        let (page, schema) = (page().expect("the page"), config::json_schema());
+        let (page, schema) = (page().expect("the page"), config::generated_json_schema());
         let mut wanted = Vec::new();
         keys(&schema, &schema["$defs"], &mut wanted);
         assert!(wanted.len() > 80, "{wanted:?}");
@@ -347,7 +347,7 @@ mod tests {
 
     #[test]
     fn the_whole_file_is_a_configuration_and_names_no_path_that_is_not_there() {
-        let schema = config::json_schema();
+        let schema = config::generated_json_schema();
         let definitions = schema["$defs"].as_object().expect("definitions");
         let page = Page { definitions, text: String::new() };
         let whole = page.example("", &schema);
