@@ -58,6 +58,8 @@ function showStatus(status) {
   show("state-body", [steady(status), Math.floor(status.uptime_seconds / 60)], () => views.state(status));
   show("sources-body", status.sources, () => views.sources(status));
   show("plugins-body", status.instances, () => views.plugins(status));
+  place("fleet").hidden = place("fleet-link").hidden = !status.fleet;
+  if (status.fleet) show("fleet-body", status.fleet, () => views.fleet(status.fleet));
 }
 
 function showEvents() {

@@ -59,6 +59,43 @@ export function sources(status) {
   return [wide(table("Sources of notices", columns, rows))];
 }
 
+/** A role in an operation's order: over, now, or still to come. */
+function step(operation, role, index) {
+  if (operation.complete || index < operation.step) return el("li", {}, word("done", `${role}: over`));
+  if (index > operation.step) return el("li", {}, word("waiting", `${role}: to come`));
+  return el("li", {}, word("running", `${role}: ${operation.acting.join(", ") || "now"}`));
+}
+
+function operation(fleet) {
+  const own = fleet.operation;
+  if (!own) return card(el("h3", {}, "Operation"), el("p", {}, "The group has had no operation yet."));
+  const missing = own.missing.length === 0 ? null
+    : [el("p", {}, "The group went on without:"), el("ul", {}, own.missing.map((why) => el("li", {}, why)))];
+  return card(el("h3", {}, own.complete ? "The last operation is over" : "An operation runs"),
+    el("ol", { class: "plain" }, own.roles.map((role, index) => step(own, role, index))),
+    facts([["leaving", own.leaving.join(", ")], ["epoch", String(own.epoch)]]), missing);
+}
+
+/** The group that this machine belongs to, as it looks from here. */
+export function fleet(own) {
+  const connection = own.connected ? word("done", `to ${own.server}`)
+    : word("failed", own.server ? `lost; it was to ${own.server}` : "none yet");
+  const { counts } = own;
+  return [el("div", { class: "columns" },
+    card(el("h3", {}, own.group), facts([
+      ["this machine", `${own.member} (${own.role})`],
+      ["connection", connection],
+      ["leader", own.leads ? "this machine" : own.leader ?? "nobody, as far as is known"],
+      ["own work takes", human(own.work_seconds)],
+    ])),
+    operation(own),
+    card(el("h3", {}, "Since the start"), facts([
+      ["events", `${counts.sent} sent, ${counts.kept} of them kept; ${counts.heard} heard`],
+      ["turns", `${counts.turns} by a leader, ${counts.alone} alone`],
+      ["refused", `${counts.refused} of leaders that were none any more`],
+    ])))];
+}
+
 function planTable(plan) {
   const left = plan.budgets.map((budget, index) =>
     [index === 0 ? `of ${human(budget.left_seconds)} (assumed)` : `of ${human(budget.left_seconds)}`, "number"]);

@@ -1,6 +1,6 @@
 """The dashboard in a real browser: what an operator sees and does while a machine is about to go away.
 
-Inputs -> outputs: one JSON object as argument (url, token, chromium, gate, screenshots) and the word "done" on standard input for
+Inputs -> outputs: one JSON object as argument (url, token, chromium, fleet, gate, screenshots) and the word "done" on standard input for
 each thing asked for on standard output -> exit code 0, or a traceback. Must never: ask another host than the daemon's, or wait for
 a fixed time.
 """
@@ -75,7 +75,7 @@ def must_be_for_everybody(page, what):
         print(f"# axe, {what}: {bad}", file=sys.stderr)
 
 
-def shows_the_state(page):
+def shows_the_state(page, has_group):
     assert "token" not in page.url, page.url
     expect(page.get_by_role("heading", level=1)).to_have_text("CloudSnooze")
     source = page.locator("#sources").get_by_role("row", name="aws")
@@ -85,6 +85,12 @@ def shows_the_state(page):
         expect(plan.get_by_role("rowheader", name=name)).to_have_count(1)
     expect(page.locator("#plugins").get_by_role("row", name="cloud.spot.interrupt/database")).to_contain_text("active")
     expect(page.locator("#running")).to_contain_text("No event is in progress")
+    group = page.locator("#fleet")
+    if has_group:
+        for words in ("web", "(front)", "this machine", "no operation yet"):
+            expect(group).to_contain_text(words, timeout=LIMIT_MS)
+    else:
+        expect(group).to_be_hidden()
 
 
 def seconds(text):
@@ -242,11 +248,13 @@ def asks_for_the_token(desk):
 
 def main():
     given = json.loads(sys.argv[1])
+    # A busy machine is not what this is about.
+    expect.set_options(timeout=LIMIT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=given["chromium"], args=["--no-sandbox", "--disable-dev-shm-usage"])
         desk = Desk(browser, given)
         page, watch = desk.open()
-        shows_the_state(page)
+        shows_the_state(page, given["fleet"])
         follows_an_interruption(desk, page)
         has_bars_where_the_report_has_their_times(page)
         shows_what_others_wrote_as_text(page)

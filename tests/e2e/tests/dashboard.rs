@@ -4,6 +4,7 @@ use e2e::simple::Plugins;
 use e2e::zoo::{Zoo, repository};
 use fake_metadata::{Action, FakeMetadata, Options};
 use harness::daemon::{Daemon, DaemonBuilder};
+use harness::nats::Server;
 use harness::{moto, program, require, wait};
 use serde_json::{Value, json};
 use std::fs;
@@ -103,6 +104,8 @@ struct Stage {
     fake: FakeMetadata,
     daemon: Daemon,
     port: u16,
+    /// Where the group of this one machine is.
+    server: Option<Server>,
 }
 
 /// A handler that knows drills, one that waits at a gate, one that fails, and one that comes after them.
@@ -114,18 +117,22 @@ fn stage(what: &str) -> Option<Stage> {
     zoo.python("undoer.py", "database", sdk, &["undo", "drill"]);
     let handlers = json!([
         {"name": "database", "priority": 90, "config": {"file": zoo.join("database.lines"), "wait_seconds": 0.4}},
-        {"name": "cache", "priority": 60, "timeout_seconds": 40, "config": plugins.gated("cache", "gate")},
+        {"name": "cache", "priority": 60, "timeout_seconds": 90, "config": plugins.gated("cache", "gate")},
         {"name": "ledger", "priority": 40, "config": {"mode": "fails", "file": zoo.join("ledger.lines")}},
         {"name": "pager", "priority": 10, "minimum_seconds": 1, "config": plugins.config("pager")},
     ]);
     let port = free_port();
-    let config = json!({
+    let mut config = json!({
         "event_handlers": {
             KEY: {"polling_interval_seconds": 0.2, "plugins": handlers},
             "custom.hostile": {"plugins": [{"name": "pager", "config": plugins.config("hostile")}]},
         },
         "control": {"dashboard": {"listen": format!("127.0.0.1:{port}"), "token": {"file": token_file(zoo.path())}}},
     });
+    let server = Server::start("");
+    if let Some(server) = &server {
+        config["fleet"] = json!({ "group": "web", "role": "front", "servers": [server.address()], "replicas": 1 });
+    }
     let fake = FakeMetadata::start(Options::default()).expect("a free port");
     let builder = DaemonBuilder::new(zoo.bin()).config(config).endpoint(fake.base_url());
     let daemon = builder.plugin_directory(zoo.path()).plugin_directory(plugins.directory()).start().expect("it starts");
@@ -134,7 +141,7 @@ fn stage(what: &str) -> Option<Stage> {
         status["sources"].as_array()?.iter().any(|source| source["state"] == "seeing").then_some(())
     })
     .expect("it sees");
-    Some(Stage { zoo, plugins, fake, daemon, port })
+    Some(Stage { zoo, plugins, fake, daemon, port, server })
 }
 
 /// A browser and what drives it; None, told loudly, where one is missing.
@@ -184,6 +191,7 @@ fn an_operator_follows_an_interruption_and_has_a_drill_in_a_real_browser() {
         "url": format!("http://127.0.0.1:{}/#token={TOKEN}", stage.port),
         "token": TOKEN,
         "chromium": chromium,
+        "fleet": stage.server.is_some(),
         "gate": stage.plugins.file("gate"),
         "screenshots": std::env::var_os("CLOUDSNOOZE_SCREENSHOTS").map(PathBuf::from),
     });
