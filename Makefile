@@ -25,6 +25,8 @@
 #   make test-fleet  as root: 56 members on three real NATS servers, in network namespaces, through every fault; order is kept,
 #                  nothing is done twice, everybody acts in time; FLEET="--runs 21 --only split", FLEET="--help" tells the rest
 #   make bench-fleet  as root: how long an event takes to 1,000 members, next to bare clients of the same servers; FLEET="--rounds 1"
+#   make bench-fleet-cost  what belonging to a group costs a daemon: memory, CPU, connections, and how soon a handler begins after the
+#                  group has told of an event; COST="--help" tells the rest
 #   make fuzz      throws what strangers can write at the code that reads it, a minute for each target; FUZZ="--seconds 600
 #                  --target reply" looks longer at one; what breaks becomes a test
 #   make check     formatting, lints, generated files
@@ -58,7 +60,7 @@ MEASURED := cloudsnooze first-byte history-bench latency promises soak data-safe
 release = $(if $(PREBUILT),,$(CARGO) build --locked --release $(1:%=-p %))
 
 .PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-history bench-insight \
-        bench-fleet bench-notices bench-policies bench-poll coverage soak endurance fuzz check generate build test-fleet \
+        bench-fleet bench-fleet-cost bench-notices bench-policies bench-poll coverage soak endurance fuzz check generate build test-fleet \
         setup setup-demo setup-bench setup-coverage setup-fleet setup-fuzz setup-safety clean
 
 all: build
@@ -170,6 +172,10 @@ test-fleet: setup-fleet
 bench-fleet: setup-fleet
 	$(call release,fleet-faults)
 	$(TARGET)/release/fleet-propagation $(FLEET)
+
+bench-fleet-cost: setup-fleet
+	$(call release,fleet-faults cloudsnooze notify-apps)
+	$(TARGET)/release/fleet-cost $(COST)
 
 fuzz: setup-fuzz
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ)
