@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
-mod fleet;
+pub mod fleet;
 mod foresight;
 mod system;
 

@@ -19,8 +19,19 @@ pub struct Known {
     pub member: String,
     /// Its public NKey, which begins with `U`.
     pub nkey: String,
-    /// Whether it may lead.
-    pub may_lead: bool,
+    /// What it may do.
+    pub part: Part,
+}
+
+/// What one who connects may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A member that may lead.
+    Leader,
+    /// A member that may not.
+    Follower,
+    /// No member: it reads what the group keeps.
+    Collector,
 }
 
 /// The servers of a group.
@@ -109,6 +120,34 @@ impl Cluster {
     }
 
     fn user(&self, known: &Known) -> String {
+        let (publish, subscribe) =
+            if known.part == Part::Collector { self.collector_rights() } else { self.member_rights(known) };
+        let list = |subjects: &[String]| subjects.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ");
+        format!(
+            "  # {}\n  {{ nkey: \"{}\", permissions: {{ publish: [{}], subscribe: [{}] }} }}\n",
+            known.member.escape_debug(),
+            known.nkey,
+            list(&publish),
+            list(&subscribe)
+        )
+    }
+
+    /// What a reader of the stream may write and hear: it changes nothing but how far it has read.
+    fn collector_rights(&self) -> (Vec<String>, Vec<String>) {
+        let stream = Names::new(&self.group, "").events_stream();
+        let api = |what: &str| format!("$JS.API.{what}");
+        let publish = vec![
+            api("INFO"),
+            api(&format!("STREAM.INFO.{stream}")),
+            api(&format!("CONSUMER.INFO.{stream}.*")),
+            api(&format!("CONSUMER.CREATE.{stream}.>")),
+            api(&format!("CONSUMER.MSG.NEXT.{stream}.*")),
+            format!("$JS.ACK.{stream}.>"),
+        ];
+        (publish, vec!["_INBOX.>".to_owned()])
+    }
+
+    fn member_rights(&self, known: &Known) -> (Vec<String>, Vec<String>) {
         let names = Names::new(&self.group, &known.member);
         let own = to_token(&known.member);
         let streams: Vec<String> = ["lead", "plan", "ack", "members"]
@@ -118,6 +157,7 @@ impl Cluster {
             .collect();
         let mut publish = vec![
             format!("cs.v1.{}.ev.*.{own}", self.group),
+            format!("cs.v1.{}.kept.*.{own}", self.group),
             format!("$KV.{}.*.*.{own}", names.bucket("ack")),
             format!("$KV.{}.{own}", names.bucket("members")),
         ];
@@ -129,7 +169,7 @@ impl Cluster {
             publish.push(format!("$JS.API.DIRECT.GET.{stream}.>"));
         }
         let mut subscribe = vec![names.all_events(), names.to_all("*"), "_INBOX.>".to_owned()];
-        if known.may_lead {
+        if known.part == Part::Leader {
             publish.push(format!("$KV.{}.lead", names.bucket("lead")));
             publish.push(format!("$KV.{}.plan", names.bucket("plan")));
             publish.push(names.to_all("news"));
@@ -137,14 +177,7 @@ impl Cluster {
             subscribe.push(format!("{}.>", names.acks()));
             subscribe.push(format!("$KV.{}.*", names.bucket("members")));
         }
-        let list = |subjects: &[String]| subjects.iter().map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ");
-        format!(
-            "  # {}\n  {{ nkey: \"{}\", permissions: {{ publish: [{}], subscribe: [{}] }} }}\n",
-            known.member.escape_debug(),
-            known.nkey,
-            list(&publish),
-            list(&subscribe)
-        )
+        (publish, subscribe)
     }
 }
 
@@ -154,12 +187,12 @@ mod tests {
 
     fn cluster() -> Cluster {
         let nkey = format!("U{}", "A".repeat(55));
-        let known = |member: &str, may_lead| Known { member: member.to_owned(), nkey: nkey.clone(), may_lead };
+        let known = |member: &str, part| Known { member: member.to_owned(), nkey: nkey.clone(), part };
         Cluster {
             group: "db".to_owned(),
             servers: ["10.0.0.5", "10.0.0.6", "nats-3.example"].map(str::to_owned).to_vec(),
             store: "/var/lib/nats".into(),
-            members: vec![known("i-1", true), known("lb.1", false)],
+            members: vec![known("i-1", Part::Leader), known("lb.1", Part::Follower), known("history", Part::Collector)],
             tls: None,
         }
     }
@@ -172,6 +205,7 @@ mod tests {
         assert!(lines[0].contains("$KV.cs_lead_db.lead") && lines[0].contains("cs.v1.db.ev.*.i-1"), "{text}");
         assert!(!lines[1].contains("cs_lead_db.lead") && !lines[1].contains("STREAM.CREATE"), "{text}");
         assert!(lines[1].contains("cs.v1.db.ev.*.lb=2E1"), "{text}");
+        assert!(lines[2].contains("$JS.ACK.cs_ev_db.>") && !lines[2].contains("$KV."), "{text}");
     }
 
     #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::wire::Kind;
+
 /// Why a call was not done, or is not known to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failed {
@@ -79,9 +81,11 @@ pub(crate) trait Coordinator: Clone + Send + Sync + 'static {
     /// Makes streams and buckets where they are missing, and looks at those that are there.
     fn prepare(&self) -> impl Future<Output = Result<Ready, Failed>> + Send;
 
-    /// Tells an event to all members, and has it kept under its identity. The telling needs no quorum, the keeping does.
+    /// Tells an event to all members, and has it kept under its identity. The telling needs no quorum, the keeping does. What is only to
+    /// be kept is not told.
     fn send(
         &self,
+        kind: Kind,
         event_type: String,
         identity: String,
         letter: Bytes,

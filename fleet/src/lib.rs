@@ -13,6 +13,7 @@
 
 mod clock;
 mod cluster;
+mod collector;
 mod coordinator;
 mod election;
 mod epochs;
@@ -25,7 +26,8 @@ mod told;
 mod turn;
 mod wire;
 
-pub use cluster::{Cluster, Known};
+pub use cluster::{Cluster, Known, Part};
+pub use collector::{Batch, Collector, Kept};
 pub use member::{Error, Member};
 pub use settings::{Settings, Step, Tls};
 pub use told::{Counts, Heard, Leaver, Local, Notice, OperationStatus, Outcome, Present, Status, Told, Turn};

@@ -104,6 +104,11 @@ impl Member {
         self.call(Call::Input(Input::Publish(notice)));
     }
 
+    /// Has something kept for the group's history ([`Collector`](crate::Collector)); no member hears of it. Otherwise as [`Self::publish`].
+    pub fn keep(&self, notice: Notice) {
+        self.call(Call::Input(Input::Keep(notice)));
+    }
+
     /// This machine is about to go: tells the group, which makes a plan of it. Given again with another `deadline` it is moved; the same
     /// again changes nothing. After a crash it is to be given again by the process that goes on.
     pub fn leaving(&self, notice: Notice) {
@@ -324,8 +329,8 @@ fn tell_members(servers: Option<Nats>, answer: oneshot::Sender<Result<Vec<Presen
 async fn call<C: Coordinator>(servers: &C, effect: Effect) -> Option<Input> {
     Some(match effect {
         Effect::Prepare => Input::Ready(servers.prepare().await),
-        Effect::Send { event_type, identity, letter } => {
-            let result = servers.send(event_type, identity.clone(), letter).await;
+        Effect::Send { kind, event_type, identity, letter } => {
+            let result = servers.send(kind, event_type, identity.clone(), letter).await;
             Input::Sent(identity, result)
         }
         Effect::Tell(news) => return told_in_vain(servers.tell(news).await),

@@ -25,12 +25,12 @@ use uuid::Uuid;
 
 use crate::coordinator::{Coordinator, Entry, Failed, KeptAck, Ready};
 use crate::settings::Settings;
-use crate::wire::{Names, read_ack_key};
+use crate::wire::{Kind, Names, read_ack_key};
 
 mod connect;
 mod watch;
 
-pub(crate) use connect::{connect, secret_of};
+pub(crate) use connect::{connect, options, secret_of};
 pub(crate) use watch::NatsWatch;
 
 /// The most that one call waits for an answer.
@@ -201,7 +201,7 @@ impl Nats {
         }
         let config = stream::Config {
             name: self.inner.names.events_stream(),
-            subjects: vec![self.inner.names.all_events()],
+            subjects: vec![self.inner.names.all_events(), self.inner.names.all_kept()],
             max_age: EVENTS_AGE,
             duplicate_window: DUPLICATES,
             num_replicas: self.inner.replicas,
@@ -378,9 +378,9 @@ impl Coordinator for Nats {
         Ok(Ready { lease: (!lease.is_zero()).then_some(lease), problems: self.judge(&lead, &plan) })
     }
 
-    async fn send(&self, event_type: String, identity: String, letter: Bytes) -> Result<(), Failed> {
+    async fn send(&self, kind: Kind, event_type: String, identity: String, letter: Bytes) -> Result<(), Failed> {
         let message = PublishMessage::build().payload(letter).message_id(identity);
-        let subject = self.inner.names.event(&event_type);
+        let subject = self.inner.names.letter(kind, &event_type);
         let sent = self.inner.context.send_publish(subject, message).await;
         let failed = |error: PublishError| {
             // It was told all the same. Where the stream is missing the next try makes it.

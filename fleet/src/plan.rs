@@ -82,6 +82,9 @@ pub(crate) struct Leaving {
     /// By its own wall clock, for people.
     #[serde(default)]
     pub(crate) deadline: Option<i64>,
+    /// It does not go: it is a drill.
+    #[serde(default)]
+    pub(crate) drill: bool,
 }
 
 /// The one operation of a group at a time, or the last one.

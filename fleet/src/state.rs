@@ -19,7 +19,7 @@ use crate::epochs::Record;
 use crate::plan::Plan;
 use crate::settings::Settings;
 use crate::told::{Counts, Notice, Outcome, Told, Turn};
-use crate::wire::{Goes, Lease, Letter, Stage, read, write};
+use crate::wire::{Goes, Kind, Lease, Letter, Stage, read, write};
 
 mod follow;
 mod lead;
@@ -53,6 +53,7 @@ const DISK_WAIT: Duration = Duration::from_secs(1);
 pub(crate) enum Input {
     /// The owner's calls.
     Publish(Notice),
+    Keep(Notice),
     Leaving(Notice),
     Stays(Uuid),
     Asked(Uuid),
@@ -82,7 +83,7 @@ pub(crate) enum Input {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     Prepare,
-    Send { event_type: String, identity: String, letter: Bytes },
+    Send { kind: Kind, event_type: String, identity: String, letter: Bytes },
     Tell(Bytes),
     Missed(Option<u64>),
     ReadLease,
@@ -267,7 +268,8 @@ impl Core {
 
     fn take(&mut self, now: Boot, input: Input) {
         match input {
-            Input::Publish(notice) => self.publish(now, &notice),
+            Input::Publish(notice) => self.publish(now, Kind::Event, &notice),
+            Input::Keep(notice) => self.publish(now, Kind::Kept, &notice),
             Input::Leaving(notice) => self.leaving(now, &notice),
             Input::Stays(event) => self.stays(now, event),
             Input::Asked(event) => self.asked(event),

@@ -22,7 +22,8 @@ pub struct Notice {
     /// The time there is, counted from the call that this notice is given to. All arithmetic is done with this, on CLOCK_BOOTTIME.
     /// Where the cloud states no time it is the one that the owner has configured for the type.
     pub left: Duration,
-    /// The whole event (a CloudEvent), passed on untouched. At most 64 KiB as text; what is longer is replaced by `null`.
+    /// The whole event (a CloudEvent), passed on untouched; it is a drill where its attribute `drill` is true. At most
+    /// 64 KiB as text; what is longer is replaced by `null`.
     pub details: serde_json::Value,
 }
 
@@ -84,6 +85,8 @@ pub struct Leaver {
     pub role: String,
     /// The time it has left, now.
     pub left: Duration,
+    /// It does not go: it is a drill.
+    pub drill: bool,
 }
 
 /// An event of another member.
@@ -105,6 +108,8 @@ pub struct Heard {
     pub left: Duration,
     /// True when it was read from the server's store after this member had been away.
     pub replayed: bool,
+    /// True for a drill.
+    pub drill: bool,
     /// The whole event.
     pub details: serde_json::Value,
 }
@@ -124,6 +129,8 @@ pub enum Told {
         role: String,
         /// The time it has left, now.
         left: Duration,
+        /// It does not go: it is a drill.
+        drill: bool,
         /// The whole event.
         details: serde_json::Value,
     },
@@ -149,6 +156,8 @@ pub enum Told {
         event: Uuid,
         /// Who stays.
         member: String,
+        /// True where it was a drill.
+        drill: bool,
     },
     /// A member came (told by the leader).
     Joined {

@@ -43,11 +43,17 @@ impl Names {
         format!("cs.v1.{}.ev.>", self.group)
     }
 
-    /// This member's events of a type. Its dots become dashes, so that a right can be given for one token.
-    pub(crate) fn event(&self, event_type: &str) -> String {
+    /// What is kept for the group's history, and heard by no member.
+    pub(crate) fn all_kept(&self) -> String {
+        format!("cs.v1.{}.kept.>", self.group)
+    }
+
+    /// Where this member's letters of a kind and a type go. The type's dots become dashes, so that a right can be given for one token.
+    pub(crate) fn letter(&self, kind: Kind, event_type: &str) -> String {
         let token: String =
             event_type.chars().map(|letter| if letter == '.' { '-' } else { letter }).take(MAX_ERROR).collect();
-        format!("cs.v1.{}.ev.{}.{}", self.group, to_token(&token), self.own)
+        let way = if kind == Kind::Kept { "kept" } else { "ev" };
+        format!("cs.v1.{}.{way}.{}.{}", self.group, to_token(&token), self.own)
     }
 
     /// What is said to all members: the plan, the lease, who came and went.
@@ -117,6 +123,8 @@ pub(crate) enum Kind {
     Leaving,
     /// It was withdrawn: the sender stays.
     Stays,
+    /// For the group's history only.
+    Kept,
 }
 
 /// An event on its way to all members.
@@ -135,6 +143,9 @@ pub(crate) struct Letter {
     pub(crate) deadline: Option<i64>,
     /// The time left when it was sent.
     pub(crate) remaining_ms: u64,
+    /// Nobody goes: it is a drill.
+    #[serde(default)]
+    pub(crate) drill: bool,
     #[serde(default)]
     pub(crate) details: serde_json::Value,
 }
@@ -154,6 +165,7 @@ impl Letter {
             detected: notice.detected,
             deadline: notice.deadline,
             remaining_ms: 0,
+            drill: notice.details.get("drill").is_some_and(|drill| *drill == true),
             details,
         }
     }
@@ -185,6 +197,8 @@ pub(crate) struct Goes {
     pub(crate) remaining_ms: u64,
     #[serde(default)]
     pub(crate) deadline: Option<i64>,
+    #[serde(default)]
+    pub(crate) drill: bool,
     pub(crate) stage: Stage,
 }
 
@@ -361,7 +375,10 @@ mod tests {
     #[test]
     fn names_are_as_the_rights_of_the_servers_name_them() {
         let names = Names::new("g", "ip-10-0-0-1.ec2");
-        assert_eq!(names.event("cloud.interruption.spot"), "cs.v1.g.ev.cloud-interruption-spot.ip-10-0-0-1=2Eec2");
+        assert_eq!(
+            names.letter(Kind::Leaving, "cloud.interruption.spot"),
+            "cs.v1.g.ev.cloud-interruption-spot.ip-10-0-0-1=2Eec2"
+        );
         assert_eq!(names.bucket("ack"), "cs_ack_g");
         let key = names.ack_key(Uuid::nil(), 3);
         assert_eq!(key, "00000000-0000-0000-0000-000000000000.3.ip-10-0-0-1=2Eec2");

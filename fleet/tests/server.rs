@@ -3,9 +3,9 @@
 mod real;
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use cloudsnooze_fleet::{Cluster, Known, Member, Settings, Told, Turn};
+use cloudsnooze_fleet::{Cluster, Collector, Known, Member, Part, Settings, Told, Turn};
 use real::{Machine, PATIENCE, Server, notice, run, settings};
 use uuid::Uuid;
 
@@ -167,26 +167,30 @@ fn settings_and_secrets_that_cannot_be_are_refused_at_the_start() {
     assert!(start(good).is_some_and(|why| why.contains("tokio runtime")), "{PATIENCE:?}");
 }
 
+/// How long a collector waits for more.
+const WAIT: Duration = Duration::from_secs(1);
+
 /// A key of its own for a member, and what the servers know of it.
-fn key(directory: &std::path::Path, member: &str, may_lead: bool) -> (std::path::PathBuf, Known) {
+fn key(directory: &std::path::Path, member: &str, part: Part) -> (std::path::PathBuf, Known) {
     let pair = nkeys::KeyPair::new_user();
     let file = directory.join(format!("{member}.nk"));
     std::fs::write(&file, pair.seed().expect("a seed")).expect("written");
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
-    (file, Known { member: member.to_owned(), nkey: pair.public_key(), may_lead })
+    (file, Known { member: member.to_owned(), nkey: pair.public_key(), part })
 }
 
 #[test]
 fn with_the_rights_that_are_generated_members_do_all_that_they_do_and_followers_never_lead() {
     let state = tempfile::tempdir().expect("a directory");
-    let (leads, leader) = key(state.path(), "primary1", true);
-    let (follows, follower) = key(state.path(), "lb.1", false);
-    let (strange, _) = key(state.path(), "stranger", true);
+    let (leads, leader) = key(state.path(), "primary1", Part::Leader);
+    let (follows, follower) = key(state.path(), "lb.1", Part::Follower);
+    let (strange, _) = key(state.path(), "stranger", Part::Leader);
+    let (reads, collector) = key(state.path(), "history", Part::Collector);
     let cluster = Cluster {
         group: "g".to_owned(),
         servers: vec!["127.0.0.1".to_owned()],
         store: "/nonexistent".into(),
-        members: vec![leader, follower],
+        members: vec![leader, follower, collector],
         tls: None,
     };
     assert_eq!(cluster.problems(), Vec::<String>::new());
@@ -209,8 +213,90 @@ fn with_the_rights_that_are_generated_members_do_all_that_they_do_and_followers_
         lb.member.publish(notice(2, 60));
         let heard = |told: &Told| matches!(told, Told::Event(heard) if heard.member == "lb.1").then_some(());
         primary.until("the follower's event", heard).await;
+        // Who collects gets what was kept, once, and is no member.
+        lb.member.keep(notice(3, 0));
+        lb.until_status("it to be kept", |status| status.counts.kept >= 2).await;
+        let collector = Collector::connect(&with(&reads, "lb"), "history").await.expect("it may read");
+        let batch = collector.next(WAIT).await.expect("it is given");
+        let kept: Vec<_> = batch.kept.iter().map(|kept| (kept.event, kept.member.as_str())).collect();
+        assert_eq!(kept, [(Uuid::from_u128(3), "lb.1")], "events that are told are not among it");
+        batch.written().await.expect("it may say so");
+        assert!(collector.next(WAIT).await.expect("it is asked").is_empty(), "it is not given again");
+        let another = Collector::connect(&with(&reads, "lb"), "another").await.expect("it may read");
+        assert_eq!(another.next(WAIT).await.expect("it is given").kept.len(), 1, "another name begins anew");
+        assert!(Collector::connect(&with(&strange, "lb"), "history").await.is_err());
+        assert_eq!(primary.member.members().await.expect("members").len(), 2);
         assert!(!stranger.member.status().connected, "the servers do not know it");
         let (own, other) = (lb.member.status(), primary.member.status());
         assert!(!own.leads && other.leads && other.problems.is_empty(), "{own:#?} {other:#?}");
+    });
+}
+
+/// An authority, and certificates of it for a server and for a member, as files.
+struct Authority(tempfile::TempDir);
+
+impl Authority {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).expect("parameters");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).expect("signed");
+        std::fs::write(directory.path().join("ca.pem"), certificate.pem()).expect("written");
+        let issuer = rcgen::Issuer::new(params, key);
+        for name in ["server", "member"] {
+            let key = rcgen::KeyPair::generate().expect("a key");
+            let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("parameters");
+            let certificate = params.signed_by(&key, &issuer).expect("signed");
+            std::fs::write(directory.path().join(format!("{name}.pem")), certificate.pem()).expect("written");
+            std::fs::write(directory.path().join(format!("{name}.key")), key.serialize_pem()).expect("written");
+        }
+        Self(directory)
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+#[test]
+fn over_tls_members_find_each_other_and_who_does_not_trust_the_server_or_is_not_trusted_stays_out() {
+    let authority = Authority::new();
+    let (state, cluster) = (
+        tempfile::tempdir().expect("a directory"),
+        Cluster {
+            group: "g".to_owned(),
+            servers: vec!["127.0.0.1".to_owned()],
+            store: "/nonexistent".into(),
+            members: Vec::new(),
+            tls: Some((authority.file("server.pem"), authority.file("server.key"))),
+        },
+    );
+    // The part that is generated, and that members show a certificate, which is up to the operator.
+    let text = cluster.configuration(0);
+    let generated = text.lines().find(|line| line.starts_with("tls ")).expect("it speaks TLS");
+    let verified = format!("ca_file: {:?}, verify: true }}", authority.file("ca.pem"));
+    let Some(server) = Server::start(&generated.replace(" }", &format!(", {verified}"))) else { return };
+    let address = server.address().replace("nats://", "tls://");
+    run(async {
+        let with = |ca: Option<&str>, own: Option<&str>| Settings {
+            tls: Some(cloudsnooze_fleet::Tls {
+                ca: ca.map(|name| authority.file(name)),
+                certificate: own.map(|name| authority.file(&format!("{name}.pem"))),
+                key: own.map(|name| authority.file(&format!("{name}.key"))),
+            }),
+            ..settings(&address, "lb")
+        };
+        let mut a = Machine::start(with(Some("ca.pem"), Some("member")), "a", state.path());
+        let mut b = Machine::start(with(Some("ca.pem"), Some("member")), "b", state.path());
+        let unknown = Machine::start(with(Some("ca.pem"), None), "unknown", state.path());
+        let wary = Machine::start(with(None, Some("member")), "wary", state.path());
+        let leader = a.leader(0).await;
+        assert_eq!(b.leader(0).await, leader);
+        for (outsider, why) in [(&unknown, "no connection"), (&wary, "certificate")] {
+            let told = |status: &cloudsnooze_fleet::Status| status.problems.iter().any(|text| text.contains(why));
+            outsider.until_status("the reason", told).await;
+            assert!(!outsider.member.status().connected, "{:#?}", outsider.member.status());
+        }
     });
 }

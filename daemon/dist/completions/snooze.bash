@@ -115,6 +115,12 @@ _snooze() {
             snooze__subcmd__config,schema)
                 cmd="snooze__subcmd__config__subcmd__schema"
                 ;;
+            snooze__subcmd__fleet,collect)
+                cmd="snooze__subcmd__fleet__subcmd__collect"
+                ;;
+            snooze__subcmd__fleet,drill)
+                cmd="snooze__subcmd__fleet__subcmd__drill"
+                ;;
             snooze__subcmd__fleet,events)
                 cmd="snooze__subcmd__fleet__subcmd__events"
                 ;;
@@ -1022,12 +1028,80 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__fleet)
-            opts="-q -h --socket --config --json --color --quiet --help status members leader plan events server-config"
+            opts="-q -h --socket --config --json --color --quiet --help status members leader plan drill events collect server-config"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        snooze__subcmd__fleet__subcmd__collect)
+            opts="-q -h --store --once --name --nkey-file --socket --config --json --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nkey-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --socket)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        snooze__subcmd__fleet__subcmd__drill)
+            opts="-q -h --in --socket --config --json --color --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --in)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --socket)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1156,7 +1230,7 @@ _snooze() {
             return 0
             ;;
         snooze__subcmd__fleet__subcmd__server__subcmd__config)
-            opts="-q -h --group --server --number --store --member --follower --tls-certificate --tls-key --socket --config --json --color --quiet --help"
+            opts="-q -h --group --server --number --store --member --follower --collector --tls-certificate --tls-key --socket --config --json --color --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1183,6 +1257,10 @@ _snooze() {
                     return 0
                     ;;
                 --follower)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --collector)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -176,20 +176,22 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand events" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand events" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
 always\t'Always'
 never\t'Never'"
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -l json -d 'Print JSON, for programs'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "status" -d 'Say how this machine stands to its group'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "members" -d 'List who is in the group, as the servers have it'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "leader" -d 'Say who leads; exit code 1 where nobody is known to'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "plan" -d 'Show the operation that runs, or the last one'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "events" -d 'List the newest events that the group made on this machine'
-complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan events server-config" -f -a "server-config" -d 'Print the configuration of a server of the group, for nats-server'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "status" -d 'Say how this machine stands to its group'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "members" -d 'List who is in the group, as the servers have it'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "leader" -d 'Say who leads; exit code 1 where nobody is known to'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "plan" -d 'Show the operation that runs, or the last one'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "drill" -d 'Rehearse a departure of this machine with the whole group, in its order, and put everything back'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "events" -d 'List the newest events that the group made on this machine'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "collect" -d 'Bring all members\' histories into one, as they come'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and not __fish_seen_subcommand_from status members leader plan drill events collect server-config" -f -a "server-config" -d 'Print the configuration of a server of the group, for nats-server'
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from status" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
@@ -222,6 +224,15 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from drill" -l in -d 'Time until the cloud would act (20s, 2m)' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from drill" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from drill" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from drill" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from drill" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from drill" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from drill" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l limit -d 'Most events to list' -r
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
@@ -231,12 +242,25 @@ never\t'Never'"
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -l json -d 'Print JSON, for programs'
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l store -d 'History to write to: a file, or postgres://USER@HOST/DATABASE; made where there is none' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l name -d 'Name by which the servers know how far it has read; another name begins with the oldest that is kept' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l nkey-file -d 'File with the NKey seed to connect with, in place of the member\'s' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l config -d 'Configuration to work with [default: /etc/cloudsnooze/cloudsnooze.json]' -r -F
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l color -d 'When to use colours; the words say everything without them' -r -f -a "auto\t'On a terminal, unless NO_COLOR is set'
+always\t'Always'
+never\t'Never'"
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l once -d 'End when all that is there has been taken'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -l json -d 'Print JSON, for programs'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from collect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l group -d 'The group' -r
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l server -d 'Host name or IPv4 address of a server; an odd number of them' -r
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l number -d 'Which of the servers, counted from 1' -r
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l store -d 'Directory for what the servers keep' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l member -d 'A member that may lead, and its public NKey' -r
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l follower -d 'A member that may not lead, and its public NKey' -r
+complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l collector -d 'One who runs snooze fleet collect, by any name, and its public NKey' -r
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l tls-certificate -d 'Certificate of the server, PEM; with --tls-key' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l tls-key -d 'Its key' -r -F
 complete -c snooze -n "__fish_snooze_using_subcommand fleet; and __fish_seen_subcommand_from server-config" -l socket -d 'Socket of the daemon [default: $SNOOZE_SOCKET, or control.socket of the configuration]' -r -F

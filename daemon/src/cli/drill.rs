@@ -11,7 +11,7 @@ use super::{duration, plan, report, screen};
 use crate::control::wire::{Simulate, Simulated, Watched};
 use crate::dispatch::report::EventReport;
 use crate::event::EventType;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -50,14 +50,27 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
         plan::show(&args.event_type, &[args.in_seconds], false, session)?;
         return Ok(Exit::Ok);
     }
+    have(&args.event_type, args.in_seconds, Map::new(), session)
+}
+
+/// Has a drill and watches it to its end.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn have(
+    event_type: &EventType,
+    in_seconds: f64,
+    data: Map<String, Value>,
+    session: &mut Session<'_>,
+) -> Outcome {
     let asked = Simulate {
-        event_type: args.event_type.to_string(),
-        in_seconds: Some(args.in_seconds),
+        event_type: event_type.to_string(),
+        in_seconds: Some(in_seconds),
         severity: None,
         action: None,
         drill: true,
         cancels: None,
-        data: Map::new(),
+        data,
     };
     let daemon = session.daemon()?;
     // Opened before the event is made, so that nothing of it is missed.

@@ -4,6 +4,9 @@
 use super::EventType;
 use cloudsnooze_abi::SNOOZE_KIND_OTHER;
 
+/// Member of `data` of a drill that is the group's, not of this machine alone.
+pub const OF_GROUP: &str = "fleet";
+
 impl EventType {
     /// `fleet.member.leaving`: another member of the group has to go; with its deadline.
     pub const MEMBER_LEAVING: Self = Self::known("fleet.member.leaving", SNOOZE_KIND_OTHER);

@@ -4,6 +4,7 @@
 //! daemon's main one. Must never wait where the recorder calls, nor tell the group of what the group has told.
 
 use super::{SOURCE, events};
+use crate::event::fleet::OF_GROUP;
 use crate::event::{Action, Event, EventId, EventType, Moment, NoticeKind};
 use crate::history::recorder::Follower;
 use crate::sys::clock;
@@ -39,6 +40,8 @@ pub struct Delegate {
     home: Box<dyn Home>,
     member: OnceLock<(Member, Handle)>,
     known: Mutex<BTreeMap<EventId, Known>>,
+    /// What is to be kept, from before this machine joined its group.
+    early: Mutex<Vec<Notice>>,
     /// Something became known.
     news: Notify,
 }
@@ -57,6 +60,13 @@ struct Known {
     over: Option<Result<(), String>>,
     /// The group was told.
     is_answered: bool,
+}
+
+impl Known {
+    /// The group waits for its end.
+    fn is_waited_for(&self) -> bool {
+        !self.is_answered && (self.goes || self.answer != self.event.id.0)
+    }
 }
 
 /// Since when work runs.
@@ -90,7 +100,13 @@ fn has_to_go(event: &Event) -> bool {
 impl Delegate {
     /// Nobody's member yet.
     pub fn new(home: Box<dyn Home>) -> Arc<Self> {
-        Arc::new(Self { home, member: OnceLock::new(), known: Mutex::default(), news: Notify::new() })
+        Arc::new(Self {
+            home,
+            member: OnceLock::new(),
+            known: Mutex::default(),
+            early: Mutex::default(),
+            news: Notify::new(),
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<EventId, Known>> {
@@ -102,7 +118,25 @@ impl Delegate {
         if self.member.set((member, runtime)).is_ok() {
             let before: Vec<Known> = self.known().values().filter(|known| known.over.is_none()).cloned().collect();
             before.iter().for_each(|known| self.tell(known));
+            let early = std::mem::take(&mut *self.early.lock().unwrap_or_else(PoisonError::into_inner));
+            early.into_iter().for_each(|notice| self.keep(notice));
         }
+    }
+
+    /// Has something kept for the group's history.
+    pub fn keep(&self, notice: Notice) {
+        if let Some((member, _)) = self.member.get() {
+            return member.keep(notice);
+        }
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        if early.len() < EVENTS_MAX {
+            early.push(notice);
+        }
+    }
+
+    /// Takes secrets out of a text.
+    pub fn scrub(&self, text: &str) -> String {
+        self.home.scrub(text)
     }
 
     /// What the group looks like from here; None before this machine has joined it.
@@ -202,8 +236,8 @@ impl Delegate {
     fn remember(&self, known: Known) {
         let mut all = self.known();
         while all.len() >= EVENTS_MAX {
-            // What is over goes first, the oldest before the others: identities are ordered by time.
-            let oldest = all.iter().find(|(_, known)| known.is_answered || !known.goes).or_else(|| all.iter().next());
+            // What nobody waits for goes first, the oldest before the others: identities are ordered by time.
+            let oldest = all.iter().find(|(_, known)| !known.is_waited_for()).or_else(|| all.iter().next());
             let Some(id) = oldest.map(|(id, _)| *id) else { break };
             all.remove(&id);
         }
@@ -216,7 +250,9 @@ pub struct Ear(pub Arc<Delegate>);
 
 impl Follower for Ear {
     fn published(&self, event: &Arc<Event>) {
-        if event.is_self_test() || event.drill {
+        let is_own_drill =
+            event.drill && event.source != SOURCE && event.extra.get(OF_GROUP) != Some(&Value::Bool(true));
+        if event.is_self_test() || is_own_drill {
             return;
         }
         let step = events::answer_of(event);

@@ -17,12 +17,15 @@ const ANSWER: &str = "answer";
 /// The event that says so; None for what is no event of its own.
 pub fn event_of(told: &Told, now: Moment) -> Option<Event> {
     Some(match told {
-        Told::Leaving { event, member, role, left, details } => {
+        Told::Leaving { event, member, role, left, drill, details } => {
             let data = object(json!({ "member": member, "role": role, "notice": event }));
             let leaving = event_of_type(EventType::MEMBER_LEAVING, leaving_id(*event), Severity::Urgent, data, now);
-            about(Event { machine: machine_of(details, member), raw: some(details), ..leaving }, now, *left)
+            let leaving = Event { machine: machine_of(details, member), raw: some(details), ..leaving };
+            drilled(about(leaving, now, *left), *drill)
         }
-        Told::Stays { event, member } => {
+        // The end of its own handlers withdraws a drill here: `supervise::drills`.
+        Told::Stays { drill: true, .. } => return None,
+        Told::Stays { event, member, .. } => {
             let data = object(json!({ "member": member, "notice": event }));
             let id = EventId::named(&format!("fleet/{event}/stays"), wall_of(*event));
             let stays = event_of_type(EventType::MEMBER_LEAVING.cancelled(), id, Severity::Info, data, now);
@@ -34,7 +37,8 @@ pub fn event_of(told: &Told, now: Moment) -> Option<Event> {
                 "leaving": leaving.iter().map(leaver).collect::<Vec<_>>(),
             }));
             let id = EventId::named(&format!("fleet/{event}/step"), now.wall_ns);
-            about(event_of_type(EventType::OPERATION_STEP, id, Severity::Urgent, data, now), now, *left)
+            let step = about(event_of_type(EventType::OPERATION_STEP, id, Severity::Urgent, data, now), now, *left);
+            drilled(step, !leaving.is_empty() && leaving.iter().all(|leaver| leaver.drill))
         }
         Told::Event(heard) => event_of_another(heard, now),
         Told::Joined { member, role } => came_or_went(EventType::MEMBER_JOINED, Severity::Info, (member, role), now),
@@ -79,7 +83,8 @@ fn event_of_another(heard: &Heard, now: Moment) -> Event {
     }));
     let id = EventId::named(&format!("fleet/{}/event", heard.event), wall_of(heard.event));
     let event = event_of_type(EventType::MEMBER_EVENT, id, Severity::Info, data, now);
-    Event { machine: machine_of(&heard.details, &heard.member), raw: some(&heard.details), ..event }
+    let event = Event { machine: machine_of(&heard.details, &heard.member), raw: some(&heard.details), ..event };
+    drilled(event, heard.drill)
 }
 
 fn came_or_went(event_type: EventType, severity: Severity, (member, role): (&str, &str), now: Moment) -> Event {
@@ -116,6 +121,11 @@ fn event_of_type(
     }
 }
 
+/// As a drill, where it is one.
+fn drilled(event: Event, is_drill: bool) -> Event {
+    Event { drill: is_drill, simulated: is_drill, ..event }
+}
+
 /// With the time there is.
 fn about(event: Event, now: Moment, left: Duration) -> Event {
     let left_ns = i64::try_from(left.as_nanos()).unwrap_or(i64::MAX);
@@ -144,7 +154,7 @@ fn machine_of(details: &Value, member: &str) -> Arc<Machine> {
 fn leaver(leaver: &Leaver) -> Value {
     json!({
         "member": leaver.member, "role": leaver.role, "notice": leaver.event,
-        "timeRemaining": leaver.left.as_secs_f64(),
+        "timeRemaining": leaver.left.as_secs_f64(), "drill": leaver.drill,
     })
 }
 
@@ -171,7 +181,7 @@ mod tests {
 
     fn leaving(details: Value) -> Told {
         let (member, role) = ("db-1".to_owned(), "replica".to_owned());
-        Told::Leaving { event: notice(), member, role, left: Duration::from_secs(90), details }
+        Told::Leaving { event: notice(), member, role, left: Duration::from_secs(90), drill: false, details }
     }
 
     #[test]
@@ -184,25 +194,41 @@ mod tests {
         assert_eq!((event.raw, &event.extra["member"]), (Some(details), &json!("db-1")));
         let again = event_of(&leaving(Value::Null), NOW.plus_ns(7)).unwrap();
         assert_eq!((again.id, again.machine.instance_id.as_str()), (event.id, "db-1"));
-        let stays = event_of(&Told::Stays { event: notice(), member: "db-1".into() }, NOW).unwrap();
+        let stays = event_of(&Told::Stays { event: notice(), member: "db-1".into(), drill: false }, NOW).unwrap();
         assert_eq!((stays.cancels, stays.event_type.is_cancelled()), (Some(event.id), true));
     }
 
     #[test]
     fn a_step_says_for_whom_it_is_and_with_what_its_end_is_answered() {
-        let leaver = Leaver { event: notice(), member: "db-1".into(), role: "replica".into(), left: Duration::ZERO };
+        let leaver = Leaver {
+            event: notice(),
+            member: "db-1".into(),
+            role: "replica".into(),
+            left: Duration::ZERO,
+            drill: false,
+        };
         let answer = Uuid::new_v5(&notice(), b"step");
         let told = Told::Step {
             operation: "o".into(),
             step: 0,
             event: answer,
             epoch: 3,
-            leaving: vec![leaver],
+            leaving: vec![leaver.clone()],
             left: Duration::from_secs(8),
         };
         let event = event_of(&told, NOW).unwrap();
         assert_eq!((answer_of(&event), event.seconds_left(NOW)), (Some(answer), Some(8.0)));
         assert_eq!(event.extra["leaving"][0]["member"], "db-1");
+        assert!(!event.drill);
+        let drill = |all: Vec<Leaver>| match told.clone() {
+            Told::Step { operation, step, event, epoch, left, .. } => {
+                event_of(&Told::Step { operation, step, event, epoch, left, leaving: all }, NOW).unwrap()
+            }
+            _ => unreachable!("it is a step"),
+        };
+        let rehearses = Leaver { drill: true, ..leaver.clone() };
+        assert!(drill(vec![rehearses.clone()]).drill);
+        assert!(!drill(vec![rehearses, leaver]).drill, "somebody really goes");
         // What an operator emits is no directive, whatever it says.
         assert_eq!(answer_of(&Event { source: "operator".into(), ..event.clone() }), None);
         let back = Event::from_json(&event.to_json(NOW), NOW).unwrap();
@@ -221,6 +247,7 @@ mod tests {
             deadline: None,
             left: Duration::ZERO,
             replayed: true,
+            drill: false,
             details: Value::Null,
         };
         let tellings = [

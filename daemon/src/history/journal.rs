@@ -9,17 +9,24 @@ use super::store::{EventSummary, Row, Store, is_transient};
 use crate::config::History;
 use crate::sys::clock;
 use serde_json::Value;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Rows that one commit holds at most: in a flood, what is written is not far behind what happened.
 const COMMIT_MAX: usize = 512;
 /// Rows that wait for a disk that refuses them; beyond, the oldest are lost.
 const WAITING_MAX: usize = 50_000;
 
+/// Who hears of each row when it is noted, before it is on the disk. Must not wait.
+pub trait Mirror: Send + Sync {
+    /// A row is to be written down.
+    fn noted(&self, row: &Row);
+}
+
 /// The journal.
 pub(super) struct Journal {
     store: Mutex<Store>,
     waiting: Mutex<Waiting>,
+    mirror: OnceLock<Arc<dyn Mirror>>,
 }
 
 #[derive(Default)]
@@ -50,11 +57,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Journal {
     /// A journal on this store.
     pub(super) fn new(store: Store) -> Self {
-        Self { store: Mutex::new(store), waiting: Mutex::default() }
+        Self { store: Mutex::new(store), waiting: Mutex::default(), mirror: OnceLock::new() }
+    }
+
+    /// Has `mirror` hear of what is noted from now on. Only the first counts.
+    pub(super) fn tell_to(&self, mirror: Arc<dyn Mirror>) {
+        let _ = self.mirror.set(mirror);
     }
 
     /// Notes a row for the next commit.
     pub(super) fn note(&self, row: Row) {
+        if let Some(mirror) = self.mirror.get() {
+            mirror.noted(&row);
+        }
         let mut waiting = lock(&self.waiting);
         waiting.rows.push(row);
         waiting.fresh += 1;

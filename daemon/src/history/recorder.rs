@@ -5,6 +5,7 @@
 //! text is scrubbed here, once, before it goes anywhere.
 
 use super::journal::Journal;
+pub use super::journal::Mirror;
 use super::keeper::Keeper;
 use super::life::Here;
 use super::live::{Live, end_ns, forsaken};
@@ -137,6 +138,11 @@ impl Recorder {
     /// Has `follower` told, too, from now on.
     pub fn tell_to(&self, follower: Arc<dyn Follower>) {
         self.followers.write().unwrap_or_else(PoisonError::into_inner).push(follower);
+    }
+
+    /// Has `mirror` hear of every row that is to be written down, from now on. Only the first counts.
+    pub fn copy_to(&self, mirror: Arc<dyn Mirror>) {
+        self.journal.tell_to(mirror);
     }
 
     /// Has `receiver` get reports from now on. Only the first counts.

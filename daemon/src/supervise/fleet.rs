@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::dispatch::plan::Plans;
 use crate::event::{Event, EventId};
 use crate::fleet::delegate::{Delegate, Ear, Home};
+use crate::fleet::mirror::Scribe;
 use crate::fleet::{HANDLER, SOURCE, events};
 use crate::history::recorder::Recorder;
 use crate::sys::clock;
@@ -68,6 +69,9 @@ impl Fleet {
         let here = Here { config: config.clone(), plans: Arc::clone(plans), recorder: Arc::clone(recorder) };
         let delegate = Delegate::new(Box::new(here));
         recorder.tell_to(Arc::new(Ear(Arc::clone(&delegate))));
+        let scribe = Scribe::new(Arc::clone(&delegate));
+        recorder.tell_to(Arc::clone(&scribe) as _);
+        recorder.copy_to(scribe);
         let told = seen.iter().filter(|(event, _)| event.source == SOURCE).map(|(event, _)| event.id).collect();
         Self { delegate: Some(delegate), told: Mutex::new(told), problem: Mutex::default() }
     }

@@ -67,7 +67,11 @@ fn read_secret(field: &str, path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(failed)
 }
 
-fn options(settings: &Settings, secret: &Secret, name: &str) -> Result<ConnectOptions, String> {
+/// How to connect as whom.
+///
+/// # Errors
+/// The credentials are none, as a sentence.
+pub(crate) fn options(settings: &Settings, secret: &Secret, name: &str) -> Result<ConnectOptions, String> {
     let options = ConnectOptions::new()
         .name(format!("cloudsnooze {name}"))
         .ping_interval(PING)

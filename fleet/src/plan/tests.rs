@@ -50,8 +50,14 @@ impl Group {
         let peer = self.peers.get_mut(member).expect("a member");
         peer.leaving = true;
         self.deadlines.insert(event, self.now.after(Duration::from_secs(seconds)));
-        let leaver =
-            Leaving { event, member: member.to_owned(), role: peer.role.clone(), remaining_ms: 0, deadline: None };
+        let leaver = Leaving {
+            event,
+            member: member.to_owned(),
+            role: peer.role.clone(),
+            remaining_ms: 0,
+            deadline: None,
+            drill: false,
+        };
         self.plan.add(leaver, &self.steps);
         event
     }
@@ -247,6 +253,7 @@ fn a_plan_that_makes_no_sense_is_refused() {
         member: String::new(),
         role: String::new(),
         remaining_ms: 0,
+        drill: false,
         deadline: None,
     });
     assert!(plan.problem().is_some_and(|problem| problem.contains("member")));

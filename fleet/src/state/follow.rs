@@ -45,8 +45,8 @@ impl Core {
         if !self.record.finish(event, outcome) {
             return;
         }
-        // What is done for others says nothing of the own work; and one light event does not make a heavy one light.
-        if worked && self.own.contains_key(&event) {
+        // What is done for others, or in a drill, says nothing of the own work; and one light event does not make a heavy one light.
+        if worked && self.own.get(&event).is_some_and(|own| !own.letter.drill) {
             let before = self.record.work_seconds.unwrap_or(0.0);
             self.record.work_seconds = Some(took.max(before * KEPT_OF_WORK));
         }
@@ -140,13 +140,14 @@ impl Core {
         }
         for leaver in &plan.leavers {
             if leaver.member != self.name && self.hear(leaver.event, Kind::Leaving, leaver.deadline.unwrap_or(0)) {
-                let Leaving { event, member, role, remaining_ms, .. } = leaver.clone();
+                let Leaving { event, member, role, remaining_ms, drill, .. } = leaver.clone();
                 let left = Duration::from_millis(remaining_ms);
                 self.effects.push(Effect::Told(Told::Leaving {
                     event,
                     member,
                     role,
                     left,
+                    drill,
                     details: serde_json::Value::Null,
                 }));
             }
@@ -375,5 +376,6 @@ fn leaver(leaving: &Leaving) -> Leaver {
         member: leaving.member.clone(),
         role: leaving.role.clone(),
         left: Duration::from_millis(leaving.remaining_ms),
+        drill: leaving.drill,
     }
 }

@@ -446,6 +446,7 @@ impl Lead {
                 event: leaver.event,
                 remaining_ms: leaver.remaining_ms,
                 deadline: leaver.deadline,
+                drill: leaver.drill,
                 stage: Stage::Acts,
             };
             let known = self.members.entry(leaver.member.clone());
@@ -461,23 +462,24 @@ impl Lead {
 
     /// Takes those who leave into the plan, and those whose notice was withdrawn out of it.
     fn take_in(&mut self, now: Boot, steps: &[crate::settings::Step]) {
-        let withdrawn: Vec<Uuid> = self.goes(|stage| stage == Stage::Stays).map(|(_, event, _)| event).collect();
+        let withdrawn: Vec<Uuid> = self.goes(|stage| stage == Stage::Stays).map(|(_, goes)| goes.event).collect();
         for event in withdrawn {
             self.plan.remove(event);
         }
-        let known: BTreeSet<Uuid> = self.goes(|_| true).map(|(_, event, _)| event).collect();
+        let known: BTreeSet<Uuid> = self.goes(|_| true).map(|(_, goes)| goes.event).collect();
         if self.scanned {
             self.plan.forget(|event| known.contains(&event));
         }
         let mut leaving: Vec<Leaving> = self
             .goes(|stage| matches!(stage, Stage::Waits | Stage::Acts))
-            .filter(|(_, event, _)| !self.plan.knows(*event))
-            .map(|(presence, event, deadline)| Leaving {
-                event,
+            .filter(|(_, goes)| !self.plan.knows(goes.event))
+            .map(|(presence, goes)| Leaving {
+                event: goes.event,
                 member: presence.member.clone(),
                 role: presence.role.clone(),
                 remaining_ms: 0,
-                deadline,
+                deadline: goes.deadline,
+                drill: goes.drill,
             })
             .collect();
         leaving.sort_by_key(|leaver| self.deadlines.get(&leaver.event).copied().unwrap_or(Boot::NEVER));
@@ -500,10 +502,10 @@ impl Lead {
         self.stated.retain(|event, _| known.contains(event));
     }
 
-    fn goes(&self, fits: impl Fn(Stage) -> bool) -> impl Iterator<Item = (&Presence, Uuid, Option<i64>)> {
+    fn goes(&self, fits: impl Fn(Stage) -> bool) -> impl Iterator<Item = (&Presence, &Goes)> {
         let all =
             self.members.values().flat_map(|known| known.presence.goes.iter().map(|goes| (&known.presence, goes)));
-        all.filter(move |(_, goes)| fits(goes.stage)).map(|(presence, goes)| (presence, goes.event, goes.deadline))
+        all.filter(move |(_, goes)| fits(goes.stage))
     }
 
     /// Goes on with the plan as far as it can.

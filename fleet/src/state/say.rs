@@ -18,8 +18,9 @@ const KEPT_AFTER: Duration = Duration::from_secs(600);
 const MOST_TRIES: u32 = 120;
 
 impl Core {
-    pub(super) fn publish(&mut self, now: Boot, notice: &Notice) {
-        let letter = Letter::about(Kind::Event, notice, &self.name, &self.settings.role);
+    /// Tells an event, or has it kept only.
+    pub(super) fn publish(&mut self, now: Boot, kind: Kind, notice: &Notice) {
+        let letter = Letter::about(kind, notice, &self.name, &self.settings.role);
         self.post(now, letter, now.after(notice.left));
     }
 
@@ -102,7 +103,9 @@ impl Core {
 
     fn post(&mut self, now: Boot, letter: Letter, deadline: Boot) {
         if self.letters.len() >= MOST_LETTERS {
-            self.letters.pop_front();
+            // What nobody waits for makes room first.
+            let least = self.letters.iter().position(|unsent| unsent.letter.kind == Kind::Kept).unwrap_or(0);
+            self.letters.remove(least);
             self.counts.dropped += 1;
             self.problem("more events happen than the servers keep: the oldest were not kept".to_owned());
         }
@@ -143,6 +146,7 @@ impl Core {
             unsent.letter.epoch = self.record.highest;
             unsent.letter.remaining_ms = milliseconds(now.until(unsent.deadline));
             effects.push(Effect::Send {
+                kind: unsent.letter.kind,
                 event_type: unsent.letter.event_type.clone(),
                 identity: unsent.identity.clone(),
                 letter: Bytes::from(write(&unsent.letter)),
@@ -180,6 +184,7 @@ impl Core {
             event: *event,
             remaining_ms: milliseconds(now.until(own.deadline)),
             deadline: own.letter.deadline,
+            drill: own.letter.drill,
             stage: own.stage,
         });
         Presence {
@@ -266,7 +271,7 @@ impl Core {
                 return self.problem(format!("an event of a member cannot be read: {why}"));
             }
         };
-        if letter.member == self.name {
+        if letter.member == self.name || letter.kind == Kind::Kept {
             return;
         }
         let left = Duration::from_millis(letter.remaining_ms);
@@ -275,6 +280,7 @@ impl Core {
             Kind::Event => is_new_event,
             Kind::Leaving => self.hear(letter.event, Kind::Leaving, letter.deadline.unwrap_or(0)),
             Kind::Stays => self.hear(letter.event, Kind::Stays, 0),
+            Kind::Kept => false,
         };
         if !is_new {
             self.counts.ignored += 1;
@@ -290,18 +296,19 @@ impl Core {
                 deadline: letter.deadline,
                 left,
                 replayed,
+                drill: letter.drill,
                 details: letter.details.clone(),
             }));
         }
         match letter.kind {
             // What was said of a departure some time ago is in the plan, with the time that is left of it.
             Kind::Leaving if is_new && !replayed => {
-                let Letter { event, member, role, details, .. } = letter;
-                self.tell(Told::Leaving { event, member, role, left, details });
+                let Letter { event, member, role, drill, details, .. } = letter;
+                self.tell(Told::Leaving { event, member, role, left, drill, details });
             }
             Kind::Stays if is_new => {
                 self.member_stays(now, &letter.member, letter.event);
-                self.tell(Told::Stays { event: letter.event, member: letter.member });
+                self.tell(Told::Stays { event: letter.event, member: letter.member, drill: letter.drill });
             }
             _ => {}
         }

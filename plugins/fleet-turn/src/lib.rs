@@ -6,6 +6,7 @@
 mod ask;
 
 use ask::Desk;
+use cloudsnooze_plugin::abi;
 use cloudsnooze_plugin::serde_json::{Value, json};
 use cloudsnooze_plugin::{Call, Error, Event, Host, Instance, Outcome, Plugin, Subscription, c_str};
 use schemars::JsonSchema;
@@ -59,6 +60,8 @@ impl Plugin for FleetTurn {
     const VERSION: &'static CStr = c_str!(env!("CARGO_PKG_VERSION"));
     const DESCRIPTION: &'static CStr =
         c"Waits for this machine's turn in its group, or tells the group that its work is over";
+    // In a drill of the group it is waited for, too: that changes nothing.
+    const CAPS: u64 = abi::SNOOZE_CAP_DRILL;
     type Config = Config;
 
     fn new(_: Host, config: Config, _: Instance) -> Result<Self, Error> {
@@ -77,6 +80,9 @@ impl Plugin for FleetTurn {
         if event.is_cancellation() {
             return Ok(Outcome::declined("the daemon itself tells the group that the notice is withdrawn"));
         }
+        if event.is_drill() && !is_of_group(event.json()) {
+            return Ok(Outcome::declined("a drill of this machine alone: the group does not hear of it"));
+        }
         let left = call.left().saturating_sub(RESERVE);
         let asked = json!({ "event": event.id() });
         match self.act {
@@ -88,6 +94,12 @@ impl Plugin for FleetTurn {
             }
         }
     }
+}
+
+/// Whether a drill is the group's (`data.fleet`).
+fn is_of_group(event: &str) -> bool {
+    let event: Value = cloudsnooze_plugin::serde_json::from_str(event).unwrap_or_default();
+    event["data"]["fleet"] == true
 }
 
 /// What the wait came to.
@@ -106,6 +118,12 @@ cloudsnooze_plugin::export!(FleetTurn; vendor: c"CloudSnooze", license: c"Apache
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drill_is_the_groups_where_its_data_say_so() {
+        assert!(is_of_group(r#"{"drill":true,"data":{"fleet":true}}"#));
+        assert!(!is_of_group(r#"{"drill":true,"fleet":true,"data":{"fleet":"true"}}"#) && !is_of_group("{"));
+    }
 
     #[test]
     fn whatever_the_group_says_the_work_begins_unless_it_is_withdrawn() {

@@ -2,6 +2,8 @@
 //! goes on alone.
 
 use e2e::simple::{PATIENCE, Plugins, finished, simulate};
+use e2e::zoo::{Zoo, repository};
+use fake_metadata::{FakeMetadata, Options};
 use harness::daemon::Daemon;
 use harness::nats::Server;
 use harness::{paths, wait};
@@ -166,4 +168,105 @@ fn bad_settings_are_refused_with_their_place_and_no_group_is_said() {
     let alone = plugins.daemon(json!({ "event_handlers": {} })).start().expect("it starts");
     let asked = alone.snooze(&["fleet", "status"]).expect("it runs");
     assert!(asked.stderr.contains("belongs to no group"), "{}", asked.stderr);
+}
+
+/// `snooze` on a history of the whole group.
+fn of_group(daemon: &Daemon, args: &[&str], store: &Path) -> Value {
+    let (config, store) = (daemon.config_file(), store.display().to_string());
+    let all = [args, &["--store", &store, "--json", "--config", config.to_str().expect("UTF-8")]].concat();
+    let output = daemon.snooze(&all).expect("it runs");
+    assert_eq!(output.code, Some(0), "{all:?}: {output:?}");
+    // One line for each batch; nothing where nothing came.
+    let lines: Vec<Value> = match serde_json::from_str(&output.stdout) {
+        Ok(whole) => return whole,
+        Err(_) => output.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect(),
+    };
+    json!(lines)
+}
+
+#[test]
+fn the_histories_of_all_members_are_collected_in_one_each_row_once() {
+    let Some(server) = Server::start("") else { return };
+    let (plugins, directory) = (plugins(), tempfile::tempdir().expect("a directory"));
+    let (at, fake) = (server.address(), FakeMetadata::start(Options::default()).expect("a free port"));
+    let lb = start(&plugins, balancer(&plugins, &fleet(&at, "lb-1", "lb"), "drained"), &directory.path().join("lb"));
+    plugins.open("drained");
+    let root = directory.path().join("db");
+    fs::create_dir_all(&root).expect("a directory");
+    let leaver = leaver(&plugins, &fleet(&at, "db-1", "replica"));
+    let db = plugins.daemon(leaver).endpoint(fake.base_url()).root(&root).start().expect("it starts");
+    status_when(&lb, "a leader", |status| status["leader"].is_string());
+    status_when(&db, "the same leader", |status| status["leader"].is_string());
+    let id = simulate(&db, EVENT, &["--in", "100s"]);
+    let report = finished(&db, &id);
+    let store = directory.path().join("group.sqlite");
+    let known = wait::until("the event's end and a life", PATIENCE, || {
+        of_group(&db, &["fleet", "collect", "--once"], &store);
+        let events = of_group(&db, &["history", "events", "--type", EVENT], &store);
+        let lives = of_group(&db, &["history", "lives"], &store);
+        let is_over = events["events"][0]["state"] == report["state"];
+        (is_over && lives["lives"][0]["outcome"].is_string()).then_some((events, lives))
+    });
+    let (events, lives) = known.expect("both are collected");
+    assert_eq!((&events["events"][0]["id"], events["events"].as_array().map(Vec::len)), (&json!(id), Some(1)));
+    assert_eq!((&lives["lives"][0]["provider"], lives["lives"].as_array().map(Vec::len)), (&json!("aws"), Some(1)));
+    // Another reader is given everything again, and takes nothing twice.
+    of_group(&db, &["fleet", "collect", "--once", "--name", "another"], &store);
+    assert_eq!(of_group(&db, &["history", "events", "--type", EVENT], &store), events);
+    assert_eq!(of_group(&db, &["history", "lives"], &store), lives);
+}
+
+#[test]
+fn a_drill_of_the_group_goes_in_order_as_a_drill_and_puts_everything_back() {
+    const WHAT: &str = "a_drill_of_the_group_goes_in_order_as_a_drill_and_puts_everything_back";
+    let Some(zoo) = Zoo::open(WHAT, &["python3"]) else { return };
+    let Some(server) = Server::start("") else { return };
+    let (plugins, directory) = (plugins(), tempfile::tempdir().expect("a directory"));
+    let sdk = json!({ "PYTHONPATH": repository().join("plugins/python/src") });
+    zoo.python("undoer.py", "undoer", sdk, &["undo", "drill"]);
+    let lines = |who: &str| directory.path().join(format!("{who}.lines"));
+    let undoer = |who: &str| json!({ "name": "undoer", "timeout_seconds": 20, "config": { "file": lines(who) } });
+    let waits = json!({ "name": "fleet-turn", "priority": 100, "timeout_seconds": 25 });
+    let start_with = |who: &str, role: &str, handlers: Value| {
+        let root = directory.path().join(who);
+        fs::create_dir_all(&root).expect("a directory");
+        let config = json!({ "fleet": fleet(&server.address(), who, role), "event_handlers": handlers });
+        plugins.daemon(config).plugin_directory(zoo.path()).root(&root).start().expect("it starts")
+    };
+    let lb = start_with("lb-1", "lb", json!({ "fleet.operation.step": { "plugins": [undoer("lb-1")] } }));
+    let db = start_with("db-1", "replica", json!({ EVENT: { "plugins": [waits, undoer("db-1")] } }));
+    status_when(&lb, "a leader", |status| status["leader"].is_string());
+    status_when(&db, "the same leader", |status| status["leader"].is_string());
+    let both = wait::until("both members", PATIENCE, || {
+        let found = db.snooze_json(&["fleet", "members", "--json"]).ok()?;
+        (found["members"].as_array()?.len() == 2).then_some(())
+    });
+    both.expect("both are there");
+    let drilled = db.snooze_within(&["fleet", "drill", "--in", "100s", "--json"], PATIENCE).expect("it ends");
+    let both: Value = serde_json::from_str(&drilled.stdout).unwrap_or_else(|error| panic!("{error}: {drilled:?}"));
+    assert_eq!((&turn(&both["drill"])["turn"], drilled.code), (&json!("go"), Some(0)), "{both:#}");
+    status_when(&lb, "the end", |status| status["operation"]["complete"] == true);
+    // The balancer's part was a drill, and was put back; both before this machine's own.
+    let told = wait::until("the balancer's withdrawal", PATIENCE, || {
+        let told = lb.snooze_json(&["fleet", "events", "--json"]).ok()?;
+        let types: Vec<String> =
+            told["events"].as_array()?.iter().filter_map(|one| one["type"].as_str().map(str::to_owned)).collect();
+        types.contains(&"fleet.operation.step.cancelled".to_owned()).then_some(types)
+    });
+    let types = told.unwrap_or_else(|error| panic!("{error}: {}", lb.log_tail()));
+    assert!(types.contains(&"fleet.member.leaving".to_owned()), "{types:?}");
+    for who in ["lb-1", "db-1"] {
+        let text = fs::read_to_string(lines(who)).unwrap_or_default();
+        let all: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert!(all.len() == 2 && all.iter().all(|line| line["drill"] == true), "{who}: {text}");
+        assert_eq!((&all[0]["cancels"], &all[1]["cancels"]), (&Value::Null, &all[0]["id"]), "{who}: {text}");
+    }
+    // A drill of one machine stays its own.
+    let before = lb.snooze_json(&["fleet", "events", "--json"]).expect("a list");
+    let alone = db.snooze_within(&["drill", "--in", "100s", "--json"], PATIENCE).expect("it ends");
+    let alone: Value = serde_json::from_str(&alone.stdout).unwrap_or_else(|error| panic!("{error}: {alone:?}"));
+    let waited =
+        alone["drill"]["handlers"].as_array().and_then(|all| all.iter().find(|one| one["handler"] == "fleet-turn"));
+    assert_eq!(waited.map(|waited| &waited["status"]), Some(&json!("declined")), "{alone:#}");
+    assert_eq!(lb.snooze_json(&["fleet", "events", "--json"]).expect("a list"), before);
 }

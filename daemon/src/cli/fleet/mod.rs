@@ -3,14 +3,17 @@
 //! Inputs: the daemon's answers. Outputs: lists and facts; the servers' configuration. Must never hide that there is no connection: what
 //! is shown may be old then.
 
+mod collect;
 mod server_config;
 
-use super::events;
 use super::fault::{Exit, Outcome};
 use super::paint::{Paint, Tone};
 use super::render::{count, facts, keep_whole, lines, plain, table, wrapped};
 use super::session::Session;
+use super::{duration, events};
 use crate::control::wire::FleetMembers;
+use crate::event::EventType;
+use crate::event::fleet::OF_GROUP;
 use cloudsnooze_fleet::{OperationStatus, Present, Status};
 use serde_json::json;
 
@@ -21,6 +24,8 @@ Examples:
   snooze fleet plan                              whose turn it is, and who is still to come
   snooze fleet leader && echo somebody leads     exit code 1 where nobody does
   snooze fleet events                            what the group told this machine
+  snooze fleet drill --in 60s                    rehearse this machine's departure with all of them
+  snooze fleet collect --store fleet.sqlite      all members' histories in one, as they come
   snooze fleet server-config --group db --server n1 --server n2 --server n3 --number 1
 
 What a fleet is, and what its servers need: docs/fleet.md.";
@@ -43,8 +48,22 @@ enum Command {
     Leader,
     /// Show the operation that runs, or the last one.
     Plan,
+    Drill(Drill),
     Events(Events),
+    Collect(collect::Args),
     ServerConfig(server_config::Args),
+}
+
+/// Rehearse a departure of this machine with the whole group, in its order, and put everything back.
+#[derive(Debug, clap::Args)]
+struct Drill {
+    /// Type of the notice.
+    #[arg(value_name = "EVENT_TYPE", default_value = "cloud.spot.interrupt", value_parser = EventType::parse)]
+    event_type: EventType,
+
+    /// Time until the cloud would act (20s, 2m).
+    #[arg(long = "in", value_name = "DURATION", default_value = "120s", value_parser = duration::parse)]
+    in_seconds: f64,
 }
 
 /// List the newest events that the group made on this machine.
@@ -80,9 +99,23 @@ pub fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
             })?;
             Ok(Exit::Ok)
         }
+        Command::Drill(args) => drill(args, session),
         Command::Events(args) => events::of_prefix("fleet.", args.limit, session),
+        Command::Collect(args) => collect::run(args, session),
         Command::ServerConfig(args) => server_config::run(args, session),
     }
+}
+
+/// The group has its part in it only where somebody leads: else the machine would rehearse alone, and nobody would learn from it.
+fn drill(args: &Drill, session: &mut Session<'_>) -> Outcome {
+    let reply = session.daemon()?.get("/v1/fleet")?;
+    let status: Status = super::client::read(&reply)?;
+    if !status.connected || status.leader.is_none() {
+        session.note("nobody is known to lead the group, so it cannot rehearse; snooze fleet status tells more");
+        return Ok(Exit::Bad);
+    }
+    let data = [(OF_GROUP.to_owned(), true.into())].into_iter().collect();
+    super::drill::have(&args.event_type, args.in_seconds, data, session)
 }
 
 fn leader(session: &mut Session<'_>) -> Outcome {

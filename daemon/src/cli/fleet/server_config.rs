@@ -5,7 +5,7 @@
 
 use crate::cli::fault::{Exit, Fault, Outcome};
 use crate::cli::session::Session;
-use cloudsnooze_fleet::{Cluster, Known};
+use cloudsnooze_fleet::{Cluster, Known, Part};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -46,6 +46,10 @@ pub(super) struct Args {
     #[arg(long = "follower", value_name = "NAME=NKEY", value_parser = named_key)]
     followers: Vec<(String, String)>,
 
+    /// One who runs snooze fleet collect, by any name, and its public NKey.
+    #[arg(long = "collector", value_name = "NAME=NKEY", value_parser = named_key)]
+    collectors: Vec<(String, String)>,
+
     /// Certificate of the server, PEM; with --tls-key.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
@@ -65,10 +69,12 @@ fn named_key(text: &str) -> Result<(String, String), String> {
 /// # Errors
 /// What is asked for makes no sense.
 pub(super) fn run(args: &Args, session: &mut Session<'_>) -> Outcome {
-    let known = |may_lead: bool| {
-        move |(member, nkey): &(String, String)| Known { member: member.clone(), nkey: nkey.clone(), may_lead }
+    let known = |part: Part| {
+        move |(member, nkey): &(String, String)| Known { member: member.clone(), nkey: nkey.clone(), part }
     };
-    let members = args.members.iter().map(known(true)).chain(args.followers.iter().map(known(false)));
+    let members = args.members.iter().map(known(Part::Leader));
+    let members = members.chain(args.followers.iter().map(known(Part::Follower)));
+    let members = members.chain(args.collectors.iter().map(known(Part::Collector)));
     let cluster = Cluster {
         group: args.group.clone(),
         servers: args.servers.clone(),

@@ -4,7 +4,7 @@
 //! table. Must never take a line that it does not understand whole: each error names line and member.
 
 use super::base::{Cell, Row};
-use super::import::{Importer, checked};
+use super::import::{Importer, Impossible, checked};
 use super::tables::{ALL, Column, Exchanged, Kind};
 use super::{Archive, ArchiveError, Fault, Result};
 use crate::history::schema::SCHEMA_VERSION;
@@ -83,16 +83,26 @@ pub fn import(input: &mut dyn BufRead, file: &str, importer: &mut Importer<'_>) 
             }
             continue;
         }
-        let Some(table) = ALL.into_iter().find(|table| table.row_name == kind) else {
-            let found = members.get("kind").map_or_else(|| "nothing".to_owned(), Value::to_string);
-            return Err(fault("kind", &found, "event, delivery, life, price or history").into());
-        };
-        let row = row(table, &members);
-        if let Err(wrong) = checked(table, &row) {
-            let found = members.get(wrong.column).map_or(wrong.found, Value::to_string);
-            return Err(fault(wrong.column, &found, &wrong.expected).into());
-        }
+        let (table, row) = row_of(&members).map_err(|wrong| fault(wrong.column, &wrong.found, &wrong.expected))?;
         importer.take(table, row)?;
+    }
+}
+
+/// The row that an object stands for, and its table.
+///
+/// # Errors
+/// The first member that is wrong.
+pub fn row_of(members: &Map<String, Value>) -> std::result::Result<(&'static Exchanged, Row), Impossible> {
+    let said = |name: &str, else_: String| members.get(name).map_or(else_, Value::to_string);
+    let kind = members.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let Some(table) = ALL.into_iter().find(|table| table.row_name == kind) else {
+        let expected = "event, delivery, life, price or history".to_owned();
+        return Err(Impossible { column: "kind", found: said("kind", "nothing".to_owned()), expected });
+    };
+    let row = row(table, members);
+    match checked(table, &row) {
+        Ok(()) => Ok((table, row)),
+        Err(wrong) => Err(Impossible { found: said(wrong.column, wrong.found), ..wrong }),
     }
 }
 

@@ -392,8 +392,8 @@ impl World {
         self.store.members.retain(|_, (_, until)| self.now < *until);
         Some(match effect {
             Effect::Prepare => Input::Ready(if is_out { Err(lost()) } else { Ok(Ready::default()) }),
-            Effect::Send { identity, letter, .. } => {
-                if !is_cut_off {
+            Effect::Send { kind, identity, letter, .. } => {
+                if !is_cut_off && kind != Kind::Kept {
                     self.spread(false, || Seen::Letter(letter.clone()));
                 }
                 if is_out {
