@@ -56,7 +56,7 @@ impl Plugin for Exec {
 
     fn subscriptions(&self) -> Vec<Subscription> {
         let budget = Duration::from_secs(30);
-        vec![Subscription::on(&["cloud.*", "system.shutdown", "custom.*"]).priority(50).budget(budget)]
+        vec![Subscription::on(&["cloud.*", "system.shutdown", "custom.*", "fleet.*"]).priority(50).budget(budget)]
     }
 
     fn activate(&self) -> Result<(), Error> {
