@@ -70,28 +70,48 @@ impl Postgres {
     /// # Errors
     /// As [`Self::start`].
     pub fn replica(&self, name: &str) -> Result<Self, String> {
+        Self::start_on("", |data| self.copy_to(data, name))
+    }
+
+    /// Its data are lost, as with the disk of a machine that is gone; a copy of `source` takes their place, at the same addresses, which
+    /// streams from it under this name.
+    ///
+    /// # Errors
+    /// As [`Self::restart`].
+    pub fn refill(&mut self, source: &Self, name: &str) -> Result<(), String> {
+        self.kill9()?;
+        let data = self.directory().join("data");
+        fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
+        source.copy_to(&data, name)?;
+        self.configure("")?;
+        self.restart()
+    }
+
+    fn copy_to(&self, data: &Path, name: &str) -> Result<(), String> {
         let source = format!("{} application_name={name}", self.login("postgres"));
-        Self::start_on("", |data| {
-            let mut copy = as_unprivileged("pg_basebackup")?;
-            run(copy.args(["-w", "-R", "-X", "stream", "-c", "fast", "-D"]).arg(data).arg("-d").arg(source))
-        })
+        let mut copy = as_unprivileged("pg_basebackup")?;
+        run(copy.args(["-w", "-R", "-X", "stream", "-c", "fast", "-D"]).arg(data).arg("-d").arg(source))
     }
 
     fn start_on(lines: &str, fill: impl FnOnce(&Path) -> Result<(), String>) -> Result<Self, String> {
         let directory = private_directory()?;
-        let data = directory.path().join("data");
-        fill(&data)?;
-        let port = free_port()?;
-        let own = format!(
-            "\nlisten_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = '{}'\nshared_buffers = 64MB\n{lines}",
-            directory.path().display()
-        );
-        let conf = data.join("postgresql.conf");
-        let text = fs::read_to_string(&conf).and_then(|text| fs::write(&conf, text + &own));
-        text.map_err(|error| format!("{}: {error}", conf.display()))?;
-        let mut server = Self { directory, port, child: None };
+        fill(&directory.path().join("data"))?;
+        let mut server = Self { directory, port: free_port()?, child: None };
+        server.configure(lines)?;
         server.restart()?;
         Ok(server)
+    }
+
+    /// Adds its own addresses and these lines to its configuration: of two lines for one setting, the last counts.
+    fn configure(&self, lines: &str) -> Result<(), String> {
+        let own = format!(
+            "\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{}'\nshared_buffers = 64MB\n{lines}",
+            self.port,
+            self.directory().display()
+        );
+        let conf = self.directory().join("data/postgresql.conf");
+        let text = fs::read_to_string(&conf).and_then(|text| fs::write(&conf, text + &own));
+        text.map_err(|error| format!("{}: {error}", conf.display()))
     }
 
     /// Starts it (again) on the same data and the same addresses; one that still runs is killed first. Blocks until it
