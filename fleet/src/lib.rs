@@ -23,6 +23,8 @@ mod plan;
 mod settings;
 mod state;
 mod told;
+#[cfg(feature = "traffic")]
+pub mod traffic;
 mod turn;
 mod wire;
 

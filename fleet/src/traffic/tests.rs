@@ -1,0 +1,74 @@
+//! That what is counted is what members do: heartbeats as often as the settings say, one answer for each turn, one delivery for each ear.
+//! Inputs: small groups. It must never need more than a second.
+
+use super::*;
+
+fn group(members: usize, may_lead: bool) -> Group {
+    let of = |number: usize| {
+        let role = if number == 0 { "primary" } else { "replica" };
+        let text =
+            format!(r#"{{"group":"g","role":"{role}","servers":["nats://h"],"may_lead":{}}}"#, may_lead || number == 0);
+        (format!("m{number}"), serde_json::from_str(&text).expect("settings"))
+    };
+    let times = Times { write: Duration::from_millis(5), work: Duration::from_secs(1) };
+    Group::new((0..members).map(of).collect(), times, 1)
+}
+
+fn near(found: u64, expected: f64) -> bool {
+    (found as f64 - expected).abs() <= expected * 0.05 + 1.0
+}
+
+#[test]
+fn a_group_at_rest_says_what_its_settings_say() {
+    let mut group = group(10, true);
+    group.run(Duration::from_secs(20));
+    let _start = group.take();
+    group.run(Duration::from_secs(600));
+    let traffic = group.take();
+    let of = |call: Call| traffic.calls.get(&call).copied().unwrap_or_default();
+    // Heartbeats every 5 s; the lease a quarter of 5 s after it was asked for the last time, heard by all.
+    assert!(near(of(Call::Present).asked, 10.0 * 120.0), "{traffic:?}");
+    assert!(near(of(Call::RenewLease).asked, 480.0), "{traffic:?}");
+    assert_eq!(of(Call::RenewLease).delivered, of(Call::RenewLease).asked * 10);
+    assert_eq!(of(Call::Present).delivered, of(Call::Present).asked, "the leader alone hears them");
+    assert_eq!(of(Call::ReadMembers).asked, of(Call::ListMembers).asked * 10);
+    assert!(near(of(Call::ReadPlan).asked, 10.0 * 120.0) && of(Call::WritePlan).asked == 0, "{traffic:?}");
+    assert_eq!(traffic.total().asked, traffic.calls.values().map(|tally| tally.asked).sum::<u64>());
+    assert!(traffic.total().bytes() > traffic.total().messages() * 20 && traffic.busiest.messages() > 0);
+}
+
+#[test]
+fn an_operation_is_over_and_every_turn_is_answered_once() {
+    let mut group = group(10, true);
+    group.run(Duration::from_secs(20));
+    let leader = group.leader().expect("somebody leads");
+    let _start = group.take();
+    let going: Vec<String> = (1..5).map(|number| format!("m{number}")).filter(|name| *name != leader).collect();
+    group.leave(&going, Duration::from_secs(120));
+    group.run(Duration::from_secs(30));
+    let traffic = group.take();
+    let (over, alone) = group.outcome();
+    assert!(over.is_some_and(|over| over < Duration::from_secs(30)) && alone == 0, "{over:?} {alone}");
+    let of = |call: Call| traffic.calls.get(&call).copied().unwrap_or_default();
+    assert_eq!(of(Call::Acknowledge).asked, going.len() as u64);
+    assert_eq!(of(Call::Send).asked, going.len() as u64);
+    assert_eq!(of(Call::Send).delivered, going.len() as u64 * 10);
+    assert!(of(Call::WritePlan).asked >= 3 && of(Call::WritePlan).delivered == of(Call::WritePlan).asked * 10);
+}
+
+#[test]
+fn another_leads_when_the_leader_is_gone_and_all_who_may_want_to() {
+    let mut group = group(10, true);
+    group.run(Duration::from_secs(20));
+    let leader = group.leader().expect("somebody leads");
+    let _start = group.take();
+    group.kill(&leader);
+    group.run(Duration::from_secs(10));
+    let traffic = group.take();
+    assert!(group.leader().is_some_and(|next| next != leader));
+    let of = |call: Call| traffic.calls.get(&call).copied().unwrap_or_default().asked;
+    assert!(of(Call::TakeLease) == 1 && of(Call::RefusedLease) < 9 * 4, "{traffic:?}");
+    group.reconnects(Duration::from_secs(2));
+    group.run(Duration::from_secs(3));
+    assert_eq!(group.take().calls.get(&Call::Prepare).map(|tally| tally.asked), Some(10 * 5));
+}
