@@ -13,6 +13,12 @@ pub fn now() -> Wall {
     harness::clock::wall_ns() as f64 / 1e9
 }
 
+/// A time for people.
+pub fn readable(time: Wall) -> String {
+    let span = jiff::SignedDuration::from_secs_f64(time);
+    Timestamp::from_duration(span).map_or_else(|error| error.to_string(), |time| time.to_string())
+}
+
 /// When HAProxy began to drain the database in this backend, after `from`.
 pub fn drained(haproxy: &str, backend: &str, database: &str, from: Wall) -> Option<Wall> {
     let words = format!("Server {backend}/{database} enters drain state");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use fake_metadata::{FakeMetadata, Options};
+use fake_metadata::{FakeMetadata, Instance, Options, Provider};
 use harness::daemon::{Daemon, DaemonBuilder};
 use harness::postgres::{self, Postgres};
 use harness::{nats, paths, program, require, wait};
@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::PATIENCE;
 use crate::balancer::Balancer;
 use crate::configuration::{Database, LOGINS, Places, RIGHTS, SERVER};
+use crate::evidence::{self, Wall};
 use crate::writer::{TABLE, Writer};
 
 /// The machines of the databases.
@@ -47,6 +48,8 @@ pub struct Group {
     lb: Daemon,
     places: Places,
     waits: bool,
+    /// Machines so far.
+    launched: u32,
     bin: PathBuf,
     _nats: nats::Server,
     root: TempDir,
@@ -88,7 +91,8 @@ impl Group {
         let builder = DaemonBuilder::new(&bin).config(places.balancer(&balancer.socket())).root(&at);
         let lb = builder.start().map_err(said)?;
         let writer = Writer::start(balancer.writes())?;
-        let mut group = Self { writer, machines, primary: 0, balancer, lb, places, waits, bin, _nats: nats, root };
+        let mut group =
+            Self { writer, machines, primary: 0, balancer, lb, places, waits, launched: 0, bin, _nats: nats, root };
         for index in 0..NAMES.len() {
             group.start_daemon(index)?;
         }
@@ -117,21 +121,20 @@ impl Group {
         self.root.path().join(self.machines[index].name)
     }
 
-    /// A new machine has a new disk.
-    pub fn forget_disk(&mut self, index: usize) -> Result<()> {
-        let place = self.place(index);
-        self.machines[index].daemon = None;
-        std::fs::remove_dir_all(&place).with_context(|| place.display().to_string())
-    }
-
-    /// Starts the daemon of a machine that is new or came back, with the role that it has now.
+    /// Starts the daemon of a new machine, with the role that it has now: nothing is left of the machine before it but its name in the
+    /// group, and the database's own disk where that was attached to the new one.
     pub fn start_daemon(&mut self, index: usize) -> Result<()> {
         let (place, config) = (self.place(index), self.configuration(index));
+        if place.exists() {
+            std::fs::remove_dir_all(&place).with_context(|| place.display().to_string())?;
+        }
         std::fs::create_dir_all(&place)?;
+        self.launched += 1;
+        let cloud = cloud(self.launched)?;
+        let builder = DaemonBuilder::new(&self.bin).config(config).endpoint(cloud.base_url()).root(place);
         let machine = &mut self.machines[index];
-        machine.cloud.withdraw();
-        let builder = DaemonBuilder::new(&self.bin).config(config).endpoint(machine.cloud.base_url()).root(place);
         machine.daemon = Some(builder.start().map_err(said)?);
+        machine.cloud = cloud;
         Ok(())
     }
 
@@ -204,9 +207,22 @@ impl Group {
         Ok(())
     }
 
-    /// The end of what the balancer's daemon wrote.
-    pub fn lb_log(&self) -> String {
-        self.lb.log()
+    /// What everybody said up to now: daemons, servers, the balancer, and what the group looks like from the balancer's machine.
+    pub fn said(&self, from: Wall) -> Vec<(String, String)> {
+        let mut said = vec![
+            ("begun".to_owned(), format!("{from:.3} ({})", evidence::readable(from))),
+            ("haproxy".to_owned(), self.balancer.log()),
+            ("lb-1".to_owned(), self.lb.log()),
+        ];
+        for machine in &self.machines {
+            said.push((format!("{}-postgres", machine.name), machine.server.log()));
+            said.extend(machine.daemon.iter().map(|daemon| (machine.name.to_owned(), daemon.log())));
+        }
+        for what in ["status", "members", "events"] {
+            let told = self.lb.snooze(&["fleet", what, "--json"]);
+            said.push((format!("lb-1-{what}"), told.map_or_else(|error| error, |told| told.stdout)));
+        }
+        said
     }
 }
 
@@ -225,11 +241,15 @@ fn databases() -> Result<Vec<Machine>> {
         servers.push(first.replica(name).map_err(said)?);
     }
     servers.insert(0, first);
-    let with_cloud = |(name, server): (&'static str, Postgres)| -> Result<Machine> {
-        let cloud = FakeMetadata::start(Options { control: false, ..Options::default() });
-        Ok(Machine { name, server, cloud: cloud.map_err(|error| anyhow!("{error}"))?, daemon: None })
-    };
+    let with_cloud = |(name, server)| Ok(Machine { name, server, cloud: cloud(0)?, daemon: None });
     NAMES.into_iter().zip(servers).map(with_cloud).collect()
+}
+
+/// What an instance of its own hears of the cloud: two with one name would have their notices taken for one.
+fn cloud(number: u32) -> Result<FakeMetadata> {
+    let instance = Instance { id: format!("i-{number:017x}"), ..Instance::of(Provider::Aws) };
+    let options = Options { control: false, instance, ..Options::default() };
+    FakeMetadata::start(options).map_err(|error| anyhow!("{error}"))
 }
 
 /// How long a look at a server that may be gone takes at most.

@@ -78,6 +78,8 @@ pub struct Facts {
     pub missing: Vec<(String, Vec<i64>)>,
     /// What else went wrong.
     pub troubles: Vec<String>,
+    /// What everybody said, for those who have to find out why: a name and a text each.
+    pub said: Vec<(String, String)>,
 }
 
 /// What was found, by kind.
@@ -193,6 +195,7 @@ mod tests {
             acknowledged: 10,
             missing: vec![("db-1".to_owned(), Vec::new())],
             troubles: Vec::new(),
+            said: Vec::new(),
         }
     }
 

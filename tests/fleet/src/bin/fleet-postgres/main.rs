@@ -159,9 +159,22 @@ fn campaign(args: &Args, seed: u64, group: &mut Group) -> Result<Promises> {
         for (name, texts) in findings.named() {
             texts.iter().for_each(|text| eprintln!("    ! {name}: {text}"));
         }
+        if !findings.is_empty() {
+            keep(number, &facts);
+        }
     }
     promises.seconds = begun.elapsed().as_secs();
     Ok(promises)
+}
+
+/// Writes down what everybody said in a round that did not hold.
+fn keep(number: u64, facts: &Facts) {
+    let folder = fleet_faults::target().join("fleet-failures").join(format!("postgres{number}-{}", facts.kind.name()));
+    let write = |(name, text): &(String, String)| std::fs::write(folder.join(name), text);
+    match std::fs::create_dir_all(&folder).and_then(|()| facts.said.iter().try_for_each(write)) {
+        Ok(()) => eprintln!("    what everybody said: {}", folder.display()),
+        Err(error) => eprintln!("    {}: {error}", folder.display()),
+    }
 }
 
 fn add(promises: &mut Promises, facts: &Facts, findings: &Findings) {

@@ -1,4 +1,4 @@
-//! One round: notices, what everybody makes of them, the end at the deadline, the way back.
+//! One round: notices, what everybody makes of them, the end at the deadline, new machines.
 //!
 //! Inputs: a group, who goes, how much time there is. Outputs: facts. It must never kill a machine before its time, nor help a handler.
 
@@ -46,6 +46,7 @@ pub fn play(group: &mut Group, kind: Kind, second: bool, rules: Rules) -> Result
     }
     let deadline = deadline.as_duration().as_secs_f64();
     let over = until_the_end(group, &leaving, deadline, from, rules)?;
+    let said = group.said(from);
     let mut leavers = Vec::new();
     for (index, report) in leaving.iter().zip(over) {
         leavers.push(end(group, *index, report, from)?);
@@ -58,7 +59,7 @@ pub fn play(group: &mut Group, kind: Kind, second: bool, rules: Rules) -> Result
     missing.extend(everywhere(group)?);
     let acknowledged = group.writer.count();
     let (refused_seconds, refusals) = (seen.longest_seconds, seen.refusals);
-    Ok(Facts { kind, deadline: due, leavers, refused_seconds, refusals, acknowledged, missing, troubles })
+    Ok(Facts { kind, deadline: due, leavers, refused_seconds, refusals, acknowledged, missing, troubles, said })
 }
 
 /// Waits for the deadline, or until all reports are there where the rules say so. Gives the reports.
@@ -139,8 +140,8 @@ fn problems(report: &Result<Value, String>) -> (Vec<String>, Option<String>) {
     (failed.collect(), alone)
 }
 
-/// Machines come back: new ones with a copy of the primary's data, or, after the whole zone, the old ones with theirs. Gives what is
-/// missing in the old primary's data.
+/// New machines come: with a copy of the primary's data, or, after the whole zone, with the old disks. Gives what is missing in the old
+/// primary's data.
 fn come_back(
     group: &mut Group,
     kind: Kind,
@@ -161,7 +162,6 @@ fn come_back(
     group.tell_roles(primary)?;
     for index in leaving {
         refill(group, *index, primary)?;
-        group.forget_disk(*index)?;
         group.start_daemon(*index)?;
     }
     Ok(Vec::new())
@@ -173,8 +173,7 @@ fn find_primary(group: &Group, leaving: &[usize]) -> Result<usize> {
     let is_primary =
         |index: &usize| group.machines[*index].server.query("SELECT pg_is_in_recovery()").is_ok_and(|said| said == "f");
     let found = wait::until("a primary among those that stayed", LOOK, || stayed.iter().copied().find(is_primary));
-    found
-        .map_err(|error| anyhow!("{error}: nobody was promoted; {}", group.lb_log().lines().last().unwrap_or_default()))
+    found.map_err(|error| anyhow!("{error}: nobody was promoted"))
 }
 
 fn refill(group: &mut Group, index: usize, primary: usize) -> Result<()> {
