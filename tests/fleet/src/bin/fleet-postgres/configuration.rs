@@ -95,13 +95,13 @@ impl Places {
             "name": "postgres-flusher", "priority": 80, "timeout_seconds": 9,
             "config": { "connection_string": database.login, "shutdown": true },
         });
-        let peers: Vec<String> = database.peers.iter().map(|(name, port)| format!("{name}={port}")).collect();
+        let peers: Vec<String> = database.peers.iter().map(|(name, port)| format!("{name}=127.0.0.1:{port}")).collect();
         let hand_over = json!({
             "name": "exec", "id": "switchover", "priority": 60, "timeout_seconds": 6,
             "config": { "argv": self.script("switchover"), "env": {
                 "DATA": database.data, "BIN": self.programs, "PEERS": peers.join(" "),
-                "PGHOST": "127.0.0.1", "PGUSER": "snooze", "PGPASSWORD": "secret",
-                "FOLLOW": "host=127.0.0.1 user=replicator password=secret",
+                "PGUSER": "snooze", "PGPASSWORD": "secret",
+                "FOLLOW": "user=replicator password=secret",
             } },
         });
         let mut handlers = vec![stop];
@@ -118,7 +118,7 @@ impl Places {
         })
     }
 
-    /// The daemon beside the balancer: drain who leaves, take back who comes or stays.
+    /// The daemon beside the balancer: drain who leaves; as soon as it is gone, leave it to the checks again.
     pub fn balancer(&self, socket: &Path) -> Value {
         let run = |script: &str, seconds: u32, more: Value| {
             let mut env = json!({ "SOCKET": socket });
@@ -135,7 +135,8 @@ impl Places {
             "event_handlers": {
                 "fleet.operation.step": run("drain", 8, json!({ "GRACE": "1.5" })),
                 "fleet.member.joined": run("ready", 8, json!({})),
-                "fleet.member.leaving.cancelled": run("ready", 8, json!({})),
+                "fleet.member.lost": run("ready", 8, json!({})),
+                "fleet.member.gone": run("ready", 8, json!({})),
             },
         })
     }

@@ -30,10 +30,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Interrupts PostgreSQL behind HAProxy and checks that the order is kept and nothing acknowledged is lost.
 ///
-/// A primary and two replicas (one of them has to have a row before it is acknowledged), HAProxy, a NATS server, and a daemon on each of the
-/// four machines, configured as docs/fleet.md shows. A client writes numbered rows through the balancer all the time. In each round the
+/// A primary and two replicas (one of them has to have a row before it is acknowledged), HAProxy, a NATS server, and a daemon on each of
+/// the four machines, configured as docs/fleet.md shows. A client writes numbered rows through the balancer all the time. In each round the
 /// metadata services of one replica, of the primary, or of all three databases show a notice; at its deadline these machines are killed.
-/// They come back before the next round: one that went alone as a new machine, the whole zone with its disks.
+/// New machines come before the next round: for one that went alone with an empty disk, for the whole zone with the old disks.
 ///
 /// The balancer has to be drained before any database stops; replicas stop one by one, and before the primary; where the primary goes
 /// alone, a replica takes over; no acknowledged row may be missing on any of the three; without one member, writes may be refused for five
@@ -150,6 +150,7 @@ fn campaign(args: &Args, seed: u64, group: &mut Group) -> Result<Promises> {
                     kind.name()
                 );
                 promises.other_violations += 1;
+                keep(number, kind, &group.said(evidence::now()));
                 break;
             }
         };
@@ -160,7 +161,7 @@ fn campaign(args: &Args, seed: u64, group: &mut Group) -> Result<Promises> {
             texts.iter().for_each(|text| eprintln!("    ! {name}: {text}"));
         }
         if !findings.is_empty() {
-            keep(number, &facts);
+            keep(number, kind, &facts.said);
         }
     }
     promises.seconds = begun.elapsed().as_secs();
@@ -168,10 +169,10 @@ fn campaign(args: &Args, seed: u64, group: &mut Group) -> Result<Promises> {
 }
 
 /// Writes down what everybody said in a round that did not hold.
-fn keep(number: u64, facts: &Facts) {
-    let folder = fleet_faults::target().join("fleet-failures").join(format!("postgres{number}-{}", facts.kind.name()));
+fn keep(number: u64, kind: Kind, said: &[(String, String)]) {
+    let folder = fleet_faults::target().join("fleet-failures").join(format!("postgres{number}-{}", kind.name()));
     let write = |(name, text): &(String, String)| std::fs::write(folder.join(name), text);
-    match std::fs::create_dir_all(&folder).and_then(|()| facts.said.iter().try_for_each(write)) {
+    match std::fs::create_dir_all(&folder).and_then(|()| said.iter().try_for_each(write)) {
         Ok(()) => eprintln!("    what everybody said: {}", folder.display()),
         Err(error) => eprintln!("    {}: {error}", folder.display()),
     }
@@ -238,9 +239,9 @@ fn told(facts: &Facts, findings: &Findings, took: Duration) -> String {
 
 fn summary(promises: &Promises) -> String {
     format!(
-        "{} rounds in {} s, seed {}{}{}: {} order violations, {} of {} acknowledged rows missing, {} machines killed at work or with failed \
-         work, {} other violations; no write for {:.2} s at most when a replica went, {:.2} s when the primary went alone (bar {}, {} over \
-         it); notice to last stop at most {:.1} s of {}; notices of a zone up to {:.2} s apart; {} acted alone",
+        "{} rounds in {} s, seed {}{}{}: {} order violations, {} of {} acknowledged rows missing, {} machines killed at work or with \
+         failed work, {} other violations; no write for {:.2} s at most when a replica went, {:.2} s when the primary went alone (bar {}, \
+         {} over it); notice to last stop at most {:.1} s of {}; notices of a zone up to {:.2} s apart; {} acted alone",
         promises.rounds,
         promises.seconds,
         promises.seed,

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Takes a database back into the balancer: one that has joined the group, or one that stays after all. Whether it gets anything is up to
-# HAProxy's checks. Input: the event on standard input, SOCKET. Output: as drain.sh; members that are no databases are passed over.
+# Leaves a database to HAProxy's checks again: of a machine that is gone, so that nothing has to be done when another comes in its place,
+# or of one that has joined the group.
+# Input: the event on standard input, SOCKET. Output: as drain.sh; members that are no databases are passed over.
 set -eu
 members=$(tr ',{' '\n\n' | sed -n 's/.*"member" *: *"\([^"]*\)".*/\1/p' | sort -u)
 for member in $members; do

@@ -239,13 +239,13 @@ fn everywhere(group: &Group) -> Result<Vec<(String, Vec<i64>)>> {
     let acknowledged = group.writer.acknowledged();
     let end = group.machines[group.primary].server.query("SELECT pg_current_wal_lsn()").map_err(said)?;
     let mut missing = Vec::new();
-    for index in 0..NAMES.len() {
+    for (index, name) in NAMES.into_iter().enumerate() {
         if index != group.primary {
             let replayed = format!("SELECT pg_last_wal_replay_lsn() >= '{end}'");
             let has = || group.machines[index].server.query(&replayed).is_ok_and(|said| said == "t").then_some(());
             wait::until("a replica to replay", PATIENCE, has).map_err(said)?;
         }
-        missing.push((NAMES[index].to_owned(), lacking(group, index, &acknowledged)?));
+        missing.push((name.to_owned(), lacking(group, index, &acknowledged)?));
     }
     Ok(missing)
 }
