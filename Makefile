@@ -24,6 +24,8 @@
 #                  are saved, killed and resumed: nothing may be lost; ROUNDS=100 SAFETY="--only postgres", SAFETY="--help" tells the rest
 #   make test-fleet  as root: 56 members on three real NATS servers, in network namespaces, through every fault; order is kept,
 #                  nothing is done twice, everybody acts in time; FLEET="--runs 21 --only split", FLEET="--help" tells the rest
+#   make test-fleet-postgres  PostgreSQL, two replicas and HAProxy: one of them goes, or all, round after round, some 15 minutes; the
+#                  balancer is drained first, nothing acknowledged is lost; FLEET="--rounds 3 --early", FLEET="--help" tells the rest
 #   make bench-fleet  as root: how long an event takes to 1,000 members, next to bare clients of the same servers; FLEET="--rounds 1"
 #   make bench-fleet-cost  what belonging to a group costs a daemon: memory, CPU, connections, and how soon a handler begins after the
 #                  group has told of an event; COST="--help" tells the rest
@@ -60,7 +62,8 @@ MEASURED := cloudsnooze first-byte history-bench latency promises soak data-safe
 release = $(if $(PREBUILT),,$(CARGO) build --locked --release $(1:%=-p %))
 
 .PHONY: all demo demo-provider test test-data-safety promises footprint bench bench-hardened bench-history bench-insight \
-        bench-fleet bench-fleet-cost bench-notices bench-policies bench-poll coverage soak endurance fuzz check generate build test-fleet \
+        bench-fleet bench-fleet-cost bench-notices bench-policies bench-poll coverage soak endurance fuzz check generate build \
+        test-fleet test-fleet-postgres \
         setup setup-demo setup-bench setup-coverage setup-fleet setup-fuzz setup-safety clean
 
 all: build
@@ -168,6 +171,12 @@ test-fleet: setup-fleet
 	$(call release,fleet-faults)
 	$(TARGET)/release/fleet-faults --without-fencing --only stale-leader --runs 3 --seed 1; test $$? = 1
 	$(TARGET)/release/fleet-faults $(FLEET)
+
+# Here too the first has to find something: databases that do not wait for their turn.
+test-fleet-postgres: setup-fleet
+	$(call release,fleet-faults cloudsnooze fleet-turn postgres-flusher exec)
+	$(TARGET)/release/fleet-postgres --without-turn --only zone --rounds 1 --seed 1; test $$? = 1
+	$(TARGET)/release/fleet-postgres $(FLEET)
 
 bench-fleet: setup-fleet
 	$(call release,fleet-faults)

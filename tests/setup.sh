@@ -34,10 +34,12 @@ else
     need mariadb mariadb-client
     need mariadb-install-db mariadb-server
 fi
-if [ "$mode" = test ] || [ "$mode" = safety ]; then
+if [ "$mode" = test ] || [ "$mode" = safety ] || [ "$mode" = fleet ]; then
     # Debian keeps the server's programs in a directory for each version, out of everybody's PATH.
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || need initdb postgresql
     need psql postgresql-client
+fi
+if [ "$mode" = test ] || [ "$mode" = safety ]; then
     need redis-server redis-server
     need python3 python3
     # Found without importing it, which takes seconds. Debian's is for CPUs, a fifth of others' size.
@@ -45,6 +47,9 @@ if [ "$mode" = test ] || [ "$mode" = safety ]; then
         || missing="$missing python3-torch"
 fi
 if [ "$mode" = test ] || [ "$mode" = fleet ]; then
+    # A balancer in front of databases, and what talks to its socket.
+    need haproxy haproxy
+    need socat socat
     # Servers and members in networks of their own, servers on disks of their own.
     need ip iproute2
     need nsenter util-linux
