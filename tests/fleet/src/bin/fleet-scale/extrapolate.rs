@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Args;
 use crate::limits::{ASSETS, CELL, Kind, Limit, Origin, RAFT_BEATS};
 use crate::measure::Measured;
-use crate::simulate::Simulated;
+use crate::simulate::{Simulated, of_zone};
 
 const DAY: f64 = 86_400.0;
 const MONTH_DAYS: f64 = 30.0;
@@ -59,7 +59,7 @@ pub fn extrapolate(args: &Args, of: &Simulated, measured: Option<&Measured>, lim
         numbers: numbers(args, of, groups, measured),
         needs,
         first,
-        plan_of_payload: of.zone.plan_bytes as f64 / payload,
+        plan_of_payload: of_zone(of, |zone| zone.plan_bytes as f64) / payload,
     }
 }
 
@@ -91,10 +91,10 @@ fn numbers(args: &Args, of: &Simulated, groups: f64, measured: Option<&Measured>
         number("requests to the management when all reconnect", groups * of.reconnect.management, Origin::Simulated),
         number(
             "bytes of the busiest second when a zone goes",
-            groups * of.zone.busiest_bytes as f64,
+            groups * of_zone(of, |zone| zone.busiest_bytes as f64),
             Origin::Simulated,
         ),
-        number("bytes in all when a zone goes", groups * of.zone.bytes, Origin::Simulated),
+        number("bytes in all when a zone goes", groups * of_zone(of, |zone| zone.bytes), Origin::Simulated),
     ];
     if let Some(fit) = measured.map(|measured| &measured.fit) {
         let both = |member: f64, group: f64| member * instances + group * groups;

@@ -43,6 +43,12 @@ pub struct Args {
     /// Seconds for which a lease is given.
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     pub lease: f64,
+    /// The largest group in which a zone goes; in one of 1,000 that is tens of GB of plans to read.
+    #[arg(long, value_name = "N", default_value_t = 300)]
+    pub zone_up_to: usize,
+    /// How many members of a group may lead; all by default, as by the settings' default.
+    #[arg(long, value_name = "N")]
+    pub may_lead: Option<usize>,
     /// Instances of the whole fleet.
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub instances: usize,

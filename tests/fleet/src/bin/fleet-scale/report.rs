@@ -45,6 +45,7 @@ fn amount(value: f64) -> String {
     let unit = [(1e12, "T"), (1e9, "G"), (1e6, "M")].into_iter().find(|(unit, _)| large && value.abs() >= *unit);
     match unit {
         Some((unit, letter)) => format!("{:.2}{letter}", value / unit),
+        None if value.is_nan() => "-".to_owned(),
         None if value == 0.0 => "0".to_owned(),
         None if value.abs() < 0.01 => format!("{value:.2e}"),
         None if small && value.fract() != 0.0 => format!("{value:.2}"),
@@ -114,12 +115,12 @@ fn occasions(simulated: &[Simulated]) -> Table {
         ]
     };
     let rows = simulated.iter().flat_map(|of| {
-        [
+        let zone = of.zone.as_ref().map(|zone| row(of.size, format!("a zone of {} goes", of.zone_size), zone));
+        zone.into_iter().chain([
             row(of.size, "one goes".to_owned(), &of.interruption),
-            row(of.size, format!("a zone of {} goes", of.zone_size), &of.zone),
             row(of.size, "the leader is lost".to_owned(), &of.leader_lost),
             row(of.size, "all reconnect".to_owned(), &of.reconnect),
-        ]
+        ])
     });
     table(words(&head), rows)
 }
@@ -204,7 +205,7 @@ fn needs(found: &Found) -> Table {
             let need = of.needs.iter().find(|need| need.kind == limit.kind).map(|need| amount(need.cells));
             let is_first = of.first == Some(limit.kind);
             need.map_or_else(
-                || format!("{:.0} % of it", of.plan_of_payload * 100.0),
+                || format!("{} %", amount(of.plan_of_payload * 100.0)),
                 |cells| if is_first { format!("{cells} (first)") } else { cells },
             )
         });

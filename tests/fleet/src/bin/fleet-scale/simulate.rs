@@ -60,7 +60,8 @@ pub struct Simulated {
     /// At rest, for so long.
     pub rest: Traffic,
     pub interruption: Occasion,
-    pub zone: Occasion,
+    /// Nothing for groups beyond the largest that was asked for.
+    pub zone: Option<Occasion>,
     /// How many of the zone went.
     pub zone_size: usize,
     pub leader_lost: Occasion,
@@ -96,7 +97,7 @@ pub struct Growth {
     pub power: f64,
 }
 
-/// The settings of a member: a tenth are load balancers that react, one is the primary, the rest are replicas. All may lead.
+/// The settings of a member: a tenth are load balancers that react, one is the primary, the rest are replicas.
 pub fn settings(args: &Args, group: &str, number: usize, size: usize, servers: &[String], replicas: u8) -> Settings {
     let role = match number {
         0 => "primary",
@@ -113,7 +114,7 @@ pub fn settings(args: &Args, group: &str, number: usize, size: usize, servers: &
         nkey_file: None,
         tls: None,
         steps: vec![step("lb", true), step("replica", false), step("primary", false)],
-        may_lead: true,
+        may_lead: args.may_lead.is_none_or(|most| number < most),
         lease_seconds: args.lease,
         heartbeat_seconds: args.heartbeat,
         replicas,
@@ -151,8 +152,16 @@ pub fn simulate(args: &Args, size: usize) -> Result<Simulated> {
     let others: Vec<String> = (1..size).rev().map(name).filter(|name| *name != leader).collect();
     let zone_size = (size / ZONES).max(1);
     let interruption = occasion(&mut group(args, size)?, &rest, OCCASION, |group| group.leave(&others[..1], NOTICE));
-    let zone = occasion(&mut group(args, size)?, &rest, OCCASION, |group| group.leave(&others[..zone_size], NOTICE));
-    ensure!(interruption.seconds.is_some() && zone.seconds.is_some(), "an operation in a group of {size} is not over");
+    let goes = |group: &mut Group| group.leave(&others[..zone_size], NOTICE);
+    let zone = match size <= args.zone_up_to {
+        true => Some(occasion(&mut group(args, size)?, &rest, OCCASION, goes)),
+        false => None,
+    };
+    let is_over = |of: &Occasion| of.seconds.is_some();
+    ensure!(
+        is_over(&interruption) && zone.as_ref().is_none_or(is_over),
+        "an operation in a group of {size} is not over"
+    );
     let leader_lost = occasion(&mut group(args, size)?, &rest, SHORT, |group| group.kill(&leader));
     let reconnect = occasion(&mut group(args, size)?, &rest, SHORT, |group| group.reconnects(RECONNECT));
     Ok(Simulated { size, rest, interruption, zone, zone_size, leader_lost, reconnect })
@@ -182,6 +191,11 @@ fn occasion(group: &mut Group, rest: &Traffic, length: Duration, happens: impl F
     }
 }
 
+/// A number of a zone that goes; none where that was not simulated.
+pub fn of_zone(of: &Simulated, number: impl Fn(&Occasion) -> f64) -> f64 {
+    of.zone.as_ref().map_or(f64::NAN, number)
+}
+
 /// How the numbers of the groups grow with their size, by least squares of the logarithms.
 pub fn growth(simulated: &[Simulated]) -> Vec<Growth> {
     let of = |what: &str, number: &dyn Fn(&Simulated) -> f64| {
@@ -204,9 +218,9 @@ pub fn growth(simulated: &[Simulated]) -> Vec<Growth> {
         of("bytes at rest", &|one| one.per_second(|_| true).bytes),
         of("writes to disk at rest", &|one| one.per_second(Call::is_on_disk).asked),
         of("bytes of one interruption", &|one| one.interruption.bytes),
-        of("bytes of a zone", &|one| one.zone.bytes),
-        of("busiest second of a zone, bytes", &|one| one.zone.busiest_bytes as f64),
-        of("plan of a zone, bytes", &|one| one.zone.plan_bytes as f64),
+        of("bytes of a zone", &|one| of_zone(one, |zone| zone.bytes)),
+        of("busiest second of a zone, bytes", &|one| of_zone(one, |zone| zone.busiest_bytes as f64)),
+        of("plan of a zone, bytes", &|one| of_zone(one, |zone| zone.plan_bytes as f64)),
     ]
 }
 
@@ -225,8 +239,9 @@ mod tests {
             assert!((present * args.heartbeat / of.size as f64 - 1.0).abs() < 0.03, "{present} of {}", of.size);
             let renewed = of.per_second(|call| call == Call::RenewLease).asked;
             assert!((renewed * args.lease / 4.0 - 1.0).abs() < 0.03, "{renewed}");
-            assert_eq!(of.zone.alone + of.interruption.alone, 0);
-            assert!(of.zone.plan_bytes < of.zone.busiest_bytes && of.zone.bytes > of.interruption.bytes);
+            let zone = of.zone.as_ref().expect("small enough");
+            assert_eq!(zone.alone + of.interruption.alone, 0);
+            assert!(zone.plan_bytes < zone.busiest_bytes && zone.bytes > of.interruption.bytes);
             assert!((of.reconnect.management - of.size as f64 * 5.0).abs() < 10.0, "{:?}", of.reconnect);
         }
         let growth = growth(&[ten, thirty]);
