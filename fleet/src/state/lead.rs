@@ -37,6 +37,9 @@ pub(super) struct Known {
     pub(super) heard: Boot,
     /// Only what the plan of the leader before says of it.
     guessed: bool,
+    /// The store has it, and all who were there were known before: it joins when it is heard, if it is there at all. What is in the store
+    /// may be of one that was lost.
+    unheard: bool,
 }
 
 impl Known {
@@ -145,8 +148,9 @@ impl Core {
         lead.scanning = false;
         match result {
             Ok(found) => {
-                lead.scanned = true;
                 found.iter().for_each(|bytes| self.presence_read(now, bytes, false));
+                // Afterwards: those of the first reading were there before this leader.
+                self.lead.iter_mut().for_each(|lead| lead.scanned = true);
             }
             Err(error) => {
                 lead.next_scan = now.after(POLL);
@@ -171,14 +175,16 @@ impl Core {
         }
         let known = lead.members.get(&presence.member);
         let (is_known, is_heard) = (known.is_some(), known.is_some_and(|known| !known.guessed));
+        let is_new = known.map_or(lead.scanned, |known| known.unheard);
         // What was read from the store may be older than what was heard.
         if (is_heard && !fresh) || (!is_known && lead.members.len() >= MOST_MEMBERS) {
             return;
         }
         lead.note_times(now, &presence);
         let (member, role) = (presence.member.clone(), presence.role.clone());
-        lead.members.insert(presence.member.clone(), Known { presence, heard: now, guessed: false });
-        if !is_known && fresh && lead.scanned {
+        let known = Known { presence, heard: now, guessed: false, unheard: is_new && !fresh };
+        lead.members.insert(member.clone(), known);
+        if is_new && fresh {
             self.spread(Fate::Joined, member, role);
         }
     }
@@ -324,7 +330,7 @@ impl Core {
         let highest = self.record.highest;
         let Some(lead) = &mut self.lead else { return };
         lead.note_times(now, &own);
-        lead.members.insert(own.member.clone(), Known { presence: own, heard: now, guessed: false });
+        lead.members.insert(own.member.clone(), Known { presence: own, heard: now, guessed: false, unheard: false });
         // What was begun goes on at once; a new operation waits until everybody is known.
         if lead.phase != Phase::Ready || lead.writing || lead.unsure || !(lead.scanned || lead.plan.runs()) {
             return;
@@ -437,7 +443,7 @@ impl Lead {
                 work_ms: 0,
                 goes,
             };
-            Known { presence, heard: now, guessed: true }
+            Known { presence, heard: now, guessed: true, unheard: false }
         };
         for leaver in &plan.leavers {
             let deadline = now.after(Duration::from_millis(leaver.remaining_ms));

@@ -40,6 +40,25 @@ fn an_operation_runs_in_order_and_completes_once() {
 }
 
 #[test]
+fn a_member_that_was_lost_and_comes_back_has_joined_whenever_that_is() {
+    // Three heartbeats are 15 s; then it is lost, but what it said of itself may still be in the store.
+    for back_after in (16_000..34_000).step_by(500) {
+        let mut world = World::new(&["lb1", "lb2", "replica1"]);
+        world.run_until(ms(3000));
+        let leader = world.leader().expect("somebody leads");
+        let other = world.names().into_iter().find(|name| *name != leader).expect("another one");
+        world.kill(&other);
+        world.run_until(ms(3000 + back_after));
+        let back = at(3000 + back_after);
+        world.start_again(&other);
+        world.run_until(ms(3000 + back_after + 11_000));
+        let joined = format!("joined {other}");
+        let told = world.log.iter().filter(|line| line.what == joined && line.at >= back && line.member == leader);
+        assert_eq!(told.count(), 1, "back after {back_after} ms: {:#?}", world.log);
+    }
+}
+
+#[test]
 fn a_leader_that_dies_is_followed_by_another_under_a_higher_epoch() {
     let mut world = group_that_leaves();
     world.run_until(ms(3600));

@@ -363,6 +363,7 @@ impl World {
                 self.line(name, "completed", operation, 0);
             }
             Told::Stays { member, .. } => self.line(name, &format!("stays {member}"), String::new(), 0),
+            Told::Joined { member, .. } => self.line(name, &format!("joined {member}"), String::new(), 0),
             Told::Event(heard) => {
                 let again = if heard.replayed { " again" } else { "" };
                 self.line(name, &format!("heard {}{again}", heard.event.as_u128()), String::new(), 0);
