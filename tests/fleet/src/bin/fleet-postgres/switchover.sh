@@ -1,8 +1,8 @@
 #!/bin/sh
 # Hands over when the primary has stopped: the first replica that has all of its log is promoted, the others follow it. Replicas that leave
 # too have stopped before, as the group's order says, and do not answer: where none does, there is nobody to hand over to.
-# Input: DATA (the data directory), BIN (PostgreSQL's programs), PEERS ("name=host:port ..."), PGUSER and PGPASSWORD for an account that may,
-# FOLLOW (how replicas log in to the new primary). Output: what was done; exit code 1 where it could not be.
+# Input: DATA (the data directory), BIN (PostgreSQL's programs), PEERS ("name=host:port ..."), PGUSER and PGPASSWORD for an account that
+# may, FOLLOW (how replicas log in to the new primary). Output: what was done; exit code 1 where it could not be.
 set -eu
 control=$("$BIN/pg_controldata" -D "$DATA")
 field() { printf '%s\n' "$control" | sed -n "s/^$1: *//p"; }
