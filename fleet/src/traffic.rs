@@ -17,7 +17,7 @@ use crate::epochs::Record;
 use crate::settings::Settings;
 use crate::state::{Core, Effect, Input};
 use crate::told::{Notice, Outcome, Told, Turn};
-use crate::wire::Names;
+use crate::wire::{Kind, Names};
 
 mod count;
 
@@ -304,10 +304,12 @@ impl Group {
                 self.count(member, Call::Prepare, 5, 0, 0);
                 (WAY, Input::Ready(Ok(Ready { lease: Some(self.lease), problems: Vec::new() })))
             }
-            Effect::Send { event_type, identity, letter } => {
-                let subject = self.words(member).event(&event_type);
+            Effect::Send { kind, event_type, identity, letter } => {
+                let subject = self.words(member).letter(kind, &event_type);
                 self.count(member, Call::Send, 1, subject + letter.len(), 0);
-                self.spread(WAY, Call::Send, Audience::Everybody, letter.len(), Seen::Letter(letter.clone()));
+                if kind != Kind::Kept {
+                    self.spread(WAY, Call::Send, Audience::Everybody, letter.len(), Seen::Letter(letter.clone()));
+                }
                 self.store.last += 1;
                 self.store.letters.push((self.store.last, letter));
                 (write, Input::Sent(identity, Ok(())))

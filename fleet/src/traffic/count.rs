@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Boot;
-use crate::wire::Names;
+use crate::wire::{Kind, Names};
 
 /// A reply's subject, as the library makes them: `_INBOX.`, and two names of 22 letters.
 const INBOX: usize = 52;
@@ -236,8 +236,8 @@ impl Words {
         self.key(Call::Present) + 6
     }
 
-    pub(super) fn event(&self, event_type: &str) -> usize {
-        self.names.event(event_type).len()
+    pub(super) fn letter(&self, kind: Kind, event_type: &str) -> usize {
+        self.names.letter(kind, event_type).len()
     }
 
     /// The stream of a call, as text.
@@ -301,7 +301,7 @@ impl Words {
     pub(super) fn delivered(&self, call: Call, payload: usize) -> usize {
         let again = STORED + AGAIN + self.stream(call) + self.key(call);
         let each = match call {
-            Call::Send => self.event(super::EVENT_TYPE) + IDENTITY,
+            Call::Send => self.letter(Kind::Event, super::EVENT_TYPE) + IDENTITY,
             Call::Tell | Call::Present => self.key(call),
             Call::Acknowledge => self.names.acks().len() + OPERATION + self.names.own.len() + again,
             _ => self.names.to_all("plan").len() + again,
