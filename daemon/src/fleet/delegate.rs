@@ -125,12 +125,12 @@ impl Delegate {
 
     /// Has something kept for the group's history.
     pub fn keep(&self, notice: Notice) {
-        if let Some((member, _)) = self.member.get() {
-            return member.keep(notice);
-        }
+        // The lock first: whoever joins empties the list after there is a member.
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
-        if early.len() < EVENTS_MAX {
-            early.push(notice);
+        match self.member.get() {
+            Some((member, _)) => member.keep(notice),
+            None if early.len() < EVENTS_MAX => early.push(notice),
+            None => {}
         }
     }
 
@@ -201,6 +201,7 @@ impl Delegate {
         }
     }
 
+    /// Tells the group of an event, once there is a member; again is nothing new.
     fn tell(self: &Arc<Self>, known: &Known) {
         let Some((member, runtime)) = self.member.get() else { return };
         if known.event.source == SOURCE {
@@ -272,8 +273,13 @@ impl Follower for Ear {
             is_answered: false,
         };
         // Told first: whoever waits for it to be known asks the member next.
+        let was_early = self.0.member.get().is_none();
         self.0.tell(&known);
-        self.0.remember(known);
+        self.0.remember(known.clone());
+        if was_early {
+            // Whoever joined meanwhile may have looked at what is known a moment too soon.
+            self.0.tell(&known);
+        }
         self.0.news.notify_waiters();
     }
 

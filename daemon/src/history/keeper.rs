@@ -71,6 +71,8 @@ impl State {
         if let Some((own, before)) = OwnLife::begin(here, known, now) {
             before.into_iter().for_each(|life| journal.note(Row::Life(life)));
             self.own = Some(own);
+            // It may have been an event that asked first: the life itself is still to be noted.
+            self.due_boot_ns = now.boot_ns;
         }
         Ok(self.own.is_some())
     }
