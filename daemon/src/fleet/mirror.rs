@@ -19,9 +19,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 /// The types of what is kept: a row of the table of events, or of that of lives.
-pub const EVENT_ROW: &str = "history.event";
+const EVENT_ROW: &str = "history.event";
 /// See [`EVENT_ROW`].
-pub const LIFE_ROW: &str = "history.life";
+const LIFE_ROW: &str = "history.life";
 
 /// Events that have not ended, of which the end is told with all that is known of them.
 const OPEN_MAX: usize = 64;
