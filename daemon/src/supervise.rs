@@ -267,8 +267,10 @@ fn record(
 
 /// Locks the memory and starts the pool, which warms the handlers up.
 fn start_pool(config: &Config, plans: &Plans, outbox: &Arc<Outbox>) -> Result<(Pool, memory::Locked), Failed> {
-    // Checking the configuration left much behind that nobody needs again, and what is locked cannot be given back.
+    // Checking the configuration and making the handlers left much behind that nobody needs again, and what is locked cannot be given
+    // back.
     memory::give_back();
+    memory::let_go_of_plugins_start();
     let locked = if config.dispatch.lock_memory { memory::lock_all() } else { memory::Locked::Off };
     let threads = workers(config, plans);
     let pool = Pool::start(pool_config(config, threads), Arc::clone(outbox))

@@ -32,4 +32,4 @@ pub use cluster::{Cluster, Known, Part};
 pub use collector::{Batch, Collector, Kept};
 pub use member::{Error, Member};
 pub use settings::{Settings, Step, Tls};
-pub use told::{Counts, Heard, Leaver, Local, Notice, OperationStatus, Outcome, Present, Status, Told, Turn};
+pub use told::{Counts, Departed, Heard, Leaver, Local, Notice, OperationStatus, Outcome, Present, Status, Told, Turn};

@@ -127,6 +127,8 @@ pub(crate) struct View<'a> {
     pub(crate) everybody: bool,
     /// When those who leave have to be done, by their notices.
     pub(crate) deadlines: &'a BTreeMap<Uuid, Boot>,
+    /// Until when a notice may come of somebody who has to act before others that go.
+    pub(crate) gathers_until: Boot,
 }
 
 impl View<'_> {

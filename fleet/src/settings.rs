@@ -46,6 +46,11 @@ pub struct Settings {
     /// How often a member says that it is there, in seconds. One that was silent three times is forgotten.
     #[serde(default = "five")]
     pub heartbeat_seconds: f64,
+    /// How long after its first notice, in seconds, an operation holds back those that go, unless their role is the first of `steps`: the
+    /// machines of a zone hear of the same end within one polling interval of their metadata service, and one of a role that has to act
+    /// first may be the last to hear. Who stays and reacts begins at once.
+    #[serde(default = "one")]
+    pub gather_seconds: f64,
     /// On how many servers everything is kept: 3, or 1 where there is a single server.
     #[serde(default = "three")]
     pub replicas: u8,
@@ -95,6 +100,10 @@ fn yes() -> bool {
     true
 }
 
+fn one() -> f64 {
+    1.0
+}
+
 fn three() -> u8 {
     3
 }
@@ -136,6 +145,7 @@ impl Settings {
         self.step_problems(&mut found);
         within("lease_seconds", self.lease_seconds, 1.0, 60.0, &mut found);
         within("heartbeat_seconds", self.heartbeat_seconds, 0.5, 60.0, &mut found);
+        within("gather_seconds", self.gather_seconds, 0.0, 10.0, &mut found);
         within("work_seconds", self.work_seconds, 0.0, 86_400.0, &mut found);
         if ![1, 3, 5].contains(&self.replicas) {
             found.push(format!("`replicas` is {}; it may be 1, 3 or 5, as only odd numbers have a use", self.replicas));
@@ -253,6 +263,7 @@ mod tests {
             steps: vec![step("lb", f64::NAN), step("lb", 1.0)],
             lease_seconds: 0.0,
             heartbeat_seconds: f64::INFINITY,
+            gather_seconds: 11.0,
             work_seconds: -1.0,
             replicas: 2,
             ..minimal()
@@ -263,7 +274,14 @@ mod tests {
         {
             assert!(problems.contains(&format!("`{field}`")), "{field}: {problems}");
         }
-        for field in ["steps[0].most_at_once", "lease_seconds", "heartbeat_seconds", "work_seconds", "replicas"] {
+        for field in [
+            "steps[0].most_at_once",
+            "lease_seconds",
+            "heartbeat_seconds",
+            "gather_seconds",
+            "work_seconds",
+            "replicas",
+        ] {
             assert!(problems.contains(&format!("`{field}`")), "{field}: {problems}");
         }
         assert!(problems.contains("holds a secret") && !problems.contains("u:p"), "{problems}");

@@ -89,6 +89,19 @@ pub struct Leaver {
     pub drill: bool,
 }
 
+/// A member that an operation was for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Departed {
+    /// Its notice.
+    pub event: Uuid,
+    /// Its name.
+    pub member: String,
+    /// Its role.
+    pub role: String,
+    /// It does not go: it is a drill.
+    pub drill: bool,
+}
+
 /// An event of another member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Heard {
@@ -193,6 +206,10 @@ pub enum Told {
         operation: String,
         /// The epoch of the leader that completed it.
         epoch: u64,
+        /// True where this member is that leader: what is to be done once for the group is this one's to do.
+        led: bool,
+        /// For whom it was.
+        departed: Vec<Departed>,
         /// Who did not answer in time, and in which pass, in sentences.
         missing: Vec<String>,
     },

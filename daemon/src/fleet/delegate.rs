@@ -3,6 +3,7 @@
 //! Inputs: events as the recorder tells them, questions of handlers. Outputs: calls of the member, turns. Threads: the recorder's, the
 //! daemon's main one. Must never wait where the recorder calls, nor tell the group of what the group has told.
 
+use super::departures::Departures;
 use super::{SOURCE, events};
 use crate::event::fleet::OF_GROUP;
 use crate::event::{Action, Event, EventId, EventType, Moment, NoticeKind};
@@ -44,6 +45,7 @@ pub struct Delegate {
     early: Mutex<Vec<Notice>>,
     /// Something became known.
     news: Notify,
+    departures: Departures,
 }
 
 /// An event whose end the group may wait for.
@@ -106,6 +108,7 @@ impl Delegate {
             known: Mutex::default(),
             early: Mutex::default(),
             news: Notify::new(),
+            departures: Departures::default(),
         })
     }
 
@@ -137,6 +140,11 @@ impl Delegate {
     /// Takes secrets out of a text.
     pub fn scrub(&self, text: &str) -> String {
         self.home.scrub(text)
+    }
+
+    /// What the cloud announced to those who go.
+    pub fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// What the group looks like from here; None before this machine has joined it.
@@ -211,6 +219,7 @@ impl Delegate {
         if !known.goes {
             return member.publish(notice);
         }
+        self.departures.note(notice.event, &notice.details);
         member.leaving(notice);
         if !self.home.has_waiting_handler(&known.event) {
             // Nobody here waits, and the others have to know that this machine acts.

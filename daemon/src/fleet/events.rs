@@ -4,8 +4,9 @@
 //! this machine's own, nor one that says that the cloud acts on this machine.
 
 use super::SOURCE;
+use super::departures::{Departure, Departures};
 use crate::event::{Action, Event, EventId, EventType, Machine, Moment, NoticeKind, Severity};
-use cloudsnooze_fleet::{Heard, Leaver, Told};
+use cloudsnooze_fleet::{Departed, Heard, Leaver, Told};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use uuid::Uuid;
 const ANSWER: &str = "answer";
 
 /// The event that says so; None for what is no event of its own.
-pub fn event_of(told: &Told, now: Moment) -> Option<Event> {
+pub fn event_of(told: &Told, departures: &Departures, now: Moment) -> Option<Event> {
     Some(match told {
         Told::Leaving { event, member, role, left, drill, details } => {
             let data = object(json!({ "member": member, "role": role, "notice": event }));
@@ -48,10 +49,14 @@ pub fn event_of(told: &Told, now: Moment) -> Option<Event> {
             let data = object(json!({ "member": name, "epoch": epoch }));
             event_of_type(EventType::LEADER_CHANGED, EventId::at(now.wall_ns), Severity::Info, data, now)
         }
-        Told::Completed { operation, epoch, missing } => {
+        Told::Completed { operation, epoch, led, departed, missing } => {
             let severity = if missing.is_empty() { Severity::Info } else { Severity::Warning };
-            let data = object(json!({ "operation": operation, "epoch": epoch, "missing": missing }));
-            event_of_type(EventType::OPERATION_COMPLETED, EventId::at(now.wall_ns), severity, data, now)
+            let data = object(json!({
+                "operation": operation, "epoch": epoch, "led": led, "missing": missing,
+                "departed": departed.iter().map(|one| departure(one, departures)).collect::<Vec<_>>(),
+            }));
+            let event = event_of_type(EventType::OPERATION_COMPLETED, EventId::at(now.wall_ns), severity, data, now);
+            drilled(event, !departed.is_empty() && departed.iter().all(|one| one.drill))
         }
         Told::Connected(true) => {
             event_of_type(EventType::FLEET_CONNECTED, EventId::at(now.wall_ns), Severity::Info, Map::new(), now)
@@ -158,6 +163,15 @@ fn leaver(leaver: &Leaver) -> Value {
     })
 }
 
+/// Whom the operation was for, with what its cloud calls the machine and the event.
+fn departure(departed: &Departed, departures: &Departures) -> Value {
+    let Departure { provider, machine, cloud_event } = departures.of(departed.event);
+    json!({
+        "member": departed.member, "role": departed.role, "notice": departed.event, "drill": departed.drill,
+        "provider": provider, "machine": machine, "cloudEvent": cloud_event,
+    })
+}
+
 fn some(value: &Value) -> Option<Value> {
     (!value.is_null()).then(|| value.clone())
 }
@@ -175,6 +189,10 @@ mod tests {
 
     const NOW: Moment = Moment { boot_ns: 5_000_000_000, wall_ns: 1_767_323_045_250_000_000 };
 
+    fn none() -> Departures {
+        Departures::default()
+    }
+
     fn notice() -> Uuid {
         "019b7c52-3a4e-7f60-8182-030405060708".parse().unwrap()
     }
@@ -187,14 +205,15 @@ mod tests {
     #[test]
     fn a_member_that_leaves_is_an_event_with_its_deadline_and_its_withdrawal_withdraws_it() {
         let details = json!({ "type": "cloud.spot.interrupt", "data": { "instanceID": "i-7", "zone": "eu-west-1a" } });
-        let event = event_of(&leaving(details.clone()), NOW).unwrap();
+        let event = event_of(&leaving(details.clone()), &none(), NOW).unwrap();
         assert_eq!(event.event_type.as_str(), "fleet.member.leaving");
         assert_eq!((event.action, event.seconds_left(NOW)), (Action::None, Some(90.0)));
         assert_eq!((event.machine.instance_id.as_str(), event.machine.zone.as_str()), ("i-7", "eu-west-1a"));
         assert_eq!((event.raw, &event.extra["member"]), (Some(details), &json!("db-1")));
-        let again = event_of(&leaving(Value::Null), NOW.plus_ns(7)).unwrap();
+        let again = event_of(&leaving(Value::Null), &none(), NOW.plus_ns(7)).unwrap();
         assert_eq!((again.id, again.machine.instance_id.as_str()), (event.id, "db-1"));
-        let stays = event_of(&Told::Stays { event: notice(), member: "db-1".into(), drill: false }, NOW).unwrap();
+        let stays =
+            event_of(&Told::Stays { event: notice(), member: "db-1".into(), drill: false }, &none(), NOW).unwrap();
         assert_eq!((stays.cancels, stays.event_type.is_cancelled()), (Some(event.id), true));
     }
 
@@ -216,13 +235,13 @@ mod tests {
             leaving: vec![leaver.clone()],
             left: Duration::from_secs(8),
         };
-        let event = event_of(&told, NOW).unwrap();
+        let event = event_of(&told, &none(), NOW).unwrap();
         assert_eq!((answer_of(&event), event.seconds_left(NOW)), (Some(answer), Some(8.0)));
         assert_eq!(event.extra["leaving"][0]["member"], "db-1");
         assert!(!event.drill);
         let drill = |all: Vec<Leaver>| match told.clone() {
             Told::Step { operation, step, event, epoch, left, .. } => {
-                event_of(&Told::Step { operation, step, event, epoch, left, leaving: all }, NOW).unwrap()
+                event_of(&Told::Step { operation, step, event, epoch, left, leaving: all }, &none(), NOW).unwrap()
             }
             _ => unreachable!("it is a step"),
         };
@@ -233,6 +252,26 @@ mod tests {
         assert_eq!(answer_of(&Event { source: "operator".into(), ..event.clone() }), None);
         let back = Event::from_json(&event.to_json(NOW), NOW).unwrap();
         assert_eq!(answer_of(&back), Some(answer), "also after a restart");
+    }
+
+    #[test]
+    fn the_end_of_an_operation_says_who_led_and_what_the_cloud_announced_to_whom() {
+        let departures = Departures::default();
+        let details = json!({ "data": { "provider": "azure", "instanceID": "vm-1", "raw": { "EventId": "A-1" } } });
+        departures.note(notice(), &details);
+        let departed = |drill| Departed { event: notice(), member: "m".into(), role: "r".into(), drill };
+        let told = |departed: Vec<Departed>| Told::Completed {
+            operation: "o".into(),
+            epoch: 1,
+            led: true,
+            departed,
+            missing: Vec::new(),
+        };
+        let event = event_of(&told(vec![departed(false), departed(true)]), &departures, NOW).unwrap();
+        assert_eq!((&event.extra["led"], event.drill), (&json!(true), false));
+        let first = &event.extra["departed"][0];
+        assert_eq!((&first["machine"], &first["cloudEvent"]), (&json!("vm-1"), &json!("A-1")));
+        assert!(event_of(&told(vec![departed(true)]), &departures, NOW).unwrap().drill);
     }
 
     #[test]
@@ -256,15 +295,15 @@ mod tests {
             Told::Gone { member: member(), role: role() },
             Told::Lost { member: member(), role: role() },
             Told::Leader { name: member(), epoch: 1 },
-            Told::Completed { operation: "o".into(), epoch: 1, missing: vec![why()] },
+            Told::Completed { operation: "o".into(), epoch: 1, led: true, departed: Vec::new(), missing: vec![why()] },
             Told::Connected(true),
             Told::Connected(false),
         ];
         for told in tellings {
-            let event = event_of(&told, NOW).unwrap_or_else(|| panic!("{told:?}"));
+            let event = event_of(&told, &none(), NOW).unwrap_or_else(|| panic!("{told:?}"));
             assert!(event.event_type.as_str().starts_with("fleet.") && !is_kept(&event), "{told:?}");
         }
-        assert!(event_of(&Told::Alone { event: notice(), why: why() }, NOW).is_none());
-        assert!(event_of(&Told::Refused { epoch: 1, highest: 2 }, NOW).is_none());
+        assert!(event_of(&Told::Alone { event: notice(), why: why() }, &none(), NOW).is_none());
+        assert!(event_of(&Told::Refused { epoch: 1, highest: 2 }, &none(), NOW).is_none());
     }
 }

@@ -115,7 +115,11 @@ struct Listener(Arc<Shared>);
 impl Local for Listener {
     fn told(&self, told: Told) {
         let shared = &self.0;
-        let Some(event) = events::event_of(&told, clock::now()) else { return };
+        let Some(delegate) = shared.fleet.delegate() else { return };
+        if let Told::Leaving { event, details, .. } = &told {
+            delegate.departures().note(*event, details);
+        }
+        let Some(event) = events::event_of(&told, delegate.departures(), clock::now()) else { return };
         let is_wanted = events::is_kept(&event) || !shared.plans.load().of(&event.event_type).is_empty();
         if is_wanted && shared.fleet.is_news(event.id) {
             shared.publish(event);

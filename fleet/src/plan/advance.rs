@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Actor, Boot, Plan, Stage, View, latest_start};
+use super::{Actor, Boot, Pass, Plan, Stage, View, latest_start};
 
 /// How much earlier than its latest start a member is given its turn when others are given up for it: what a directive needs on its way.
 const ON_ITS_WAY: Duration = Duration::from_millis(300);
@@ -22,6 +22,9 @@ impl Plan {
         while self.runs() {
             // Those who stay and react have to be known before their pass begins.
             if !view.everybody && self.passes.get(self.current).is_some_and(|pass| pass.reacts && !pass.begun) {
+                break;
+            }
+            if self.waits_for_others(view) {
                 break;
             }
             changed |= self.begin(view);
@@ -39,6 +42,13 @@ impl Plan {
             }
         }
         changed
+    }
+
+    /// Whether somebody may still come who has to act before those of the current pass.
+    fn waits_for_others(&self, view: &View<'_>) -> bool {
+        let goes = |actor: &Actor| actor.event.is_some();
+        let may_be_too_early = |pass: &Pass| !pass.begun && pass.rank > 0 && pass.actors.iter().any(goes);
+        view.now < view.gathers_until && self.passes.get(self.current).is_some_and(may_be_too_early)
     }
 
     /// Begins the current pass: those who stay and react get their parts.
@@ -124,6 +134,9 @@ impl Plan {
     pub(crate) fn wake(&self, view: &View<'_>, since: &Since) -> Boot {
         let Some(pass) = self.passes.get(self.current).filter(|_| self.runs()) else { return Boot::NEVER };
         let mut wake = self.hold_until(view);
+        if self.waits_for_others(view) {
+            wake = wake.min(view.gathers_until);
+        }
         for actor in pass.actors.iter().filter(|actor| matches!(actor.stage, Stage::Waits | Stage::Acts)) {
             if let Some(begun) = since.get(&(self.current, actor.member.clone())) {
                 wake = wake.min(begun.after(pass.timeout()));

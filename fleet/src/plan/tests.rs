@@ -22,6 +22,7 @@ struct Group {
     peers: BTreeMap<String, Peer>,
     deadlines: BTreeMap<Uuid, Boot>,
     since: Since,
+    gathers_until: Boot,
     plan: Plan,
     steps: Vec<Step>,
 }
@@ -39,6 +40,7 @@ impl Group {
             peers: names.iter().map(|name| ((*name).to_owned(), peer(name))).collect(),
             deadlines: BTreeMap::new(),
             since: Since::new(),
+            gathers_until: Boot(0),
             plan: Plan { epoch: 1, operation: Uuid::from_u128(1), ..Plan::default() },
             steps: order(),
         }
@@ -63,7 +65,13 @@ impl Group {
     }
 
     fn advance(&mut self) {
-        let view = View { now: self.now, peers: &self.peers, everybody: true, deadlines: &self.deadlines };
+        let view = View {
+            now: self.now,
+            peers: &self.peers,
+            everybody: true,
+            deadlines: &self.deadlines,
+            gathers_until: self.gathers_until,
+        };
         self.plan.advance(&view, &self.since);
         self.plan.is_known(self.now, &mut self.since);
     }
@@ -116,6 +124,37 @@ fn roles_act_in_order_and_replicas_one_at_a_time_the_shortest_time_first() {
     assert_eq!(group.acting(), acting("primary", &["primary1"]));
     group.acknowledge_all();
     assert!(group.plan.complete && group.plan.missing.is_empty() && !group.plan.runs());
+}
+
+#[test]
+fn who_goes_is_held_back_while_one_may_come_that_has_to_act_before_it() {
+    let mut group = Group::new();
+    group.gathers_until = group.now.after(Duration::from_secs(5));
+    group.leaves("primary1", 1, 120);
+    group.advance();
+    assert_eq!(group.acting(), acting("lb", &["lb1", "lb2"]), "who reacts begins at once");
+    group.acknowledge_all();
+    assert_eq!(group.acting(), acting("primary", &[]), "a replica may hear of it later");
+    group.passes(1);
+    group.leaves("replica1", 2, 120);
+    group.advance();
+    assert_eq!(group.acting(), acting("lb", &["lb1", "lb2"]), "it is drained too");
+    group.acknowledge_all();
+    assert_eq!(group.acting(), acting("replica", &[]), "another one may come, with less time");
+    let view = View {
+        now: group.now,
+        peers: &group.peers,
+        everybody: true,
+        deadlines: &group.deadlines,
+        gathers_until: group.gathers_until,
+    };
+    assert_eq!(group.plan.wake(&view, &group.since), group.gathers_until);
+    group.passes(4);
+    assert_eq!(group.acting(), acting("replica", &["replica1"]));
+    group.acknowledge_all();
+    assert_eq!(group.acting(), acting("primary", &["primary1"]));
+    group.acknowledge_all();
+    assert!(group.plan.complete && group.plan.missing.is_empty());
 }
 
 #[test]
@@ -217,7 +256,13 @@ fn nobody_is_waited_for_longer_than_those_behind_need() {
     group.acknowledge_all();
     assert_eq!(group.acting().0, "replica");
     // 40 s less 15 s for the primary, less what a directive needs on its way.
-    let view = View { now: group.now, peers: &group.peers, everybody: true, deadlines: &group.deadlines };
+    let view = View {
+        now: group.now,
+        peers: &group.peers,
+        everybody: true,
+        deadlines: &group.deadlines,
+        gathers_until: group.gathers_until,
+    };
     assert_eq!(group.plan.wake(&view, &group.since), group.now.after(Duration::from_millis(24_700)));
     group.passes(24);
     assert_eq!(group.acting().0, "replica");

@@ -9,7 +9,7 @@ use super::{
     Stage, Told, Turn, Uuid, read, write,
 };
 use crate::plan::{self, Leaving};
-use crate::told::Leaver;
+use crate::told::{Departed, Leaver};
 use crate::turn::{Group, Verdict, Waiting, verdict};
 use crate::wire::{Ack, Kind};
 
@@ -124,13 +124,20 @@ impl Core {
     }
 
     fn tell_completed(&mut self, plan: &Plan, is_history: bool) {
-        if !is_history {
-            self.tell(Told::Completed {
-                operation: plan.operation.to_string(),
-                epoch: plan.epoch,
-                missing: plan.missing.clone(),
-            });
+        if is_history {
+            return;
         }
+        let departed = |leaver: &Leaving| {
+            let Leaving { event, member, role, drill, .. } = leaver.clone();
+            Departed { event, member, role, drill }
+        };
+        self.tell(Told::Completed {
+            operation: plan.operation.to_string(),
+            epoch: plan.epoch,
+            led: plan.leader == self.name,
+            departed: plan.leavers.iter().map(departed).collect(),
+            missing: plan.missing.clone(),
+        });
     }
 
     /// Tells of departures whose letters were lost.

@@ -9,12 +9,13 @@ use super::{
     milliseconds, read, seconds, write,
 };
 use crate::plan::{Leaving, Peer, Since, View};
+use crate::settings::Settings;
 use crate::wire::{Ack, Fate, Message, Presence};
 
 /// A member that was silent for so many of its heartbeats is lost.
 const MISSED_BEATS: u32 = 3;
 /// Several machines are often taken back at the same moment: an operation begins this much after the first notice, so that a load balancer
-/// is asked once for all of them.
+/// is asked once for most of them. `Settings::gather_seconds` is for those who hear of it later.
 const GATHER: Duration = Duration::from_millis(50);
 /// The most members that are known.
 const MOST_MEMBERS: usize = 8192;
@@ -77,6 +78,8 @@ pub(super) struct Lead {
     next_acks: Boot,
     /// Until when further notices are waited for before an operation begins.
     gathers: Option<Boot>,
+    /// Until when those who go are held back in the operation that runs.
+    gathers_until: Boot,
 }
 
 impl Lead {
@@ -124,6 +127,7 @@ impl Core {
             reading_acks: false,
             next_acks: now,
             gathers: None,
+            gathers_until: Boot(0),
         });
         self.effects.push(Effect::Lead(true));
     }
@@ -282,7 +286,8 @@ impl Core {
         let Some(lead) = &mut self.lead else { return };
         lead.plan.change += 1;
         let peers = lead.peers();
-        let view = View { now, peers: &peers, everybody: lead.scanned, deadlines: &lead.deadlines };
+        let (deadlines, gathers_until) = (&lead.deadlines, lead.gathers_until);
+        let view = View { now, peers: &peers, everybody: lead.scanned, deadlines, gathers_until };
         lead.plan.stamp(&view);
         lead.writing = true;
         let revision = (!unfenced).then_some(lead.revision);
@@ -341,13 +346,13 @@ impl Core {
             // The store has lost what members have seen: only a higher epoch is obeyed.
             lead.plan.epoch = seen.saturating_add(1);
         }
-        lead.take_in(now, &self.settings.steps);
+        lead.take_in(now, &self.settings);
         lead.go_on(now);
         let peers = lead.peers();
         let gathers = lead.gathers.unwrap_or(Boot::NEVER);
-        let wake = lead
-            .plan
-            .wake(&View { now, peers: &peers, everybody: lead.scanned, deadlines: &lead.deadlines }, &lead.since);
+        let (deadlines, gathers_until) = (&lead.deadlines, lead.gathers_until);
+        let view = View { now, peers: &peers, everybody: lead.scanned, deadlines, gathers_until };
+        let wake = lead.plan.wake(&view, &lead.since);
         if lead.plan != before {
             self.write_plan(now);
         }
@@ -467,7 +472,7 @@ impl Lead {
     }
 
     /// Takes those who leave into the plan, and those whose notice was withdrawn out of it.
-    fn take_in(&mut self, now: Boot, steps: &[crate::settings::Step]) {
+    fn take_in(&mut self, now: Boot, settings: &Settings) {
         let withdrawn: Vec<Uuid> = self.goes(|stage| stage == Stage::Stays).map(|(_, goes)| goes.event).collect();
         for event in withdrawn {
             self.plan.remove(event);
@@ -492,16 +497,17 @@ impl Lead {
         if !leaving.is_empty() && !self.plan.runs() && now < *self.gathers.get_or_insert(now.after(GATHER)) {
             return;
         }
-        self.gathers = None;
+        let gathers_since = self.gathers.take().map(|until| until.before(GATHER));
         for leaver in leaving {
             if !self.plan.runs() {
+                self.gathers_until = gathers_since.unwrap_or(now).after(seconds(settings.gather_seconds));
                 let name = format!("{}/{}", self.plan.epoch, self.plan.change);
                 self.plan = self.plan.next(Uuid::new_v5(&leaver.event, name.as_bytes()));
                 (self.acks_after, self.reading_acks) = (0, false);
                 self.acks.clear();
                 self.since.clear();
             }
-            self.plan.add(leaver, steps);
+            self.plan.add(leaver, &settings.steps);
         }
         let plan = &self.plan;
         self.deadlines.retain(|event, _| known.contains(event) || plan.knows(*event));
@@ -523,7 +529,8 @@ impl Lead {
             self.plan.acknowledge(current, &member);
         }
         let peers = self.peers();
-        let view = View { now, peers: &peers, everybody: self.scanned, deadlines: &self.deadlines };
+        let (deadlines, gathers_until) = (&self.deadlines, self.gathers_until);
+        let view = View { now, peers: &peers, everybody: self.scanned, deadlines, gathers_until };
         self.plan.advance(&view, &self.since);
     }
 }

@@ -1,13 +1,14 @@
 //! Tells Azure that it may begin: the work of this machine is done.
 //!
-//! Inputs: an event of Azure, whether other machines that it names count. Outputs: a request (`StartRequests`) and what became of
-//! the event. Must never approve in a drill, before the other work is done, or for machines that were not asked about: its
-//! caller sees to the first two, [`Approve::Alone`] to the third.
+//! Inputs: an event of Azure or the end of a group's operation, whether other machines that it names count. Outputs: a request
+//! (`StartRequests`) and what became of the event. Must never approve in a drill, before the other work is done, or for machines that
+//! were not asked about: its caller sees to the first two, [`Approve::Alone`] and [`Approve::Group`] to the third.
 //!
 //! Facts: "Azure Metadata Service: Scheduled Events for Linux VMs", "Start an event": an approval is for all machines that the
 //! event names, cannot be taken back, and is answered with 200 for a valid id however often it is sent.
 
 use crate::config::{Approve, Config};
+use crate::group::Over;
 use cloudsnooze_plugin::serde_json::{self, Value, json};
 use cloudsnooze_plugin::{Code, Error, Event, Host};
 use cloudsnooze_plugin_dbus::{Fault, Limit};
@@ -38,8 +39,8 @@ pub(crate) struct Approver {
     client: Client,
     endpoint: Endpoint,
     policy: Approve,
-    /// The last event that was approved, and Azure's id of it.
-    approved: Mutex<Option<(String, String)>>,
+    /// The last event for which something was approved, and Azure's ids of what.
+    approved: Mutex<Option<(String, Vec<String>)>>,
 }
 
 impl Approver {
@@ -58,47 +59,65 @@ impl Approver {
         Ok(Some(Self { client, endpoint, policy: config.approve, approved: Mutex::default() }))
     }
 
-    /// Azure's id of the event; None where there is nothing that could be approved.
-    pub(crate) fn id_of(event: &Event<'_>) -> Option<String> {
-        if event.provider() != "azure" || event.event_type() == "cloud.spot.rebalance" {
+    /// Azure's id of the event; None where there is nothing that could be approved, or the group does so.
+    pub(crate) fn id_of(&self, event: &Event<'_>) -> Option<String> {
+        let is_advice = event.event_type() == "cloud.spot.rebalance";
+        if self.policy == Approve::Group || event.provider() != "azure" || is_advice {
             return None;
         }
         let json: Value = serde_json::from_str(event.json()).ok()?;
         json.pointer("/data/raw/EventId")?.as_str().map(str::to_owned)
     }
 
-    /// Approves, if the event is still ahead and the policy allows it; gives the evidence.
+    /// Approves, if the event is still ahead and the policy allows it, or says in a drill what it would do; gives the evidence.
     ///
     /// # Errors
     /// The service does not answer, or refuses.
     pub(crate) fn approve(&self, event: &Event<'_>, event_id: &str, limit: &Limit<'_>) -> Result<Value, Error> {
+        self.approve_unless(event, event_id, limit, |names| self.against(names, event.instance_id()))
+    }
+
+    /// Approves what an operation of the group was for, where every machine that Azure names is done; gives the evidence for each of
+    /// Azure's events.
+    ///
+    /// # Errors
+    /// The service does not answer, or refuses.
+    pub(crate) fn approve_for(&self, event: &Event<'_>, over: &Over, limit: &Limit<'_>) -> Result<Value, Error> {
+        let mut evidence = Vec::new();
+        for event_id in over.events() {
+            let mut one = self.approve_unless(event, event_id, limit, |names| over.against(event_id, names))?;
+            one["event_id"] = json!(event_id);
+            evidence.push(one);
+        }
+        Ok(json!(evidence))
+    }
+
+    fn approve_unless(
+        &self,
+        event: &Event<'_>,
+        event_id: &str,
+        limit: &Limit<'_>,
+        against: impl Fn(&[String]) -> Option<String>,
+    ) -> Result<Value, Error> {
         let names = match self.look(event_id, limit)? {
             Listed::Gone => return Ok(json!({ "skipped": "the event is not announced any more" })),
             Listed::Started => return Ok(json!({ "skipped": "the event has begun already" })),
             Listed::Scheduled(names) => names,
         };
-        if let Some(reason) = self.against(&names, event.instance_id()) {
+        if let Some(reason) = against(&names) {
             return Ok(json!({ "skipped": reason, "resources": names }));
+        }
+        if event.is_drill() {
+            return Ok(json!({ "would": "approve", "resources": names }));
         }
         let body = json!({ "StartRequests": [{ "EventId": event_id }] }).to_string();
         self.ask(Method::POST, body.as_bytes(), limit)?;
-        *self.approved.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some((event.id().to_owned(), event_id.to_owned()));
+        let mut approved = self.approved.lock().unwrap_or_else(PoisonError::into_inner);
+        match approved.as_mut().filter(|(id, _)| id == event.id()) {
+            Some((_, all)) => all.push(event_id.to_owned()),
+            None => *approved = Some((event.id().to_owned(), vec![event_id.to_owned()])),
+        }
         Ok(json!({ "event_id": event_id, "resources": names, "accepted": true }))
-    }
-
-    /// What would be done, without doing it.
-    ///
-    /// # Errors
-    /// The service does not answer.
-    pub(crate) fn rehearse(&self, event: &Event<'_>, event_id: &str, limit: &Limit<'_>) -> Result<Value, Error> {
-        Ok(match self.look(event_id, limit)? {
-            Listed::Scheduled(names) => match self.against(&names, event.instance_id()) {
-                Some(reason) => json!({ "skipped": reason, "resources": names }),
-                None => json!({ "would": "approve", "resources": names }),
-            },
-            _ => json!({ "skipped": "there is no event that waits" }),
-        })
     }
 
     /// Waits until the event that was approved has begun or is gone; None: it was not, or has not yet.
@@ -107,12 +126,21 @@ impl Approver {
     /// The service does not answer, or the call was cancelled.
     pub(crate) fn has_begun(&self, event: &Event<'_>, limit: &Limit<'_>) -> Result<Option<Value>, Error> {
         let approved = self.approved.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some((_, event_id)) = approved.filter(|(id, _)| id == event.id()) else { return Ok(None) };
+        let Some((_, all)) = approved.filter(|(id, _)| id == event.id()) else { return Ok(None) };
         let limit = limit.at_most(BEGINS_WITHIN);
+        let mut begun = None;
+        for event_id in &all {
+            let Some(word) = self.wait_for(event_id, &limit)? else { return Ok(None) };
+            begun = Some(json!({ "approval": word }));
+        }
+        Ok(begun)
+    }
+
+    fn wait_for(&self, event_id: &str, limit: &Limit<'_>) -> Result<Option<&'static str>, Error> {
         loop {
-            match self.look(&event_id, &limit)? {
-                Listed::Gone => return Ok(Some(json!({ "approval": "gone" }))),
-                Listed::Started => return Ok(Some(json!({ "approval": "Started" }))),
+            match self.look(event_id, limit)? {
+                Listed::Gone => return Ok(Some("gone")),
+                Listed::Started => return Ok(Some("Started")),
                 // Others whom it names may have to approve theirs first.
                 Listed::Scheduled(_) if limit.left() <= PAUSE => return Ok(None),
                 Listed::Scheduled(_) => limit.pause(PAUSE).map_err(Fault::into_error)?,

@@ -36,6 +36,9 @@ pub enum Approve {
     Never,
     /// Only when it names no machine but this one: an approval counts for all that it names.
     Alone,
+    /// When the group of machines has ended its operation and all that it names are done; by the member that led it. The handler stands
+    /// under `fleet.operation.completed` then.
+    Group,
     /// Always, also for the other machines that it names, whether they are ready or not.
     Always,
 }

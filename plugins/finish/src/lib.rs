@@ -5,12 +5,13 @@
 //!
 //! Reading order: [`plugin`] (which way for which event, and the verdict), `choice` (the action or its fallback), `logind` (what
 //! the login manager is asked), `waiter` (the hibernation that it cannot schedule), `flush` (sync), `record` (what outlives the
-//! daemon), `approve` (Azure may begin).
+//! daemon), `approve` (Azure may begin), `group` (once for a group of machines).
 
 mod approve;
 mod choice;
 mod config;
 mod flush;
+mod group;
 mod logind;
 pub mod plugin;
 mod record;

@@ -5,8 +5,9 @@
 
 use crate::approve::Approver;
 use crate::choice::{Choice, choose, delay};
-use crate::config::{Action, Config};
+use crate::config::{Action, Approve, Config};
 use crate::flush::Flush;
+use crate::group::{COMPLETED, Over};
 use crate::logind::{self, Scheduled};
 use crate::record::Record;
 use crate::waiter::{Stage, Waiter};
@@ -51,7 +52,7 @@ impl Plugin for Finish {
 
     fn subscriptions(&self) -> Vec<Subscription> {
         let budget = Duration::from_secs(20);
-        vec![Subscription::on(&["cloud.*", "system.shutdown", "custom.*"]).priority(1).budget(budget)]
+        vec![Subscription::on(&["cloud.*", "system.shutdown", "custom.*", COMPLETED]).priority(1).budget(budget)]
     }
 
     fn activate(&self) -> Result<(), Error> {
@@ -70,6 +71,9 @@ impl Plugin for Finish {
         let limit = Limit::of(call);
         if let Some(fault) = limit.over() {
             return Err(fault.into_error());
+        }
+        if event.event_type() == COMPLETED {
+            return self.approve_for_group(event, &limit);
         }
         match Purpose::of(event.event_type(), event.action(), event.is_cancellation()) {
             Purpose::Undo => self.undo(event, &limit),
@@ -151,14 +155,28 @@ impl Finish {
             "durable": "unknown",
         });
         if let Some((approver, event_id)) = self.to_approve(event) {
-            report["evidence"]["approval"] = approver.rehearse(event, &event_id, limit)?;
+            report["evidence"]["approval"] = approver.approve(event, &event_id, limit)?;
         }
         Ok(Outcome::handled(report))
     }
 
     /// Who approves this event, and Azure's id of it.
     fn to_approve(&self, event: &Event<'_>) -> Option<(&Approver, String)> {
-        Some((self.approver.as_ref()?, Approver::id_of(event)?))
+        let approver = self.approver.as_ref()?;
+        Some((approver, approver.id_of(event)?))
+    }
+
+    /// The end of a group's operation: whoever led it approves for all.
+    fn approve_for_group(&self, event: &Event<'_>, limit: &Limit<'_>) -> Result<Outcome, Error> {
+        let Some(approver) = self.approver.as_ref().filter(|_| self.config.approve == Approve::Group) else {
+            return Ok(Outcome::declined("approve is not group: the end of an operation asks nothing of this handler"));
+        };
+        let over = Over::of(event.json());
+        if let Some(reason) = over.against_all() {
+            return Ok(Outcome::declined(reason));
+        }
+        let approval = approver.approve_for(event, &over, limit)?;
+        Ok(Outcome::handled(json!({ "action": "none", "evidence": { "approval": approval }, "durable": "unknown" })))
     }
 
     /// The last step of the last handler: Azure may begin. `report` is of what was done before.

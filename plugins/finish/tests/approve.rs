@@ -136,3 +136,42 @@ fn an_approval_that_has_no_effect_yet_is_not_called_one() {
     let verified = plugin.verify(&event, Duration::from_secs(2));
     assert!(verified.result.as_ref().is_none_or(|result| result.get("approval").is_none()), "{verified:?}");
 }
+
+/// The end of an operation of the group, for these machines and the event that Azure announced to them.
+fn completed(led: bool, machines: &[&str], event_id: &str) -> Value {
+    let departed =
+        |machine: &&str| json!({ "provider": "azure", "machine": machine, "cloudEvent": event_id, "role": "db" });
+    let mut event = event("fleet.operation.completed", "none", "");
+    event["data"]["provider"] = json!("fleet");
+    event["data"]["led"] = json!(led);
+    event["data"]["missing"] = json!([]);
+    event["data"]["departed"] = json!(machines.iter().map(departed).collect::<Vec<_>>());
+    event
+}
+
+#[test]
+fn the_leader_of_a_group_approves_once_when_all_that_are_named_are_done() {
+    let fake = fake();
+    let id = announce(&fake, "Reboot", &["other_1"]);
+    let plugin = plugin(&fake, "group");
+    let own = plugin.deliver(&reboot(&id), PLENTY);
+    assert_eq!(own.status, abi::SNOOZE_SKIPPED, "the machine's own event is not the group's end: {own:?}");
+    let partly = approval(&plugin.deliver(&completed(true, &["other_1"], &id), PLENTY));
+    assert!(partly[0]["skipped"].as_str().expect("a reason").contains("no part of it"), "{partly}");
+    let names = partly[0]["resources"].as_array().expect("names").clone();
+    let names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
+    assert_eq!(plugin.deliver(&completed(false, &names, &id), PLENTY).status, abi::SNOOZE_SKIPPED);
+    assert!(posts(&fake).is_empty());
+
+    let mut drill = completed(true, &names, &id);
+    drill["drill"] = json!(true);
+    assert_eq!(approval(&plugin.deliver(&drill, PLENTY))[0]["would"], "approve");
+    assert!(posts(&fake).is_empty(), "a drill");
+    let all = completed(true, &names, &id);
+    assert_eq!(approval(&plugin.deliver(&all, PLENTY))[0]["accepted"], true);
+    assert_eq!(posts(&fake).len(), 1);
+    let verified = plugin.verify(&all, PLENTY);
+    assert_eq!(verified.result.as_ref().map(|r| r["approval"].clone()), Some(json!("Started")), "{verified:?}");
+    assert!(approval(&plugin.deliver(&all, PLENTY))[0]["skipped"].is_string(), "it has begun: once is enough");
+    assert_eq!(posts(&fake).len(), 1);
+}

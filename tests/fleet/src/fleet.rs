@@ -331,6 +331,7 @@ fn settings(shared: &Shared, spec: &Spec) -> Settings {
         lease_seconds: shared.lease_seconds,
         heartbeat_seconds: 5.0,
         replicas: 3,
+        gather_seconds: 1.0,
         work_seconds: 0.5,
         unfenced: false,
     }

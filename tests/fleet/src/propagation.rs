@@ -53,6 +53,7 @@ pub fn settings(urls: &[String], may_lead: bool) -> Settings {
         lease_seconds: 5.0,
         heartbeat_seconds: 5.0,
         replicas: 3,
+        gather_seconds: 1.0,
         work_seconds: 10.0,
         unfenced: false,
     }

@@ -164,7 +164,9 @@ fn hear(actor: &Actor, told: Told, reacts: Duration, is_crowd: bool) {
         Told::Event(heard) => Said::Heard { event: heard.event, from: heard.member, replayed: heard.replayed },
         Told::Leaving { event, member, .. } => Said::Leaving { event, from: member },
         Told::Leader { name, epoch } => Said::Leader { name, epoch },
-        Told::Completed { operation, epoch, missing } => Said::Completed { operation, epoch, missing: missing.len() },
+        Told::Completed { operation, epoch, missing, .. } => {
+            Said::Completed { operation, epoch, missing: missing.len() }
+        }
         Told::Alone { event, why } => Said::Alone { event, why },
         Told::Refused { epoch, highest } => Said::Refused { epoch, highest },
         Told::Lost { member, .. } => Said::Lost { from: member },

@@ -118,6 +118,7 @@ pub fn settings(args: &Args, group: &str, number: usize, size: usize, servers: &
         lease_seconds: args.lease,
         heartbeat_seconds: args.heartbeat,
         replicas,
+        gather_seconds: 1.0,
         work_seconds: WORK.as_secs_f64(),
         unfenced: false,
     }
