@@ -57,7 +57,8 @@ PROVIDER ?= aws
 PROVIDERS := aws azure gcp alibaba tencent
 
 # Everything that the promises' commands build in the profile "release".
-MEASURED := cloudsnooze first-byte history-bench latency promises soak data-safety $(SAFETY_PLUGINS)
+MEASURED := cloudsnooze first-byte history-bench latency promises soak data-safety $(SAFETY_PLUGINS) \
+            fleet-faults fleet-turn notify-apps exec
 # Builds these packages, unless PREBUILT=1 says that they are there.
 release = $(if $(PREBUILT),,$(CARGO) build --locked --release $(1:%=-p %))
 

@@ -33,6 +33,8 @@ pub(crate) use status::present_of;
 
 /// How often the store is asked while something is going on, beside what it tells by itself: what is told can stall.
 const POLL: Duration = Duration::from_secs(1);
+/// At rest, while the leader's renewals are heard, the store is asked once in so many heartbeats: what tells of them tells of plans too.
+const QUIET_BEATS: u32 = 12;
 /// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
 const REPLICAS_LAG: Duration = Duration::from_secs(2);
 /// The most that candidates are apart when a lease becomes free.
@@ -177,11 +179,14 @@ pub(crate) struct Core {
     /// Who holds the lease, as was heard.
     leader: Option<String>,
     lease_heard: Boot,
+    /// When the servers told of the lease by themselves.
+    lease_told: Boot,
     heard: VecDeque<(Uuid, u8, i64)>,
     letters: VecDeque<Unsent>,
     lead: Option<Lead>,
     in_flight: InFlight,
     next_poll: Boot,
+    last_poll: Boot,
     next_beat: Boot,
     next_prepare: Boot,
     /// When the events of the time away are read once more, and after which number.
@@ -226,11 +231,13 @@ impl Core {
             leader_told: 0,
             leader: None,
             lease_heard: Boot(0),
+            lease_told: Boot(0),
             heard: VecDeque::new(),
             letters: VecDeque::new(),
             lead: None,
             in_flight: InFlight::default(),
             next_poll: Boot(0),
+            last_poll: Boot(0),
             next_beat: Boot(0),
             next_prepare: Boot(0),
             missed_again: None,
@@ -404,21 +411,26 @@ impl Core {
         // When the last lease that was heard of is over, whoever looks first leads first.
         let over = self.lease_heard.after(self.election.lease());
         let looks_for_the_end = self.settings.may_lead && self.lead.is_none() && self.lease_heard > Boot(0);
+        let told_until = self.lease_told.after(self.election.lease());
+        let beat = seconds(self.settings.heartbeat_seconds);
         let pause = match (something_goes_on, looks_for_the_end && now >= over) {
             (_, true) => POLL / 4,
             (true, false) => POLL,
-            (false, false) => seconds(self.settings.heartbeat_seconds),
+            (false, false) if self.lease_told > Boot(0) && now < told_until => beat * QUIET_BEATS,
+            (false, false) => beat,
         };
         self.next_poll = self.next_poll.min(now.after(pause));
-        if looks_for_the_end && now < over {
-            self.next_poll = self.next_poll.min(over);
-        }
-        if now >= self.next_poll {
+        let is_over_now = looks_for_the_end && now >= over && self.last_poll < over;
+        if now >= self.next_poll || is_over_now {
+            self.last_poll = now;
             self.next_poll = now.after(pause * 9 / 10 + self.jitter(pause / 5));
             self.read_lease();
             self.read_plan();
         }
         self.wake_at(self.next_poll);
+        for change in [told_until, over].into_iter().filter(|change| now < *change) {
+            self.wake_at(change);
+        }
     }
 
     fn read_lease(&mut self) {

@@ -53,7 +53,7 @@ pub fn event_of(told: &Told, departures: &Departures, now: Moment) -> Option<Eve
             let severity = if missing.is_empty() { Severity::Info } else { Severity::Warning };
             let data = object(json!({
                 "operation": operation, "epoch": epoch, "led": led, "missing": missing,
-                "departed": departed.iter().map(|one| departure(one, departures)).collect::<Vec<_>>(),
+                "departed": all_departed(departed, departures),
             }));
             let event = event_of_type(EventType::OPERATION_COMPLETED, EventId::at(now.wall_ns), severity, data, now);
             drilled(event, !departed.is_empty() && departed.iter().all(|one| one.drill))
@@ -163,13 +163,16 @@ fn leaver(leaver: &Leaver) -> Value {
     })
 }
 
-/// Whom the operation was for, with what its cloud calls the machine and the event.
-fn departure(departed: &Departed, departures: &Departures) -> Value {
-    let Departure { provider, machine, cloud_event } = departures.of(departed.event);
-    json!({
-        "member": departed.member, "role": departed.role, "notice": departed.event, "drill": departed.drill,
-        "provider": provider, "machine": machine, "cloudEvent": cloud_event,
-    })
+/// Whom the operation was for, with what its cloud calls the machine and the event; and who went before for the same event.
+fn all_departed(departed: &[Departed], departures: &Departures) -> Vec<Value> {
+    let announced = |notice: Uuid, of: Departure| json!({ "notice": notice, "provider": of.provider, "machine": of.machine, "cloudEvent": of.cloud_event });
+    let now = departed.iter().map(|one| {
+        let mut value = announced(one.event, departures.of(one.event));
+        (value["member"], value["role"], value["drill"]) = (json!(one.member), json!(one.role), json!(one.drill));
+        value
+    });
+    let notices: Vec<Uuid> = departed.iter().map(|one| one.event).collect();
+    now.chain(departures.before(&notices).into_iter().map(|(notice, of)| announced(notice, of))).collect()
 }
 
 fn some(value: &Value) -> Option<Value> {

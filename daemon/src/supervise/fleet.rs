@@ -116,8 +116,13 @@ impl Local for Listener {
     fn told(&self, told: Told) {
         let shared = &self.0;
         let Some(delegate) = shared.fleet.delegate() else { return };
-        if let Told::Leaving { event, details, .. } = &told {
-            delegate.departures().note(*event, details);
+        match &told {
+            Told::Leaving { event, details, .. } => delegate.departures().note(*event, details),
+            Told::Completed { departed, missing, .. } if missing.is_empty() => {
+                let really = departed.iter().filter(|one| !one.drill);
+                delegate.departures().are_over(&really.map(|one| one.event).collect::<Vec<_>>());
+            }
+            _ => {}
         }
         let Some(event) = events::event_of(&told, delegate.departures(), clock::now()) else { return };
         let is_wanted = events::is_kept(&event) || !shared.plans.load().of(&event.event_type).is_empty();

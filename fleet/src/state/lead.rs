@@ -14,6 +14,8 @@ use crate::wire::{Ack, Fate, Message, Presence};
 
 /// A member that was silent for so many of its heartbeats is lost.
 const MISSED_BEATS: u32 = 3;
+/// Members are heard, and read once when somebody begins to lead; in so many heartbeats they are read again, for whom was not heard.
+const SCAN_BEATS: u32 = 12;
 /// Several machines are often taken back at the same moment: an operation begins this much after the first notice, so that a load balancer
 /// is asked once for most of them. `Settings::gather_seconds` is for those who hear of it later.
 const GATHER: Duration = Duration::from_millis(50);
@@ -365,7 +367,7 @@ impl Core {
         let Some(lead) = &mut self.lead else { return };
         let (mut effects, mut wake) = (Vec::new(), Boot::NEVER);
         if now >= lead.next_scan && !lead.scanning {
-            (lead.scanning, lead.next_scan) = (true, now.after(beat));
+            (lead.scanning, lead.next_scan) = (true, now.after(beat * SCAN_BEATS));
             effects.push(Effect::ReadMembers);
         }
         if lead.plan.runs() && now >= lead.next_acks && !lead.reading_acks {

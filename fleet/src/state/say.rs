@@ -125,7 +125,9 @@ impl Core {
             self.effects.push(Effect::Present(Bytes::from(write(&presence))));
             let unplanned = self.own.iter().any(|(event, own)| own.stage == Stage::Waits && !self.plan.lists(*event));
             let beat = seconds(self.settings.heartbeat_seconds);
-            self.next_beat = now.after(if unplanned { beat.min(POLL) } else { beat });
+            // Many members are often started together, and had better not speak together for ever.
+            let pause = beat * 9 / 10 + self.jitter(beat / 10);
+            self.next_beat = now.after(if unplanned { pause.min(POLL) } else { pause });
         }
         if self.ready {
             self.wake_at(self.next_beat);
@@ -204,7 +206,10 @@ impl Core {
             Seen::Disconnected => self.connection(now, None),
             Seen::Letter(bytes) => self.letter(now, &bytes, false),
             Seen::Plan(Entry { revision, bytes }) => self.plan_seen(now, revision, &bytes),
-            Seen::Lease(entry) => self.see_lease(now, entry.as_ref()),
+            Seen::Lease(entry) => {
+                self.lease_told = now;
+                self.see_lease(now, entry.as_ref());
+            }
             Seen::News(bytes) => self.news(&bytes),
             Seen::Presence(bytes) => self.presence_seen(now, &bytes),
             Seen::Left(member) => self.member_left(&member),
@@ -303,6 +308,8 @@ impl Core {
         match letter.kind {
             // What was said of a departure some time ago is in the plan, with the time that is left of it.
             Kind::Leaving if is_new && !replayed => {
+                // A plan will follow, and what tells of it can be lost.
+                self.next_poll = self.next_poll.min(now.after(POLL));
                 let Letter { event, member, role, drill, details, .. } = letter;
                 self.tell(Told::Leaving { event, member, role, left, drill, details });
             }

@@ -251,12 +251,12 @@ fn without_fencing_a_leader_that_slept_breaks_the_order() {
             world.leaves(member, 120);
         }
         // The replicas are at work when the leader, asleep since they began, believes that they have had all the time that they may have.
-        world.run_until(ms(3300));
+        world.run_until(ms(3950));
         world.work_takes(ms(9000));
-        world.run_until(ms(3600));
+        world.run_until(ms(4250));
         let leader = world.leader().expect("somebody leads");
         world.pause(&leader, true);
-        world.run_until(ms(11_600));
+        world.run_until(ms(12_250));
         world.pause(&leader, false);
         world.run_until(ms(70_000));
         world

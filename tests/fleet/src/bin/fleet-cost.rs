@@ -217,6 +217,8 @@ fn daemon(address: Option<&str>) -> Result<(Daemon, TempDir)> {
     if let Some(address) = address {
         let fleet = cloudsnooze_fleet::Settings { replicas: 1, ..settings(&[address.to_owned()], false) };
         config["fleet"] = serde_json::to_value(fleet)?;
+        // What is not set is not written down either.
+        config["fleet"].as_object_mut().context("settings")?.retain(|_, value| !value.is_null());
         config["fleet"]["member"] = json!("measured");
     }
     let bin: PathBuf = paths::bin_dir().map_err(anyhow::Error::msg)?;
