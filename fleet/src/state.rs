@@ -188,6 +188,8 @@ pub(crate) struct Core {
     next_poll: Boot,
     last_poll: Boot,
     next_beat: Boot,
+    /// Its presence is told for the first time on this connection.
+    speaks_first: bool,
     next_prepare: Boot,
     /// When the events of the time away are read once more, and after which number.
     missed_again: Option<(Boot, u64)>,
@@ -239,6 +241,7 @@ impl Core {
             next_poll: Boot(0),
             last_poll: Boot(0),
             next_beat: Boot(0),
+            speaks_first: false,
             next_prepare: Boot(0),
             missed_again: None,
             next_ack: Boot(0),

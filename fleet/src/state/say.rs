@@ -126,7 +126,8 @@ impl Core {
             let unplanned = self.own.iter().any(|(event, own)| own.stage == Stage::Waits && !self.plan.lists(*event));
             let beat = seconds(self.settings.heartbeat_seconds);
             // Many members are often started together, and had better not speak together for ever.
-            let pause = beat * 9 / 10 + self.jitter(beat / 10);
+            let is_first = std::mem::take(&mut self.speaks_first);
+            let pause = if is_first { self.jitter(beat) } else { beat * 19 / 20 + self.jitter(beat / 10) };
             self.next_beat = now.after(if unplanned { pause.min(POLL) } else { pause });
         }
         if self.ready {
@@ -245,6 +246,7 @@ impl Core {
                 ready.problems.iter().for_each(|problem| self.problem(problem.clone()));
                 self.standing = ready.problems;
                 (self.next_beat, self.next_poll) = (now, now);
+                self.speaks_first = true;
                 self.effects.push(Effect::Missed(self.record.sequence));
                 self.missed_again = self.record.sequence.map(|after| (now.after(REPLICAS_LAG), after));
                 self.look_again(now);

@@ -77,7 +77,7 @@ fn an_event_that_names_two_machines_is_approved_once_when_both_are_done() {
     let daemons = [0, 1].map(|index| start(&services[index], &at, NAMES[index], &gates[index]));
     let both = wait::until("both members", PATIENCE, || {
         let found = daemons[0].snooze_json(&["fleet", "members", "--json"]).ok()?;
-        let names: Vec<&str> = found["members"].as_array()?.iter().filter_map(|one| one["name"].as_str()).collect();
+        let names: Vec<&str> = found["members"].as_array()?.iter().filter_map(|one| one["member"].as_str()).collect();
         (names == NAMES).then_some(())
     });
     both.unwrap_or_else(|error| panic!("{error}: {}", daemons[0].log_tail()));

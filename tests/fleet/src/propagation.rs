@@ -175,6 +175,24 @@ impl Publisher {
         Ok(Self::Member(member))
     }
 
+    /// Waits until so many others are known; a bare client knows of nobody.
+    ///
+    /// # Errors
+    /// They do not come.
+    pub async fn wait_for(&self, others: usize) -> Result<()> {
+        let Self::Member(member) = self else { return Ok(()) };
+        let begun = std::time::Instant::now();
+        while member.status().members.len() <= others {
+            let found = member.status().members.len();
+            anyhow::ensure!(
+                begun.elapsed() < PATIENCE,
+                "{found} members are known, with the publisher, and {others} others came"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
     /// Sends one event that says when it was sent.
     ///
     /// # Errors

@@ -22,6 +22,8 @@ const WORKERS: usize = 4;
 const BAR: f64 = 1.3;
 /// Deliveries that are waited for after the last event.
 const AFTERWARDS: Duration = Duration::from_secs(2);
+/// From when everybody is there to the first event: what comes with connecting is over then, and each has spoken once more.
+const SETTLES: Duration = Duration::from_secs(8);
 
 /// Measures how long events take to many members and to as many bare clients.
 #[derive(Parser, Debug)]
@@ -190,8 +192,8 @@ fn round_of(
     workers.iter_mut().try_for_each(Worker::wait_until_ready)?;
     runtime.block_on(async {
         let publisher = Publisher::connect(kind, urls, bytes, &state.join("publisher")).await?;
-        // What comes with connecting is over then.
-        tokio::time::sleep(AFTERWARDS).await;
+        publisher.wait_for(args.subscribers).await?;
+        tokio::time::sleep(SETTLES).await;
         let mut clock = tokio::time::interval(Duration::from_millis(args.pause_ms));
         for _ in 0..args.events {
             clock.tick().await;
