@@ -34,6 +34,7 @@ pub(crate) use status::present_of;
 /// How often the store is asked while something is going on, beside what it tells by itself: what is told can stall.
 const POLL: Duration = Duration::from_secs(1);
 /// At rest, while the leader's renewals are heard, the store is asked once in so many heartbeats: what tells of them tells of plans too.
+/// Not so soon after a connection was made: what was told before may have to be read from replicas that are late.
 const QUIET_BEATS: u32 = 12;
 /// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
 const REPLICAS_LAG: Duration = Duration::from_secs(2);
@@ -169,6 +170,7 @@ pub(crate) struct Core {
     election: Election,
     connected: bool,
     ready: bool,
+    ready_since: Boot,
     server: Option<String>,
     own: BTreeMap<Uuid, Own>,
     steps: Vec<BeginsStep>,
@@ -225,6 +227,7 @@ impl Core {
             election,
             connected: false,
             ready: false,
+            ready_since: Boot(0),
             server: None,
             own: BTreeMap::new(),
             steps: Vec::new(),
@@ -419,7 +422,7 @@ impl Core {
         let pause = match (something_goes_on, looks_for_the_end && now >= over) {
             (_, true) => POLL / 4,
             (true, false) => POLL,
-            (false, false) if self.lease_told > Boot(0) && now < told_until => beat * QUIET_BEATS,
+            (false, false) if self.is_told_of(now, told_until) => beat * QUIET_BEATS,
             (false, false) => beat,
         };
         self.next_poll = self.next_poll.min(now.after(pause));
@@ -434,6 +437,12 @@ impl Core {
         for change in [told_until, over].into_iter().filter(|change| now < *change) {
             self.wake_at(change);
         }
+    }
+
+    /// Whether what the servers tell by themselves is heard here, and has been for a while.
+    fn is_told_of(&self, now: Boot, told_until: Boot) -> bool {
+        let beat = seconds(self.settings.heartbeat_seconds);
+        self.lease_told > Boot(0) && now < told_until && self.ready_since.after(beat * QUIET_BEATS) <= now
     }
 
     fn read_lease(&mut self) {

@@ -239,7 +239,7 @@ impl Core {
         self.in_flight.prepare = false;
         match result {
             Ok(ready) => {
-                self.ready = self.connected;
+                (self.ready, self.ready_since) = (self.connected, now);
                 if let Some(lease) = ready.lease {
                     self.election.set_lease(lease);
                 }

@@ -21,7 +21,7 @@ fn near(found: u64, expected: f64) -> bool {
 #[test]
 fn a_group_at_rest_says_what_its_settings_say() {
     let mut group = group(10, true);
-    group.run(Duration::from_secs(20));
+    group.run(Duration::from_secs(70));
     let _start = group.take();
     group.run(Duration::from_secs(600));
     let traffic = group.take();
