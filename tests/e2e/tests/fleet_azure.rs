@@ -59,7 +59,7 @@ fn start(service: &FakeMetadata, servers: &str, name: &str, gate: &Path) -> Daem
 fn approval(daemon: &Daemon) -> Option<Value> {
     let of_type = |event: &Value| event["type"] == "fleet.operation.completed";
     events(daemon).into_iter().filter(of_type).find_map(|event| {
-        let id = event["id"].as_str()?;
+        let id = event["event_id"].as_str()?;
         let report = daemon.snooze_json(&["report", id, "--json"]).ok()?;
         let handlers = report["handlers"].as_array()?;
         let approval = handlers.first()?["result"]["evidence"]["approval"][0].clone();
