@@ -136,11 +136,8 @@ fn is_all_of_file(pagemap: &File, pages: Range<u64>) -> bool {
     if pagemap.read_exact_at(&mut entries, pages.start * 8).is_err() {
         return false;
     }
-    let is_copy = |entry: &[u8; 8]| match u64::from_ne_bytes(*entry) >> 61 {
-        0 | 1 | 0b101 => false,
-        _ => true,
-    };
-    !entries.as_chunks::<8>().0.iter().any(is_copy)
+    let is_of_file = |entry: &[u8; 8]| matches!(u64::from_ne_bytes(*entry) >> 61, 0 | 0b001 | 0b101);
+    entries.as_chunks::<8>().0.iter().all(is_of_file)
 }
 
 /// Whether an object of that name, as the loader has it, is the program itself (it has none, dl_iterate_phdr(3)) or belongs to glibc.
