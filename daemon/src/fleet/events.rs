@@ -165,7 +165,10 @@ fn leaver(leaver: &Leaver) -> Value {
 
 /// Whom the operation was for, with what its cloud calls the machine and the event; and who went before for the same event.
 fn all_departed(departed: &[Departed], departures: &Departures) -> Vec<Value> {
-    let announced = |notice: Uuid, of: Departure| json!({ "notice": notice, "provider": of.provider, "machine": of.machine, "cloudEvent": of.cloud_event });
+    let announced = |notice: Uuid, of: Departure| {
+        let Departure { provider, machine, cloud_event } = of;
+        json!({ "notice": notice, "provider": provider, "machine": machine, "cloudEvent": cloud_event })
+    };
     let now = departed.iter().map(|one| {
         let mut value = announced(one.event, departures.of(one.event));
         (value["member"], value["role"], value["drill"]) = (json!(one.member), json!(one.role), json!(one.drill));
