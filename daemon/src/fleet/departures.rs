@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// Notices that are remembered: as many as a group may have at a time.
+/// Notices that are remembered: as many as a member remembers of what it heard. Whoever has forgotten one approves nothing for it.
 const DEPARTURES_MAX: usize = 1024;
 
 /// One notice.

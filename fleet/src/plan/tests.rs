@@ -64,6 +64,17 @@ impl Group {
         event
     }
 
+    /// What a leader sees of it.
+    fn view(&self) -> View<'_> {
+        View {
+            now: self.now,
+            peers: &self.peers,
+            everybody: true,
+            deadlines: &self.deadlines,
+            gathers_until: self.gathers_until,
+        }
+    }
+
     fn advance(&mut self) {
         let view = View {
             now: self.now,
@@ -141,13 +152,7 @@ fn who_goes_is_held_back_while_one_may_come_that_has_to_act_before_it() {
     assert_eq!(group.acting(), acting("lb", &["lb1", "lb2"]), "it is drained too");
     group.acknowledge_all();
     assert_eq!(group.acting(), acting("replica", &[]), "another one may come, with less time");
-    let view = View {
-        now: group.now,
-        peers: &group.peers,
-        everybody: true,
-        deadlines: &group.deadlines,
-        gathers_until: group.gathers_until,
-    };
+    let view = group.view();
     assert_eq!(group.plan.wake(&view, &group.since), group.gathers_until);
     group.passes(4);
     assert_eq!(group.acting(), acting("replica", &["replica1"]));
@@ -256,13 +261,7 @@ fn nobody_is_waited_for_longer_than_those_behind_need() {
     group.acknowledge_all();
     assert_eq!(group.acting().0, "replica");
     // 40 s less 15 s for the primary, less what a directive needs on its way.
-    let view = View {
-        now: group.now,
-        peers: &group.peers,
-        everybody: true,
-        deadlines: &group.deadlines,
-        gathers_until: group.gathers_until,
-    };
+    let view = group.view();
     assert_eq!(group.plan.wake(&view, &group.since), group.now.after(Duration::from_millis(24_700)));
     group.passes(24);
     assert_eq!(group.acting().0, "replica");
