@@ -418,7 +418,8 @@ impl Coordinator for Nats {
             return Ok((Vec::new(), last));
         }
         let found = self.scan(&stream, &subjects, (after + 1).max(last.saturating_sub(MOST_MISSED - 1))).await?;
-        let last = found.last().map_or(last, |found| found.sequence);
+        // Another replica may have answered, which has less.
+        let last = found.last().map_or(after, |found| found.sequence);
         Ok((found.into_iter().map(|found| found.bytes).collect(), last))
     }
 

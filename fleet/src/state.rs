@@ -36,8 +36,10 @@ const POLL: Duration = Duration::from_secs(1);
 /// At rest, while the leader's renewals are heard, the store is asked once in so many heartbeats: what tells of them tells of plans too.
 /// Not so soon after a connection was made: what was told before may have to be read from replicas that are late.
 const QUIET_BEATS: u32 = 12;
-/// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
-const REPLICAS_LAG: Duration = Duration::from_secs(2);
+/// Events of the time away are read again at pauses that double, from the first to the last of these: a replica may have answered that
+/// did not have the newest of them yet, and while the store had no leader an event was told to who was there and is kept only after the
+/// election (some 10 s). What was heard before is not told again.
+const AWAY_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(32));
 /// The most that candidates are apart when a lease becomes free.
 const APART: Duration = Duration::from_millis(100);
 /// How many events are known to have been heard.
@@ -151,6 +153,13 @@ struct Unsent {
     tries: u32,
 }
 
+/// When the events of the time away are read again, and how long that is after the reading before.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    next: Boot,
+    pause: Duration,
+}
+
 /// What was asked for and has not ended.
 #[derive(Debug, Default)]
 struct InFlight {
@@ -193,8 +202,7 @@ pub(crate) struct Core {
     /// Its presence is told for the first time on this connection.
     speaks_first: bool,
     next_prepare: Boot,
-    /// When the events of the time away are read once more, and after which number.
-    missed_again: Option<(Boot, u64)>,
+    away: Option<Away>,
     next_ack: Boot,
     last_ack: Boot,
     /// The number of the last version of the record that is to be saved, being saved, and on the disk.
@@ -246,7 +254,7 @@ impl Core {
             next_beat: Boot(0),
             speaks_first: false,
             next_prepare: Boot(0),
-            missed_again: None,
+            away: None,
             next_ack: Boot(0),
             last_ack: Boot(0),
             wanted: 0,
@@ -407,10 +415,7 @@ impl Core {
             }
             return self.wake_at(if self.in_flight.prepare { Boot::NEVER } else { self.next_prepare });
         }
-        if let Some((_, after)) = self.missed_again.take_if(|(when, _)| *when <= now) {
-            self.effects.push(Effect::Missed(Some(after)));
-        }
-        self.wake_at(self.missed_again.map_or(Boot::NEVER, |(when, _)| when));
+        self.read_time_away(now);
         let waits = self.own.values().any(|own| matches!(own.stage, Stage::Waits | Stage::Acts));
         let lease_is_quiet = self.settings.may_lead && self.lease_heard.after(self.election.lease() / 2) <= now;
         let something_goes_on = waits || self.plan.runs() || (lease_is_quiet && self.lead.is_none());

@@ -4,8 +4,8 @@
 //! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own, POLL,
-    REPLICAS_LAG, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    AWAY_PAUSES, Away, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice,
+    Own, POLL, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
@@ -247,8 +247,9 @@ impl Core {
                 self.standing = ready.problems;
                 (self.next_beat, self.next_poll) = (now, now);
                 self.speaks_first = true;
+                let pause = AWAY_PAUSES.0;
                 self.effects.push(Effect::Missed(self.record.sequence));
-                self.missed_again = self.record.sequence.map(|after| (now.after(REPLICAS_LAG), after));
+                self.away = Some(Away { next: now.after(pause), pause });
                 self.look_again(now);
             }
             Err(error) => {
@@ -258,6 +259,16 @@ impl Core {
         }
     }
 
+    /// Asks again for the events of the time away, when it is time.
+    pub(super) fn read_time_away(&mut self, now: Boot) {
+        if let Some(Away { pause, .. }) = self.away.take_if(|away| away.next <= now) {
+            self.effects.push(Effect::Missed(self.record.sequence));
+            let pause = pause * 2;
+            self.away = (pause <= AWAY_PAUSES.1).then(|| Away { next: now.after(pause), pause });
+        }
+        self.wake_at(self.away.map_or(Boot::NEVER, |away| away.next));
+    }
+
     pub(super) fn missed(&mut self, now: Boot, result: Result<(Vec<Bytes>, u64), Failed>) {
         match result {
             Ok((letters, last)) => {
@@ -265,7 +276,12 @@ impl Core {
                 // Not worth a write of its own: it is saved with the next that is.
                 self.record.sequence = Some(last);
             }
-            Err(error) => self.problem(format!("events of the time away cannot be read: {error}")),
+            Err(error) => {
+                // Also the last reading must have had an answer.
+                let pause = AWAY_PAUSES.1;
+                self.away.get_or_insert(Away { next: now.after(pause), pause });
+                self.problem(format!("events of the time away cannot be read: {error}"));
+            }
         }
     }
 

@@ -230,6 +230,23 @@ fn what_a_replica_did_not_have_yet_is_found_a_moment_later() {
 }
 
 #[test]
+fn what_is_kept_only_after_an_election_is_found_too() {
+    let mut world = World::new(&["lb1", "primary1"]);
+    world.publish("primary1", 7);
+    world.run_until(ms(3000));
+    // What it did not hear is there twelve seconds later than the connection.
+    world.replicas_lag(ms(15_000));
+    world.cut_off("lb1", true);
+    world.run_until(ms(5850));
+    world.publish("primary1", 8);
+    world.run_until(ms(5900));
+    world.cut_off("lb1", false);
+    world.run_until(ms(40_000));
+    let again = world.log.iter().filter(|line| line.member == "lb1" && line.what == "heard 8 again").count();
+    assert_eq!(again, 1, "{:#?}", world.log);
+}
+
+#[test]
 fn servers_that_take_no_plan_for_longer_than_a_step_cost_nobody_its_time() {
     let mut world = group_that_leaves();
     world.work_takes(ms(2000));
