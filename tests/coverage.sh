@@ -24,7 +24,7 @@ mkdir -p "$raw"
 export CARGO_TARGET_DIR="$target" CARGO_INCREMENTAL=0 RUSTFLAGS="-C instrument-coverage"
 # Of each program at most four files, which processes add to: thousands of them run.
 export LLVM_PROFILE_FILE="$raw/%4m.profraw"
-crates="-p cloudsnooze-abi -p cloudsnooze -p cloudsnooze-insight -p cloudsnooze-plugin"
+crates="-p cloudsnooze-abi -p cloudsnooze-core -p cloudsnooze -p cloudsnooze-insight -p cloudsnooze-plugin"
 # shellcheck disable=SC2086
 ${CARGO:-cargo} test --locked $crates --no-run --message-format=json > "$target/built.json"
 # shellcheck disable=SC2086

@@ -20,7 +20,7 @@ use crate::host::instance::{Abilities, Subscription};
 use crate::host::isolate::Isolation;
 use crate::host::quarantine::Quarantine;
 use crate::host::{Instance, InstanceSpec, Refusal, discover, instance, trust};
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::reports::courier;
 use crate::reports::post::{Bad, Target};
 use serde_json::{Value, json};

@@ -35,7 +35,7 @@ use crate::event::{Action, Event};
 use crate::history::recorder::Recorder;
 use crate::history::store::{OpenEvent, Store};
 use crate::host::quarantine::Quarantine;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::reports::courier::Courier;
 use crate::sys::beat::Beat;
 use crate::sys::{clock, memory, sched};

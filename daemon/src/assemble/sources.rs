@@ -9,7 +9,7 @@ use crate::host::discover::{self, Found};
 use crate::host::quarantine::Quarantine;
 use crate::host::source::PluginSource;
 use crate::host::{Instance, InstanceSpec, Refusal, instance, trust};
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use std::sync::Arc;
 
 /// A source that is a plugin.

@@ -20,7 +20,7 @@ use crate::dispatch::report::{Ended, EventReport, HandlerReport, millis, seconds
 use crate::event::told::Over;
 use crate::event::{Event, EventId, Moment};
 use crate::host::Instance;
-use crate::log::ring::{Line, LogRing};
+use crate::log_ring::{Line, LogRing};
 use crate::sys::beat::Beat;
 use crate::sys::clock;
 use arc_swap::ArcSwap;

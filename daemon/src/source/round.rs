@@ -9,7 +9,7 @@ use super::health::Health;
 use super::imds::Found;
 use super::{Control, Sink};
 use crate::event::{EventType, Machine, Moment};
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::normalise::deadline::cloud_now;
 use crate::normalise::revise::{Absence, Reviser, Verdict};
 use crate::normalise::{Notice, NoticeKey, ParseError, Reading};

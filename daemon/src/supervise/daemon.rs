@@ -25,7 +25,7 @@ use crate::history::tallies::{Spread, Tally};
 use crate::history::watchers::Happening;
 use crate::host::Instance;
 use crate::host::state::Lifecycle;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::reports::courier::Courier;
 use crate::source::detect::Findings;
 use crate::source::health::State;

@@ -14,7 +14,7 @@ use crate::event::told::{Heard, Here, Over, Sight, Told};
 use crate::event::{Event, EventId};
 use crate::history::recorder::{Follower, Recorder};
 use crate::host::source::{Ended, Feed, PluginSource};
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::source::health::{Change, Health, State};
 use crate::source::plugin::{self, Watch};
 use crate::sys::bell::Bell;

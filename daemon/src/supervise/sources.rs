@@ -13,7 +13,7 @@ use crate::dispatch::pool::Pool;
 use crate::event::{Event, EventId, EventType, Machine, Moment};
 use crate::history::recorder::Recorder;
 use crate::host;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
 use crate::source::aws;

@@ -3,7 +3,7 @@
 //! Inputs: a cloud, its pace, what was told before. Outputs: events as they come, health. Must never wait without a bound.
 
 use cloudsnooze::event::{Event, EventId, Moment};
-use cloudsnooze::log::ring::LogRing;
+use cloudsnooze::log_ring::LogRing;
 use cloudsnooze::normalise::revise::Reviser;
 use cloudsnooze::source::cloud::{Cloud, Pace};
 use cloudsnooze::source::health::Report;

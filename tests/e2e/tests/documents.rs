@@ -350,9 +350,9 @@ fn every_example_of_the_help_and_every_command_that_is_not_run_is_understood() {
     }
 }
 
-/// Everything that the daemon's sources say, in one text, with broken strings made whole.
+/// Everything that the sources of the daemon and its core say, in one text, with broken strings made whole.
 fn sources() -> String {
-    let mut folders = vec![documents::repository().join("daemon/src")];
+    let mut folders = vec![documents::repository().join("daemon/src"), documents::repository().join("core/src")];
     let mut text = String::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder of sources") {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// How long a verification may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Static tests for which no compiler makes an animal: what they read is tried with changed bytes, in
-/// `tests/e2e/tests/refusals.rs` and `daemon/src/host/trust.rs`, or needs a machine of another age.
+/// `tests/e2e/tests/refusals.rs` and `core/src/host/trust.rs`, or needs a machine of another age.
 const ELSEWHERE: [&str; 6] =
     ["static-file", "static-elf", "static-text", "static-entry", "static-libraries", "static-glibc"];
 /// What must go well before a dynamic test makes sense.

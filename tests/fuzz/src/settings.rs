@@ -5,7 +5,7 @@
 use crate::MARK;
 use cloudsnooze::config::{Config, REDACTED, Scrubber, is_secret_key};
 use cloudsnooze::host::{Refusal, schema::check};
-use cloudsnooze::log::ring::{LINE_BYTES_MAX, LogRing};
+use cloudsnooze::log_ring::{LINE_BYTES_MAX, LogRing};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 

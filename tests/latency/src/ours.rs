@@ -14,7 +14,7 @@ use cloudsnooze::dispatch::pool::{Order, Pool, PoolConfig};
 use cloudsnooze::event::{Event, EventType, Machine, Pattern};
 use cloudsnooze::host::isolate::Isolation;
 use cloudsnooze::host::{Instance, InstanceSpec, discover, probe};
-use cloudsnooze::log::ring::LogRing;
+use cloudsnooze::log_ring::LogRing;
 use cloudsnooze::normalise::revise::{Reviser, Verdict};
 use cloudsnooze::normalise::{Reading, aws};
 use cloudsnooze::sys::sched::Grant;

@@ -91,7 +91,7 @@ const PRODUCT: &[Ban] = &[
             Pattern::Path(&["Timestamp", "now"]),
             Pattern::Path(&["Zoned", "now"]),
         ],
-        place: |source| (is_daemon(source) && source.path != "daemon/src/sys/clock.rs") || is_fleet(source),
+        place: |source| (is_daemon(source) && source.path != "core/src/sys/clock.rs") || is_fleet(source),
         in_constants: true,
         why: "deadlines run on CLOCK_BOOTTIME, and tests need to own the time",
         mend: "take the clock of sys/clock.rs as a parameter",
@@ -144,7 +144,7 @@ const SLEEPERS: &[(&str, &str)] = &[
 ];
 
 fn is_daemon(source: &Source) -> bool {
-    source.path.starts_with("daemon/src/")
+    source.path.starts_with("daemon/src/") || source.path.starts_with("core/src/")
 }
 
 fn is_plugin(source: &Source) -> bool {
@@ -276,19 +276,19 @@ mod tests {
 
     #[test]
     fn calls_that_may_panic_are_banned_in_the_daemon_and_the_plugins() {
-        for path in ["daemon/src/queue.rs", "fleet/src/plan.rs", "plugins/slack-notifier/src/lib.rs"] {
+        for path in ["core/src/queue.rs", "fleet/src/plan.rs", "plugins/slack-notifier/src/lib.rs"] {
             for body in ["a.unwrap()", "a.expect(\"b\")", "a.map(Option::unwrap)", "panic!()", "log!(a.unwrap())"] {
                 assert_eq!(calls(path, body), 1, "{path}: {body}");
             }
             assert_eq!(calls(path, "a.unwrap_or(1); unwrap(); let panic = 1; a.expect"), 0, "{path}");
         }
         assert_eq!(calls("tests/harness/src/lib.rs", "a.unwrap()"), 0);
-        let inline = Source::new("daemon/src/queue.rs", "#[cfg(test)]\nmod tests { fn f() { a.unwrap(); } }");
+        let inline = Source::new("core/src/queue.rs", "#[cfg(test)]\nmod tests { fn f() { a.unwrap(); } }");
         assert!(banned_calls(&inline).is_empty());
         let text = "const A: NonZeroU8 = NonZeroU8::new(1).unwrap();\nfn f() {\n    a.unwrap();\n}\n";
-        let constant = banned_calls(&Source::new("daemon/src/queue.rs", text));
+        let constant = banned_calls(&Source::new("core/src/queue.rs", text));
         assert_eq!(constant.iter().map(|violation| violation.line).collect::<Vec<_>>(), [3]);
-        let lint = Source::new("daemon/src/queue.rs", "#[expect(dead_code)]\nfn f() {}");
+        let lint = Source::new("core/src/queue.rs", "#[expect(dead_code)]\nfn f() {}");
         assert!(banned_calls(&lint).is_empty());
     }
 
@@ -314,12 +314,12 @@ mod tests {
     #[test]
     fn only_the_clock_reads_the_time() {
         for body in ["std::time::Instant::now()", "SystemTime::now()", "jiff::Timestamp::now()"] {
-            assert_eq!(calls("daemon/src/dispatch/budget.rs", body), 1, "{body}");
+            assert_eq!(calls("core/src/dispatch/budget.rs", body), 1, "{body}");
             assert_eq!(calls("fleet/src/turn.rs", body), 1, "{body}");
-            assert_eq!(calls("daemon/src/sys/clock.rs", body), 0, "{body}");
+            assert_eq!(calls("core/src/sys/clock.rs", body), 0, "{body}");
             assert_eq!(calls("plugins/sdk/src/call.rs", body), 0, "{body}");
         }
-        assert_eq!(calls("daemon/src/dispatch/budget.rs", "clock.now()"), 0);
+        assert_eq!(calls("core/src/dispatch/budget.rs", "clock.now()"), 0);
     }
 
     #[test]
@@ -352,8 +352,7 @@ mod tests {
             assert_eq!(calls("tests/fake-metadata/src/faults.rs", body), 0, "{body}");
             assert_eq!(calls("daemon/src/source/cadence.rs", body), 0, "{body}");
         }
-        let inline =
-            Source::new("daemon/src/queue.rs", "#[cfg(test)]\nmod tests { fn f() { std::thread::sleep(a); } }");
+        let inline = Source::new("core/src/queue.rs", "#[cfg(test)]\nmod tests { fn f() { std::thread::sleep(a); } }");
         assert_eq!(banned_calls(&inline).len(), 1);
     }
 

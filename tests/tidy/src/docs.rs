@@ -28,9 +28,10 @@ pub fn module_doc(source: &Source) -> Vec<Violation> {
     )]
 }
 
-/// True in the `src` of the daemon, the ABI, the fleet and the plugins.
+/// True in the `src` of the daemon and its core, the ABI, the fleet and the plugins.
 fn is_product(path: &str) -> bool {
     path.starts_with("daemon/src/")
+        || path.starts_with("core/src/")
         || path.starts_with("abi/src/")
         || path.starts_with("fleet/src/")
         || (path.starts_with("plugins/") && path.split('/').nth(2) == Some("src"))
@@ -133,7 +134,7 @@ mod tests {
     fn product_modules_need_two_lines_of_doc_and_others_one() {
         let lines = |path: &str, text: &str| module_doc(&Source::new(path, text)).len();
         for path in
-            ["daemon/src/queue.rs", "abi/src/lib.rs", "plugins/sdk/src/lib.rs", "plugins/slack-notifier/src/a/b.rs"]
+            ["core/src/queue.rs", "abi/src/lib.rs", "plugins/sdk/src/lib.rs", "plugins/slack-notifier/src/a/b.rs"]
         {
             assert_eq!(lines(path, "//! One.\nfn f() {}\n"), 1, "{path}");
             assert_eq!(lines(path, "//! One.\n//!\nfn f() {}\n"), 1, "{path}");
@@ -158,7 +159,7 @@ mod tests {
         assert_eq!(tags("/// [main & active] Stops.\npub stop: Call,"), 0);
         assert_eq!(tags("/// [dispatch | worker]\n/// Handles.\npub on_event: Option<Call>,"), 0);
         assert_eq!(tags("/// How many.\npub count: Option<u32>,"), 0);
-        let elsewhere = Source::new("daemon/src/host/call.rs", "struct A { f: fn(u8) }");
+        let elsewhere = Source::new("core/src/host/call.rs", "struct A { f: fn(u8) }");
         assert!(thread_tags(&elsewhere).is_empty());
     }
 }

@@ -9,14 +9,14 @@ use crate::{Source, Violation};
 /// Files and folders (ending in `/`) that may hold unsafe code, each because it borders on C, the kernel or foreign memory.
 const FENCED: &[&str] = &[
     "abi/",
-    "daemon/src/sys/",
-    "daemon/src/host/load.rs",
-    "daemon/src/host/native.rs",
-    "daemon/src/host/probe.rs",
-    "daemon/src/host/services.rs",
-    "daemon/src/host/delivery.rs",
-    "daemon/src/host/source.rs",
-    "daemon/src/host/source/",
+    "core/src/sys/",
+    "core/src/host/load.rs",
+    "core/src/host/native.rs",
+    "core/src/host/probe.rs",
+    "core/src/host/services.rs",
+    "core/src/host/delivery.rs",
+    "core/src/host/source.rs",
+    "core/src/host/source/",
     "daemon/src/verify/drive.rs",
     "daemon/src/verify/scene.rs",
     "daemon/src/verify/stage.rs",
@@ -33,7 +33,7 @@ const FENCED: &[&str] = &[
 ];
 
 /// The one attribute that may stand anywhere: it puts a function among the code between a notice and its handler
-/// (daemon/src/sys/prefetch.rs). It is "unsafe" because a section may mean something to a loader; this one means nothing.
+/// (core/src/sys/prefetch.rs). It is "unsafe" because a section may mean something to a loader; this one means nothing.
 const HOT: &str = r#"#[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = "snooze_hot"))]"#;
 
 /// How far above the `unsafe` its justification may end, in lines.
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     fn notes(text: &str) -> usize {
-        safety_notes(&Source::new("daemon/src/sys/sched.rs", text)).len()
+        safety_notes(&Source::new("core/src/sys/sched.rs", text)).len()
     }
 
     #[test]
@@ -177,25 +177,24 @@ mod tests {
             "m!(unsafe { g() });",
         ];
         for text in kinds {
-            assert_eq!(unsafe_fence(&Source::new("daemon/src/queue.rs", text)).len(), 1, "{text}");
-            for path in ["abi/src/lib.rs", "daemon/src/sys/sched.rs", "daemon/src/host/load.rs", "tests/abi/src/lib.rs"]
-            {
+            assert_eq!(unsafe_fence(&Source::new("core/src/queue.rs", text)).len(), 1, "{text}");
+            for path in ["abi/src/lib.rs", "core/src/sys/sched.rs", "core/src/host/load.rs", "tests/abi/src/lib.rs"] {
                 assert!(unsafe_fence(&Source::new(path, text)).is_empty(), "{path}");
             }
         }
-        assert_eq!(unsafe_fence(&Source::new("daemon/src/host/state.rs", kinds[0])).len(), 1);
+        assert_eq!(unsafe_fence(&Source::new("core/src/host/state.rs", kinds[0])).len(), 1);
         let other = HOT.replace("snooze_hot", "init_array");
         for (attribute, reported) in [(HOT, 0), (other.as_str(), 1)] {
             let text = format!("{attribute}\nfn f() {{}}");
-            assert_eq!(unsafe_fence(&Source::new("daemon/src/queue.rs", text)).len(), reported, "{attribute}");
+            assert_eq!(unsafe_fence(&Source::new("core/src/queue.rs", text)).len(), reported, "{attribute}");
         }
-        assert_eq!(unsafe_fence(&Source::new("daemon/src/host/load.rs/x.rs", kinds[0])).len(), 1);
+        assert_eq!(unsafe_fence(&Source::new("core/src/host/load.rs/x.rs", kinds[0])).len(), 1);
     }
 
     #[test]
     fn types_words_and_lints_that_say_unsafe_are_not_unsafe_code() {
         let text = "#![forbid(unsafe_code)]\n// unsafe { }\ntype F = Option<unsafe extern \"C\" fn(u8)>;\nconst A: &str = \"unsafe {\";\n";
-        assert!(unsafe_fence(&Source::new("daemon/src/queue.rs", text)).is_empty());
+        assert!(unsafe_fence(&Source::new("core/src/queue.rs", text)).is_empty());
     }
 
     #[test]

@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_file_of_601_lines_is_too_long_and_one_of_600_is_not() {
-        let file = |lines: usize| Source::new("daemon/src/queue.rs", "// x\n".repeat(lines));
+        let file = |lines: usize| Source::new("core/src/queue.rs", "// x\n".repeat(lines));
         let found = file_length(&file(601));
         assert_eq!((found.len(), found[0].line), (1, 601));
         assert!(file_length(&file(600)).is_empty());

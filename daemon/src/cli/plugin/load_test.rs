@@ -12,7 +12,7 @@ use crate::config::{Scrubber, SecretSources, resolve};
 use crate::host::discover::Found;
 use crate::host::instance::{self, Instance, InstanceSpec};
 use crate::host::refusal::Refusal;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::clock;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@
 
 use cloudsnooze::config::AwsSource;
 use cloudsnooze::event::{Event, EventId, EventType, Moment};
-use cloudsnooze::log::ring::LogRing;
+use cloudsnooze::log_ring::LogRing;
 use cloudsnooze::normalise::revise::Reviser;
 use cloudsnooze::source::aws::Aws;
 use cloudsnooze::source::cloud::{Cloud, Pace};

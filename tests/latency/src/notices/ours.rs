@@ -7,7 +7,7 @@ use super::lane::Watcher;
 use crate::stage;
 use cloudsnooze::config::{AwsSource, AzureSource, GcpSource, SpotTimeSource};
 use cloudsnooze::event::{Event, EventId, EventType, Moment};
-use cloudsnooze::log::ring::LogRing;
+use cloudsnooze::log_ring::LogRing;
 use cloudsnooze::normalise::revise::Reviser;
 use cloudsnooze::source::alibaba::Alibaba;
 use cloudsnooze::source::aws::Aws;

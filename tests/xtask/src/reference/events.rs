@@ -242,12 +242,9 @@ fn own() -> String {
 /// Name and comment of every event type.
 fn meanings(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for file in [
-        "daemon/src/event.rs",
-        "daemon/src/event/system.rs",
-        "daemon/src/event/foresight.rs",
-        "daemon/src/event/fleet.rs",
-    ] {
+    for file in
+        ["core/src/event.rs", "core/src/event/system.rs", "core/src/event/foresight.rs", "core/src/event/fleet.rs"]
+    {
         let code = std::fs::read_to_string(root.join(file)).with_context(|| file.to_owned())?;
         found.extend(documented(&code, "pub const ").into_iter().map(|(_, doc)| doc));
     }

@@ -1,6 +1,6 @@
 //! One document of every kind that a cloud can say, for the page of the events.
 //! Inputs: none. Outputs: documents with their parsers. Times are those of the page. What is said of withdrawals is
-//! docs/normalisation.md in short; the revisers that hold it are in `daemon/src/normalise/revise.rs` and the sources.
+//! docs/normalisation.md in short; the revisers that hold it are in `core/src/normalise/revise.rs` and the sources.
 
 use anyhow::Result;
 use cloudsnooze::event::Action;

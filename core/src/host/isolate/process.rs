@@ -9,7 +9,7 @@ use super::greeting::{self, Order, Reply};
 use super::lines::Said;
 use crate::host::delivery::{Answer, CallCell, Relay, Status};
 use crate::host::external::process::{ending, number, wait_ready};
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::clock;
 use crate::sys::process::{pidfd, send_descriptors};
 use crate::sys::sched::{self, Placement};

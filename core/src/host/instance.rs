@@ -16,7 +16,7 @@ use super::state::{Lifecycle, Standing, Step};
 use super::trust::{self, Trusted};
 use super::{peek, schema};
 use crate::event::{Event, Moment};
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::prefetch;
 use cloudsnooze_abi as abi;
 use serde::{Deserialize, Serialize};

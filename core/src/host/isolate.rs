@@ -19,7 +19,7 @@ use super::delivery::{Answer, CallCell, Delivery, Status};
 use super::instance::{Abilities, InstanceSpec, Subscription};
 use super::refusal::Refusal;
 use super::trust::Trusted;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::clock;
 use crate::sys::confine::Account;
 use crate::sys::sched::{self, Placement};

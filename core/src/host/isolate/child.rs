@@ -13,7 +13,7 @@ use crate::host::refusal::Refusal;
 use crate::host::schema;
 use crate::host::services::Context;
 use crate::host::trust::Trusted;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::{confine, memory, prefetch, process, sched};
 use arc_swap::ArcSwapOption;
 use cloudsnooze_abi as abi;

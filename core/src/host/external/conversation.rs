@@ -9,7 +9,7 @@ use super::wire::{self, Incoming, Initialized, Reply};
 use crate::host::backoff::Backoff;
 use crate::host::delivery::{Answer, CallCell, Status};
 use crate::host::refusal::Refusal;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::clock;
 use cloudsnooze_abi as abi;
 use nix::sys::eventfd::EventFd;

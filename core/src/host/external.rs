@@ -23,7 +23,7 @@ pub use manifest::Manifest;
 use super::delivery::{Answer, CallCell, Delivery, Status};
 use super::instance::Abilities;
 use super::refusal::Refusal;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::clock;
 use cloudsnooze_abi as abi;
 use conversation::{Cause, Conversation};

@@ -3,8 +3,6 @@
 //! Inputs: level and format. Outputs: lines. Must never block the thread that logs: when the writer
 //! cannot keep up, lines are dropped.
 
-pub mod ring;
-
 use crate::config::{Log, LogFormat, LogLevel};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};

@@ -6,7 +6,7 @@
 //! queue full of nonsense is read in bounded time.
 
 use super::exchange::{Exchange, LINES};
-use crate::log::ring::LINE_BYTES_MAX;
+use crate::log_ring::LINE_BYTES_MAX;
 use std::sync::atomic::Ordering;
 
 /// Places in the queue.

@@ -9,7 +9,7 @@ use super::instance::Instance;
 use super::native::Native;
 use super::refusal::Refusal;
 use super::services::Context;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use cloudsnooze_abi as abi;
 use std::path::Path;
 use std::sync::Arc;

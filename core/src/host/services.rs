@@ -6,7 +6,7 @@
 
 use super::delivery::{CallCell, Delivery, RESULT_BYTES_MAX};
 use super::fields;
-use crate::log::ring::LogRing;
+use crate::log_ring::LogRing;
 use crate::sys::fault;
 use cloudsnooze_abi as abi;
 use std::cell::RefCell;
