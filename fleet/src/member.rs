@@ -204,8 +204,15 @@ impl Driver {
     ) {
         let mut servers: Option<Nats> = None;
         let mut watch: Option<NatsWatch> = None;
+        // Set anew only when another moment is slept for: most messages change nothing about it.
+        let mut slept_for = Boot::NEVER;
+        let mut sleep = std::pin::pin!(tokio::time::sleep(MOST_SLEEP));
         loop {
-            let sleep = Boot::now().until(locked(&self.core).wake()).min(MOST_SLEEP);
+            let wake = locked(&self.core).wake();
+            if wake != slept_for || sleep.is_elapsed() {
+                slept_for = wake;
+                sleep.set(tokio::time::sleep(Boot::now().until(wake).min(MOST_SLEEP)));
+            }
             let heard = async {
                 match &mut watch {
                     Some(watch) => watch.next().await,
@@ -233,7 +240,7 @@ impl Driver {
                     continue;
                 }
                 Some(why) = complaints.recv() => Input::Seen(Seen::Problem(why)),
-                () = tokio::time::sleep(sleep) => Input::Tick,
+                () = &mut sleep => Input::Tick,
             };
             let effects = self.handle(input);
             for effect in effects {

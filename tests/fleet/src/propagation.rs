@@ -1,4 +1,5 @@
 //! How long an event takes to a thousand others: subscribers as members of the crate or as bare clients, each with a connection of its own.
+//! What members tell each other the servers keep, on three replicas; so do they, in a run of its own, what a bare client tells.
 //!
 //! Inputs: servers, how many subscribers. Outputs: the delays of all deliveries, CLOCK_BOOTTIME, microseconds. Both kinds of subscriber do
 //! the same with what comes: they look at the clock and count. It must never measure one kind while the other is connected.
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use async_nats::Client;
+use async_nats::jetstream;
+use async_nats::jetstream::message::PublishMessage;
 use cloudsnooze_fleet::{Local, Member, Notice, Settings, Told};
 use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,9 @@ use harness::clock;
 pub const GROUP: &str = "propagation";
 /// See [`GROUP`].
 pub const SUBJECT: &str = "cs.v1.bare-client.ev.cloud-test-propagation.publisher";
+/// The same for what bare clients have kept, and its stream.
+pub const KEPT_SUBJECT: &str = "cs.v1.kept-client.ev.cloud-test-propagation.publisher";
+const KEPT_STREAM: &str = "bare_kept";
 /// The type of events that are measured.
 pub const EVENT_TYPE: &str = "cloud.test.propagation";
 /// How long a connection may take when a thousand are made.
@@ -34,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Kind {
     /// Clients of the server's own library, and nothing else.
     Bare,
+    /// The same; what is sent is kept on three replicas, under a number that makes it one when it comes twice.
+    Kept,
     /// Members.
     Members,
 }
@@ -101,7 +109,8 @@ pub fn subscribe(kind: Kind, urls: &[String], count: usize, name: &str, state: &
                     std::fs::create_dir_all(&state)?;
                     members.push(Member::start(settings(urls, false), name, state, Arc::new(ear.clone()))?);
                 }
-                Kind::Bare => clients.push(bare(urls, ear.clone()).await?),
+                Kind::Bare => clients.push(bare(urls, SUBJECT, ear.clone()).await?),
+                Kind::Kept => clients.push(bare(urls, KEPT_SUBJECT, ear.clone()).await?),
             }
         }
         let begun = std::time::Instant::now();
@@ -132,9 +141,9 @@ fn say(text: &str) -> Result<()> {
     writeln!(out, "{text}").and_then(|()| out.flush()).context("standard output")
 }
 
-async fn bare(urls: &[String], ear: Ear) -> Result<Client> {
+async fn bare(urls: &[String], subject: &'static str, ear: Ear) -> Result<Client> {
     let client = async_nats::connect(urls).await.context("a bare client's connection")?;
-    let mut messages = client.subscribe(SUBJECT).await.context("a bare client's subscription")?;
+    let mut messages = client.subscribe(subject).await.context("a bare client's subscription")?;
     client.flush().await?;
     tokio::spawn(async move {
         while let Some(message) = messages.next().await {
@@ -150,6 +159,8 @@ async fn bare(urls: &[String], ear: Ear) -> Result<Client> {
 pub enum Publisher {
     /// A bare client, and how long its messages are.
     Bare(Client, usize),
+    /// The same, of one that has them kept.
+    Kept(jetstream::Context, usize),
     /// A member.
     Member(Member),
 }
@@ -163,6 +174,19 @@ impl Publisher {
         if kind == Kind::Bare {
             let client = async_nats::connect(urls).await.context("the publisher's connection")?;
             return Ok(Self::Bare(client, bytes.max(8)));
+        }
+        if kind == Kind::Kept {
+            let client = async_nats::connect(urls).await.context("the publisher's connection")?;
+            let context = jetstream::new(client);
+            let subjects = vec![KEPT_SUBJECT.to_owned()];
+            let stream = jetstream::stream::Config {
+                name: KEPT_STREAM.to_owned(),
+                subjects,
+                num_replicas: 3,
+                ..Default::default()
+            };
+            context.create_stream(stream).await.context("the stream")?;
+            return Ok(Self::Kept(context, bytes.max(8)));
         }
         std::fs::create_dir_all(state)?;
         let ear = Arc::new(Ear::default());
@@ -201,10 +225,15 @@ impl Publisher {
         let sent = clock::boot_ns();
         match self {
             Self::Bare(client, bytes) => {
-                let mut payload = sent.to_le_bytes().to_vec();
-                payload.resize(*bytes, b'x');
-                client.publish(SUBJECT, payload.into()).await.context("a message")?;
+                client.publish(SUBJECT, payload(sent, *bytes)).await.context("a message")?;
                 client.flush().await.context("a message")
+            }
+            Self::Kept(context, bytes) => {
+                let message = PublishMessage::build().payload(payload(sent, *bytes));
+                let message = message.message_id(Uuid::now_v7().to_string());
+                let kept = context.send_publish(KEPT_SUBJECT, message).await.context("a message")?;
+                kept.await.context("a message is not kept")?;
+                Ok(())
             }
             Self::Member(member) => {
                 let event = Uuid::now_v7();
@@ -221,7 +250,7 @@ impl Publisher {
     /// What it knows, for people.
     fn known(&self) -> String {
         match self {
-            Self::Bare(..) => String::new(),
+            Self::Bare(..) | Self::Kept(..) => String::new(),
             Self::Member(member) => format!("{:?}", member.status()),
         }
     }
@@ -232,6 +261,13 @@ impl Publisher {
             member.leave().await;
         }
     }
+}
+
+/// A message that says when it was sent.
+fn payload(sent: i64, bytes: usize) -> bytes::Bytes {
+    let mut payload = sent.to_le_bytes().to_vec();
+    payload.resize(bytes, b'x');
+    payload.into()
 }
 
 /// How long a member's message is, as it comes from the server: learned by listening to one.
