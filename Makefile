@@ -183,9 +183,11 @@ bench-fleet: setup-fleet
 	$(call release,fleet-faults)
 	$(TARGET)/release/fleet-propagation $(FLEET)
 
+# Memory is mostly pages of the program's file: here too what is measured is what is packaged.
 bench-fleet-cost: setup-fleet
-	$(call release,fleet-faults cloudsnooze notify-apps)
-	$(TARGET)/release/fleet-cost $(COST)
+	$(MAKE) programs PROFILE=dist
+	$(call release,fleet-faults)
+	CLOUDSNOOZE_BIN_DIR='$(abspath $(TARGET))/dist' $(TARGET)/release/fleet-cost $(COST)
 
 fuzz: setup-fuzz
 	CARGO="$(CARGO)" tests/fuzz/run.sh $(FUZZ)

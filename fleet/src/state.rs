@@ -36,10 +36,11 @@ const POLL: Duration = Duration::from_secs(1);
 /// At rest, while the leader's renewals are heard, the store is asked once in so many heartbeats: what tells of them tells of plans too.
 /// Not so soon after a connection was made: what was told before may have to be read from replicas that are late.
 const QUIET_BEATS: u32 = 12;
-/// Events of the time away are read again at pauses that double, from the first to the last of these: a replica may have answered that
-/// did not have the newest of them yet, and while the store had no leader an event was told to who was there and is kept only after the
-/// election (some 10 s). What was heard before is not told again.
-const AWAY_PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(32));
+/// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
+const REPLICAS_LAG: Duration = Duration::from_secs(2);
+/// Then, by who has read them before, after pauses three times as long each, up to this one: while the store had no leader an event was
+/// told to who was there and is kept only after the election (some 10 s). What was heard is read, but not told again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(18);
 /// The most that candidates are apart when a lease becomes free.
 const APART: Duration = Duration::from_millis(100);
 /// How many events are known to have been heard.
@@ -153,7 +154,7 @@ struct Unsent {
     tries: u32,
 }
 
-/// When the events of the time away are read again, and how long that is after the reading before.
+/// When the events of the time away are read again, and how long that is after the reading before; after the longest pause no more.
 #[derive(Clone, Copy, Debug)]
 struct Away {
     next: Boot,

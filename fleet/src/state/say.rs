@@ -4,8 +4,8 @@
 //! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    AWAY_PAUSES, Away, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice,
-    Own, POLL, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    Away, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, LONGEST_PAUSE, Letter, MOST_HEARD, MOST_OWN,
+    Notice, Own, POLL, REPLICAS_LAG, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
@@ -247,9 +247,9 @@ impl Core {
                 self.standing = ready.problems;
                 (self.next_beat, self.next_poll) = (now, now);
                 self.speaks_first = true;
-                let pause = AWAY_PAUSES.0;
                 self.effects.push(Effect::Missed(self.record.sequence));
-                self.away = Some(Away { next: now.after(pause), pause });
+                let pause = if self.record.sequence.is_some() { REPLICAS_LAG } else { LONGEST_PAUSE };
+                self.away = Some(Away { next: now.after(REPLICAS_LAG), pause });
                 self.look_again(now);
             }
             Err(error) => {
@@ -263,8 +263,10 @@ impl Core {
     pub(super) fn read_time_away(&mut self, now: Boot) {
         if let Some(Away { pause, .. }) = self.away.take_if(|away| away.next <= now) {
             self.effects.push(Effect::Missed(self.record.sequence));
-            let pause = pause * 2;
-            self.away = (pause <= AWAY_PAUSES.1).then(|| Away { next: now.after(pause), pause });
+            let pause = pause * 3;
+            // Many are away together.
+            let next = now.after(pause * 9 / 10 + self.jitter(pause / 5));
+            self.away = (pause <= LONGEST_PAUSE).then_some(Away { next, pause });
         }
         self.wake_at(self.away.map_or(Boot::NEVER, |away| away.next));
     }
@@ -278,8 +280,8 @@ impl Core {
             }
             Err(error) => {
                 // Also the last reading must have had an answer.
-                let pause = AWAY_PAUSES.1;
-                self.away.get_or_insert(Away { next: now.after(pause), pause });
+                let next = now.after(LONGEST_PAUSE);
+                self.away.get_or_insert(Away { next, pause: LONGEST_PAUSE });
                 self.problem(format!("events of the time away cannot be read: {error}"));
             }
         }

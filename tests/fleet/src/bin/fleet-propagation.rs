@@ -22,8 +22,9 @@ const WORKERS: usize = 4;
 const BAR: f64 = 1.3;
 /// Deliveries that are waited for after the last event.
 const AFTERWARDS: Duration = Duration::from_secs(2);
-/// From when everybody is there to the first event: what comes with connecting is over then, and each has spoken once more.
-const SETTLES: Duration = Duration::from_secs(8);
+/// From when all members are there to the first event: what comes with connecting is over then. For a minute they ask the store as often as
+/// they speak. Bare clients have nothing to settle.
+const SETTLES: Duration = Duration::from_secs(70);
 
 /// Measures how long events take to many members and to as many bare clients.
 #[derive(Parser, Debug)]
@@ -204,7 +205,7 @@ fn round_of(
     runtime.block_on(async {
         let publisher = Publisher::connect(kind, urls, bytes, &state.join("publisher")).await?;
         publisher.wait_for(args.subscribers).await?;
-        tokio::time::sleep(SETTLES).await;
+        tokio::time::sleep(if kind == Kind::Members { SETTLES } else { AFTERWARDS }).await;
         let mut clock = tokio::time::interval(Duration::from_millis(args.pause_ms));
         for _ in 0..args.events {
             clock.tick().await;
