@@ -38,9 +38,6 @@ const POLL: Duration = Duration::from_secs(1);
 const QUIET_BEATS: u32 = 12;
 /// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
 const REPLICAS_LAG: Duration = Duration::from_secs(2);
-/// Then, by who has read them before, after pauses three times as long each, up to this one: while the store had no leader an event was
-/// told to who was there and is kept only after the election (some 10 s). What was heard is read, but not told again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(18);
 /// The most that candidates are apart when a lease becomes free.
 const APART: Duration = Duration::from_millis(100);
 /// How many events are known to have been heard.
@@ -154,13 +151,6 @@ struct Unsent {
     tries: u32,
 }
 
-/// When the events of the time away are read again, and how long that is after the reading before; after the longest pause no more.
-#[derive(Clone, Copy, Debug)]
-struct Away {
-    next: Boot,
-    pause: Duration,
-}
-
 /// What was asked for and has not ended.
 #[derive(Debug, Default)]
 struct InFlight {
@@ -203,7 +193,9 @@ pub(crate) struct Core {
     /// Its presence is told for the first time on this connection.
     speaks_first: bool,
     next_prepare: Boot,
-    away: Option<Away>,
+    /// When the events of the time away are read again. Not more often than is needed: what was told live meanwhile is read, too, and by
+    /// all who came back together.
+    missed_again: Option<Boot>,
     next_ack: Boot,
     last_ack: Boot,
     /// The number of the last version of the record that is to be saved, being saved, and on the disk.
@@ -255,7 +247,7 @@ impl Core {
             next_beat: Boot(0),
             speaks_first: false,
             next_prepare: Boot(0),
-            away: None,
+            missed_again: None,
             next_ack: Boot(0),
             last_ack: Boot(0),
             wanted: 0,

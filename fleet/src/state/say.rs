@@ -4,8 +4,8 @@
 //! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    Away, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, LONGEST_PAUSE, Letter, MOST_HEARD, MOST_OWN,
-    Notice, Own, POLL, REPLICAS_LAG, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own, POLL,
+    REPLICAS_LAG, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
@@ -248,8 +248,7 @@ impl Core {
                 (self.next_beat, self.next_poll) = (now, now);
                 self.speaks_first = true;
                 self.effects.push(Effect::Missed(self.record.sequence));
-                let pause = if self.record.sequence.is_some() { REPLICAS_LAG } else { LONGEST_PAUSE };
-                self.away = Some(Away { next: now.after(REPLICAS_LAG), pause });
+                self.missed_again = self.record.sequence.map(|_| now.after(REPLICAS_LAG));
                 self.look_again(now);
             }
             Err(error) => {
@@ -261,14 +260,10 @@ impl Core {
 
     /// Asks again for the events of the time away, when it is time.
     pub(super) fn read_time_away(&mut self, now: Boot) {
-        if let Some(Away { pause, .. }) = self.away.take_if(|away| away.next <= now) {
+        if self.missed_again.take_if(|when| *when <= now).is_some() {
             self.effects.push(Effect::Missed(self.record.sequence));
-            let pause = pause * 3;
-            // Many are away together.
-            let next = now.after(pause * 9 / 10 + self.jitter(pause / 5));
-            self.away = (pause <= LONGEST_PAUSE).then_some(Away { next, pause });
         }
-        self.wake_at(self.away.map_or(Boot::NEVER, |away| away.next));
+        self.wake_at(self.missed_again.unwrap_or(Boot::NEVER));
     }
 
     pub(super) fn missed(&mut self, now: Boot, result: Result<(Vec<Bytes>, u64), Failed>) {
@@ -279,9 +274,9 @@ impl Core {
                 self.record.sequence = Some(last);
             }
             Err(error) => {
-                // Also the last reading must have had an answer.
-                let next = now.after(LONGEST_PAUSE);
-                self.away.get_or_insert(Away { next, pause: LONGEST_PAUSE });
+                // Until there is an answer: a store without a leader gives none, and what was told meanwhile would never be known.
+                let pause = REPLICAS_LAG + self.jitter(REPLICAS_LAG);
+                self.missed_again.get_or_insert(now.after(pause));
                 self.problem(format!("events of the time away cannot be read: {error}"));
             }
         }

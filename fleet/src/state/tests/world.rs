@@ -49,6 +49,8 @@ struct Store {
     refuses: bool,
     /// The stream of the plan alone has no leader.
     refuses_plans: bool,
+    /// Its stream of events has no leader.
+    refuses_events: bool,
     /// How much behind the replica is that answers who reads events.
     lag: Duration,
 }
@@ -194,6 +196,10 @@ impl World {
 
     pub(super) fn store_refuses_plans(&mut self, is: bool) {
         self.store.refuses_plans = is;
+    }
+
+    pub(super) fn store_refuses_events(&mut self, is: bool) {
+        self.store.refuses_events = is;
     }
 
     pub(super) fn replicas_lag(&mut self, lag: Duration) {
@@ -450,7 +456,7 @@ impl World {
         let store = &self.store;
         let lost = || Failed::Unknown("no answer".to_owned());
         match effect {
-            Effect::Missed(_) if is_out => Input::Missed(Err(lost())),
+            Effect::Missed(_) if is_out || store.refuses_events => Input::Missed(Err(lost())),
             Effect::Missed(after) => {
                 let there = || store.letters.iter().filter(|(_, at, _)| at.after(store.lag) <= self.now);
                 let last = there().map(|(number, _, _)| *number).max().unwrap_or(0);
