@@ -1,5 +1,5 @@
 //! How long an event takes to a thousand others: subscribers as members of the crate or as bare clients, each with a connection of its own.
-//! What members tell each other the servers keep, on three replicas; so do they, in a run of its own, what a bare client tells.
+//! The servers keep what members tell, on three replicas; of bare clients there are two kinds, one whose messages are kept just so.
 //!
 //! Inputs: servers, how many subscribers. Outputs: the delays of all deliveries, CLOCK_BOOTTIME, microseconds. Both kinds of subscriber do
 //! the same with what comes: they look at the clock and count. It must never measure one kind while the other is connected.
