@@ -14,6 +14,7 @@ mod drills;
 mod fleet;
 mod foresight;
 mod os_shutdown;
+mod pace;
 mod plugin_sources;
 mod pulse;
 mod resume;

@@ -11,25 +11,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-mod azure;
 mod clouds;
 mod dashboard;
-mod gcp;
 mod insight;
 mod report;
 mod source_plugin;
 mod system;
 
-pub use azure::AzureSource;
-pub use clouds::{AwsSource, DetectEndpoints, DetectSource, Sources, SpotTimeSource};
+pub use clouds::{DetectEndpoints, DetectSource, Sources};
 pub use dashboard::{Dashboard, is_token, loopback};
-pub use gcp::GcpSource;
 pub use insight::Insight;
 pub use report::{Report, ReportPost};
 pub use source_plugin::SourcePlugin;
 pub use system::{
     ClockWatch, DiskWatch, HardwareWatch, MemoryWatch, NameCheck, NetworkWatch, OnTerminate, SystemSource, UnitWatch,
 };
+
+pub use crate::source::settings::{AwsSource, AzureSource, GcpSource, SpotTimeSource};
 
 use super::scrub::redacted_config;
 use crate::event::{Action, EventType, Pattern};

@@ -2,15 +2,15 @@
 //!
 //! Inputs: the configuration, where a service answered. Outputs: running threads. Must never decide which cloud this is.
 
+use super::pace;
 use super::sources::{Running, Ways, start_thread};
 use crate::config::{Config, SpotTimeSource};
 use crate::source::alibaba::Alibaba;
-use crate::source::aws::{self, Aws};
-use crate::source::azure::{self, Azure};
+use crate::source::aws::Aws;
+use crate::source::azure::Azure;
 use crate::source::cloud::Cloud;
 use crate::source::detect::Provider;
 use crate::source::gcp::{self, Begun, MaintenanceEvent, Preempted, UpcomingMaintenance};
-use crate::source::spot_time;
 use crate::source::tencent::Tencent;
 use std::sync::Arc;
 
@@ -37,7 +37,7 @@ pub(super) const CLOUDS: &[Offer] = &[
                 endpoint.clone_into(&mut settings.endpoint);
             }
             let make = |bell| Aws::new(&settings, bell).map_err(|e| format!("sources.aws.endpoint: {e}"));
-            Ok(vec![start_thread((Provider::Aws, "snooze-aws"), config, ways, aws::pace, make)?])
+            Ok(vec![start_thread((Provider::Aws, "snooze-aws"), config, ways, pace::aws, make)?])
         },
     },
     Offer {
@@ -49,7 +49,7 @@ pub(super) const CLOUDS: &[Offer] = &[
                 endpoint.clone_into(&mut settings.endpoint);
             }
             let make = |bell| Azure::new(&settings, bell).map_err(|e| format!("sources.azure.endpoint: {e}"));
-            Ok(vec![start_thread((Provider::Azure, "snooze-azure"), config, ways, azure::pace, make)?])
+            Ok(vec![start_thread((Provider::Azure, "snooze-azure"), config, ways, pace::azure, make)?])
         },
     },
     Offer { provider: Provider::Gcp, wanted: |config| config.sources.gcp.wanted(), start: start_gcp },
@@ -59,7 +59,7 @@ pub(super) const CLOUDS: &[Offer] = &[
         start: |config, ways, found_at| {
             let settings = answering(&config.sources.alibaba, found_at);
             let make = |bell| Alibaba::new(&settings, bell).map_err(|e| format!("sources.alibaba.endpoint: {e}"));
-            let pace = |config: &Config| spot_time::pace(config, &config.sources.alibaba, Alibaba::ITEMS);
+            let pace = |config: &Config| pace::spot_time(config, &config.sources.alibaba, Alibaba::ITEMS);
             Ok(vec![start_thread((Provider::Alibaba, "snooze-alibaba"), config, ways, pace, make)?])
         },
     },
@@ -69,7 +69,7 @@ pub(super) const CLOUDS: &[Offer] = &[
         start: |config, ways, found_at| {
             let settings = answering(&config.sources.tencent, found_at);
             let make = |bell| Tencent::new(&settings, bell).map_err(|e| format!("sources.tencent.endpoint: {e}"));
-            let pace = |config: &Config| spot_time::pace(config, &config.sources.tencent, Tencent::ITEMS);
+            let pace = |config: &Config| pace::spot_time(config, &config.sources.tencent, Tencent::ITEMS);
             Ok(vec![start_thread((Provider::Tencent, "snooze-tencent"), config, ways, pace, make)?])
         },
     },
@@ -91,13 +91,13 @@ fn start_gcp(config: &Config, ways: &Ways, found_at: Option<&str>) -> Result<Vec
     let begun = Begun::new();
     let bad = |e| format!("sources.gcp.endpoint: {e}");
     let of = |name| (Provider::Gcp, name);
-    let preempted = start_thread(of("snooze-gcp-spot"), config, ways, Preempted::pace, |bell| {
+    let preempted = start_thread(of("snooze-gcp-spot"), config, ways, pace::preempted, |bell| {
         Preempted::new(settings, bell).map_err(bad)
     })?;
-    let event = start_thread(of("snooze-gcp-host"), config, ways, MaintenanceEvent::pace, |bell| {
+    let event = start_thread(of("snooze-gcp-host"), config, ways, pace::maintenance_event, |bell| {
         MaintenanceEvent::new(settings, bell, Arc::clone(&begun)).map_err(bad)
     })?;
-    let upcoming = start_thread(of("snooze-gcp-plan"), config, ways, UpcomingMaintenance::pace, |bell| {
+    let upcoming = start_thread(of("snooze-gcp-plan"), config, ways, pace::upcoming_maintenance, |bell| {
         UpcomingMaintenance::new(settings, bell, Arc::clone(&begun)).map_err(bad)
     })?;
     // By default the machine is shut down at the very moment at which `preempted` becomes TRUE.

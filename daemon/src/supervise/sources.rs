@@ -4,6 +4,7 @@
 //! the cloud. Must never run a source on a thread that anything else needs, nor have the start wait for an answer.
 
 use super::clouds::{CLOUDS, Offer};
+use super::pace;
 use super::seen::Seen;
 use super::siblings::{self, Aliases, Siblings};
 use crate::config::{Config, DetectSource};
@@ -16,7 +17,6 @@ use crate::host;
 use crate::log_ring::LogRing;
 use crate::normalise::NoticeKey;
 use crate::normalise::revise::Reviser;
-use crate::source::aws;
 use crate::source::cloud::{Cloud, Pace};
 use crate::source::detect::{Findings, Found, Provider, State, probe};
 use crate::source::health::Report;
@@ -117,7 +117,7 @@ impl Sources {
                 summary: unwatched(config, &findings),
                 polls: 0,
                 errors: 0,
-                interval_seconds: aws::pace(config).seconds.first().copied().unwrap_or_default(),
+                interval_seconds: pace::aws(config).seconds.first().copied().unwrap_or_default(),
             };
             return (vec![none], findings);
         }

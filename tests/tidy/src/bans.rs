@@ -121,7 +121,7 @@ const PRODUCT: &[Ban] = &[
 ];
 
 /// The two places where an HTTP client may be made.
-const HTTP_CLIENTS: &[&str] = &["daemon/src/source/imds.rs", "daemon/src/cli/client.rs"];
+const HTTP_CLIENTS: &[&str] = &["core/src/source/imds.rs", "daemon/src/cli/client.rs"];
 
 /// Bans for tests.
 const TESTS: &[Ban] = &[Ban {
@@ -327,12 +327,12 @@ mod tests {
         for body in
             ["reqwest::Client::new()", "use reqwest::{Client, ClientBuilder}", "use reqwest::Client; Client::builder()"]
         {
-            assert_eq!(calls("daemon/src/source/gcp.rs", body), 1, "{body}");
-            assert_eq!(calls("daemon/src/source/imds.rs", body), 0, "{body}");
+            assert_eq!(calls("core/src/source/gcp.rs", body), 1, "{body}");
+            assert_eq!(calls("core/src/source/imds.rs", body), 0, "{body}");
             assert_eq!(calls("daemon/src/cli/client.rs", body), 0, "{body}");
         }
         assert_eq!(calls("daemon/src/fleet/nats.rs", "nats::Client::new()"), 0);
-        assert_eq!(calls("daemon/src/source/gcp.rs", "fn get(c: &reqwest::Client) {}"), 0);
+        assert_eq!(calls("core/src/source/gcp.rs", "fn get(c: &reqwest::Client) {}"), 0);
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
             assert_eq!(calls("daemon/tests/notice.rs", body), 1, "{body}");
             assert_eq!(calls("tests/harness/src/wait.rs", body), 0, "{body}");
             assert_eq!(calls("tests/fake-metadata/src/faults.rs", body), 0, "{body}");
-            assert_eq!(calls("daemon/src/source/cadence.rs", body), 0, "{body}");
+            assert_eq!(calls("core/src/source/cadence.rs", body), 0, "{body}");
         }
         let inline = Source::new("core/src/queue.rs", "#[cfg(test)]\nmod tests { fn f() { std::thread::sleep(a); } }");
         assert_eq!(banned_calls(&inline).len(), 1);

@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn importing_along_the_flow_passes() {
         assert!(
-            lines("daemon/src/source/aws.rs", "use crate::{normalise, queue::Queue, event::*, source::Source};")
+            lines("core/src/source/aws.rs", "use crate::{normalise, queue::Queue, event::*, source::Source};")
                 .is_empty()
         );
         assert!(

@@ -55,11 +55,11 @@ struct Options {
 /// Where the source of a provider is.
 fn source_of(provider: Provider) -> &'static str {
     match provider {
-        Provider::Aws => "daemon/src/source/aws.rs",
-        Provider::Azure => "daemon/src/source/azure.rs",
-        Provider::Gcp => "daemon/src/source/gcp.rs (preempted)",
-        Provider::Alibaba => "daemon/src/source/alibaba.rs",
-        Provider::Tencent => "daemon/src/source/tencent.rs",
+        Provider::Aws => "core/src/source/aws.rs",
+        Provider::Azure => "core/src/source/azure.rs",
+        Provider::Gcp => "core/src/source/gcp.rs (preempted)",
+        Provider::Alibaba => "core/src/source/alibaba.rs",
+        Provider::Tencent => "core/src/source/tencent.rs",
     }
 }
 

@@ -78,13 +78,3 @@ fn assert_subset(at: &str, wanted: &Value, found: &Value) {
         _ => assert_eq!(wanted, found, "{at}"),
     }
 }
-
-#[test]
-fn the_most_impatient_type_sets_the_pace_within_what_the_service_allows() {
-    let of = |text: &str| pace(&serde_json::from_str(text).expect("a configuration")).seconds;
-    assert_eq!(of("{}"), [1.0]);
-    assert_eq!(of(r#"{"event_handlers": {"cloud.spot.interrupt": {"polling_interval_seconds": 0.5}}}"#), [0.5]);
-    assert_eq!(of(r#"{"event_handlers": {"cloud.spot.interrupt": {"polling_interval_seconds": 9}}}"#), [1.0]);
-    assert_eq!(of(r#"{"event_handlers": {"*": {"polling_interval_seconds": 9}}}"#), [9.0]);
-    assert_eq!(of(r#"{"event_handlers": {"*": {"polling_interval_seconds": 0.05}}}"#), [0.5]);
-}

@@ -4,11 +4,11 @@
 //! [`Dialect`], the metadata service, settings. Outputs: what each look tells its round. Must never take an error for the
 //! absence of a notice.
 
-use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
+use super::cloud::{Again, Cloud, Item, PollError, Role};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
 use super::round::{Ends, Round};
+use super::settings::SpotTimeSource;
 use super::token::{self, TokenKeeper};
-use crate::config::{Config, SpotTimeSource};
 use crate::event::{EventType, Machine};
 use crate::normalise::spot_time::word;
 use crate::normalise::{Notice, NoticeKey, ParseError, Reading};
@@ -78,12 +78,6 @@ pub struct SpotTime<D> {
     token: Option<TokenKeeper>,
     look_max_ns: i64,
     dialect: PhantomData<fn() -> D>,
-}
-
-/// How often the notice is read: the setting of its event type, else that of the source.
-pub fn pace(config: &Config, settings: &SpotTimeSource, items: &[Item]) -> Pace {
-    let given = config.polling_interval_seconds(&EventType::SPOT_INTERRUPT);
-    Pace::every(given.unwrap_or(settings.polling_interval_seconds), items)
 }
 
 impl<D: Dialect> SpotTime<D> {

@@ -21,10 +21,10 @@
 
 mod lane;
 
-use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
+use super::cloud::{Again, Cloud, Item, PollError, Role};
 use super::imds::{EndpointError, MetadataClient};
 use super::round::Round;
-use crate::config::{Config, GcpSource};
+use super::settings::GcpSource;
 use crate::event::EventType;
 use crate::normalise::gcp::{self as parse, OnHostMaintenance, Upcoming};
 use crate::normalise::revise::Absence;
@@ -43,11 +43,6 @@ const POLICY_ATTEMPTS: u8 = 5;
 
 /// Who this machine is, which every lane asks for itself: none waits for another.
 const IDENTITY: Item = Item { name: "id", role: Role::Identity };
-
-/// The pace of a lane: between two questions to a server that does not hold its answers back, and after errors.
-fn pace(seconds: f64) -> Pace {
-    Pace { seconds: vec![seconds], hurried_seconds: seconds }
-}
 
 /// The address: the configured one; where that is the usual one, what the environment variable `GCE_METADATA_HOST` says, by
 /// which Google's client libraries are led elsewhere.
@@ -134,12 +129,6 @@ impl Preempted {
         let notice_ns = (settings.preemption_notice_seconds * 1e9) as i64;
         Ok(Self { lane: Lane::new("preempted", settings, bell)?, notice_ns })
     }
-
-    /// How often it is asked for.
-    pub fn pace(config: &Config) -> Pace {
-        let given = config.polling_interval_seconds(&EventType::SPOT_INTERRUPT);
-        pace(given.unwrap_or(config.sources.gcp.polling_interval_seconds))
-    }
 }
 
 impl Cloud for Preempted {
@@ -201,12 +190,6 @@ impl MaintenanceEvent {
     /// The endpoint cannot be used.
     pub fn new(settings: &GcpSource, bell: Arc<Bell>, begun: Arc<Begun>) -> Result<Self, EndpointError> {
         Ok(Self { lane: Lane::new("maintenance-event", settings, bell)?, begun, is_told: false })
-    }
-
-    /// How often it is asked for.
-    pub fn pace(config: &Config) -> Pace {
-        let given = config.polling_interval_seconds(&EventType::MAINTENANCE_FREEZE);
-        pace(given.unwrap_or(config.sources.gcp.polling_interval_seconds))
     }
 }
 
@@ -291,12 +274,6 @@ impl UpcomingMaintenance {
         };
         self.policy = Some(found);
         Ok(found)
-    }
-
-    /// How often it is asked for.
-    pub fn pace(config: &Config) -> Pace {
-        let given = config.polling_interval_seconds(&EventType::MAINTENANCE_STOP);
-        pace(given.unwrap_or(config.sources.gcp.upcoming_interval_seconds))
     }
 }
 

@@ -12,11 +12,11 @@
 mod listing;
 mod versions;
 
-use super::cloud::{Again, CALM_NS, Cloud, Item, Pace, PollError, Role};
+use super::cloud::{Again, CALM_NS, Cloud, Item, PollError, Role};
 use super::imds::{CONNECT_TIMEOUT_NS, EndpointError, FetchError, Found, Header, MetadataClient};
 use super::imdsd::Refusal;
 use super::round::{Round, reading};
-use crate::config::{AzureSource, Config};
+use super::settings::AzureSource;
 use crate::event::{Action, EventType};
 use crate::normalise::azure as parse;
 use crate::normalise::deadline::SECOND_NS;
@@ -36,7 +36,7 @@ const HEADERS: &[Header<'static>] = &[("metadata", "true")];
 
 /// Shortest interval, seconds. The whole machine may make five requests a second, and this leaves more than half of them to
 /// the question who this machine is and to others.
-const INTERVAL_SECONDS_MIN: f64 = 0.5;
+pub const INTERVAL_SECONDS_MIN: f64 = 0.5;
 
 /// Longest that the first question is left open, nanoseconds: two minutes, and some patience.
 const PENDING_MAX_NS: i64 = 150 * SECOND_NS;
@@ -44,8 +44,8 @@ const PENDING_MAX_NS: i64 = 150 * SECOND_NS;
 /// Most milliseconds for the question who this machine is: it is answered at once or not at all, and notices wait meanwhile.
 const IDENTITY_TIMEOUT_MS: u64 = 500;
 
-/// The types of events that come from here.
-const TYPES: [EventType; 6] = [
+/// The types of events that come from here: all of one document.
+pub const TYPES: [EventType; 6] = [
     EventType::SPOT_INTERRUPT,
     EventType::INSTANCE_TERMINATE,
     EventType::SPOT_REBALANCE,
@@ -80,13 +80,6 @@ pub struct Azure {
     /// There was an answer since the start.
     has_answered: bool,
     look_max_ns: i64,
-}
-
-/// How often the document is read: as the most impatient of its types wants it.
-pub fn pace(config: &Config) -> Pace {
-    let own = config.sources.azure.polling_interval_seconds;
-    let wanted = TYPES.into_iter().map(|t| config.polling_interval_seconds(&t).unwrap_or(own));
-    Pace::every(wanted.fold(f64::INFINITY, f64::min).max(INTERVAL_SECONDS_MIN), &Azure::ITEMS[..1])
 }
 
 impl Azure {

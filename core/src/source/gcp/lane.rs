@@ -9,7 +9,6 @@
 //! "Troubleshoot the metadata server" (503 and cut connections during live migration). Google's guest agent asks for 60 s
 //! with ten more for the answer; its Python sample names the first `last_etag` 0.
 
-use crate::config::GcpSource;
 use crate::event::Moment;
 use crate::normalise::Reading;
 use crate::normalise::deadline::SECOND_NS;
@@ -17,6 +16,7 @@ use crate::normalise::gcp as parse;
 use crate::source::cloud::{Again, PollError};
 use crate::source::imds::{EndpointError, FetchError, Found, Header, MetadataClient};
 use crate::source::round::{Round, reading};
+use crate::source::settings::GcpSource;
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::ops::ControlFlow;

@@ -3,11 +3,11 @@
 //! Responsibilities: which paths are read, how often, and what their answers mean together. Inputs: the metadata
 //! service, settings. Outputs: what each look tells its round. Must never take an error for the absence of a notice.
 
-use super::cloud::{Again, Cloud, Item, Pace, PollError, Role};
+use super::cloud::{Again, Cloud, Item, PollError, Role};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
 use super::round::{Ends, Round, reading};
+use super::settings::AwsSource;
 use super::token::{self, TokenKeeper};
-use crate::config::{AwsSource, Config};
 use crate::event::EventType;
 use crate::normalise::aws as parse;
 use crate::normalise::deadline::cloud_now;
@@ -45,23 +45,6 @@ pub struct Aws {
     token: TokenKeeper,
     /// Longest that one poll may take, nanoseconds.
     poll_max_ns: i64,
-}
-
-/// How often each item is read: the setting of its event type, else that of the source.
-pub fn pace(config: &Config) -> Pace {
-    let aws = &config.sources.aws;
-    let of = |t: EventType, otherwise: f64| config.polling_interval_seconds(&t).unwrap_or(otherwise);
-    let spot = of(EventType::SPOT_INTERRUPT, aws.polling_interval_seconds);
-    Pace {
-        seconds: vec![
-            spot,
-            spot,
-            of(EventType::SPOT_REBALANCE, aws.polling_interval_seconds),
-            of(EventType::AUTOSCALING_TERMINATE, aws.polling_interval_seconds),
-            of(EventType::MAINTENANCE_REBOOT, aws.maintenance_interval_seconds),
-        ],
-        hurried_seconds: aws.hurried_interval_seconds,
-    }
 }
 
 impl Aws {
