@@ -21,12 +21,14 @@ use async_nats::jetstream::stream::{self, DirectGetErrorKind, Republish, Storage
 use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::coordinator::{Coordinator, Entry, Failed, KeptAck, Ready};
 use crate::settings::Settings;
 use crate::wire::{Kind, Names, read_ack_key};
 
+mod batch;
 mod connect;
 mod watch;
 
@@ -260,20 +262,21 @@ impl Nats {
         }))
     }
 
-    /// Reads what a stream has under these subjects, from this number on. One by one: that needs neither a consumer nor a leader of the
-    /// stream, as any replica answers.
-    async fn scan(&self, stream: &Stream, subjects: &str, from: u64) -> Result<Vec<Found>, Failed> {
+    /// Reads what a stream has under these subjects, from this number on. That needs neither a consumer nor a leader of the stream, as any
+    /// replica answers. Servers before 2.11 are asked one by one.
+    async fn scan(&self, stream: &str, subjects: &str, from: u64) -> Result<Vec<Found>, Failed> {
         let mut found = Vec::new();
         let mut next = from.max(1);
         let reading = async {
             while found.len() < MOST_ENTRIES {
-                match stream.direct_get_next_for_subject(subjects, Some(next)).await {
-                    Ok(message) => {
-                        next = message.sequence + 1;
-                        found.push(Found::of(message));
-                    }
-                    Err(error) if error.kind() == DirectGetErrorKind::NotFound => break,
-                    Err(error) => return Err(unknown("the servers' store", error)),
+                let question = json!({ "seq": next, "next_by_subj": subjects, "batch": batch::MOST_AT_ONCE });
+                let Some(batch) = self.batch(stream, &question).await? else {
+                    return Err(unknown("the servers' store", "it does not understand the question"));
+                };
+                next = batch.found.last().map_or(next, |found| found.sequence + 1);
+                found.extend(batch.found);
+                if batch.is_all {
+                    break;
                 }
             }
             Ok(())
@@ -284,10 +287,16 @@ impl Nats {
         }
     }
 
-    /// Reads all that a bucket has under these subjects: their names from the leader of the stream, their entries side by side. Where that
-    /// leader does not answer they are read one by one.
+    /// Reads all that a bucket has under these subjects. Where a server cannot answer that at once: their names from the leader of the
+    /// stream, their entries side by side; where that leader does not answer they are read one by one.
     async fn scan_all(&self, stream: &Stream, subjects: &str) -> Result<Vec<Found>, Failed> {
-        let Ok(listed) = stream.info_with_subjects(subjects).await else { return self.scan(stream, subjects, 1).await };
+        let name = stream.cached_info().config.name.as_str();
+        if let Some(batch) = self.batch(name, &json!({ "multi_last": [subjects] })).await?
+            && batch.is_all
+        {
+            return Ok(batch.found);
+        }
+        let Ok(listed) = stream.info_with_subjects(subjects).await else { return self.scan(name, subjects, 1).await };
         let names: Vec<String> =
             listed.take(MOST_ENTRIES).filter_map(|name| async { name.ok() }).map(|(name, _)| name).collect().await;
         let read = futures_util::stream::iter(names).map(|name| async move {
@@ -417,7 +426,8 @@ impl Coordinator for Nats {
         if after == last {
             return Ok((Vec::new(), last));
         }
-        let found = self.scan(&stream, &subjects, (after + 1).max(last.saturating_sub(MOST_MISSED - 1))).await?;
+        let name = stream.cached_info().config.name.as_str();
+        let found = self.scan(name, &subjects, (after + 1).max(last.saturating_sub(MOST_MISSED - 1))).await?;
         // Another replica may have answered, which has less.
         let last = found.last().map_or(after, |found| found.sequence);
         Ok((found.into_iter().map(|found| found.bytes).collect(), last))
@@ -471,7 +481,7 @@ impl Coordinator for Nats {
         let subjects = format!("{}{operation}.>", store.prefix);
         let found = match after {
             0 => self.scan_all(&store.stream, &subjects).await,
-            after => self.scan(&store.stream, &subjects, after + 1).await,
+            after => self.scan(&store.stream_name, &subjects, after + 1).await,
         };
         let found = found.inspect_err(|_| self.forget(Bucket::Acks))?;
         let last = found.last().map_or(after, |found| found.sequence);

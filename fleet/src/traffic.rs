@@ -29,6 +29,11 @@ const WAY: Duration = Duration::from_millis(1);
 /// Events of this type are told.
 const EVENT_TYPE: &str = "cloud.interruption.preemption";
 
+/// The most subjects that are answered for at once (ADR-31 of NATS); the list of them is read where there are more.
+const MOST_SUBJECTS: usize = 1024;
+/// What asks for many messages, as JSON, without the subjects.
+const QUESTION: usize = 45;
+
 /// Who hears something.
 #[derive(Clone, Copy, Debug)]
 enum Audience {
@@ -360,9 +365,10 @@ impl Group {
                 let new = self.store.letters.iter().filter(|(number, _)| after.is_some_and(|after| *number > after));
                 let letters: Vec<Bytes> = new.map(|(_, letter)| letter.clone()).collect();
                 let last = self.store.letters.last().map_or(0, |(number, _)| *number);
-                // The last of the stream; then one by one what is new, until there is no more.
-                let scan = if letters.is_empty() { 0 } else { letters.len() + 1 };
-                self.count(member, Call::Missed, 1 + scan, 0, letters.iter().map(Bytes::len).sum());
+                // The last of the stream; then what is new, with a mark at its end.
+                let batch = if letters.is_empty() { (0, 0) } else { (1, letters.len() + 1) };
+                let answered = (1 + batch.1, letters.iter().map(Bytes::len).sum());
+                self.count_batch(member, Call::Missed, 1 + batch.0, answered);
                 Input::Missed(Ok((letters, last)))
             }
             Effect::ReadLease => {
@@ -378,16 +384,23 @@ impl Group {
             Effect::ReadMembers => {
                 self.store.members.retain(|_, (_, until)| now < *until);
                 let found: Vec<Bytes> = self.store.members.values().map(|(bytes, _)| bytes.clone()).collect();
-                // Their list, then each.
-                self.count(member, Call::ListMembers, 1, 0, found.len() * self.words(member).listed());
-                self.count(member, Call::ReadMembers, found.len(), 0, found.iter().map(Bytes::len).sum());
+                let bytes = found.iter().map(Bytes::len).sum();
+                if found.len() <= MOST_SUBJECTS {
+                    self.count_batch(member, Call::ReadMembers, 1, (found.len() + 1, bytes));
+                } else {
+                    // Refused; then their list, then each.
+                    self.count_batch(member, Call::ReadMembers, 1, (1, 0));
+                    self.count(member, Call::ListMembers, 1, 0, found.len() * self.words(member).listed());
+                    self.count(member, Call::ReadMembers, found.len(), 0, bytes);
+                }
                 Input::Members(Ok(found))
             }
             Effect::ReadAcks { operation, after } => {
                 let new = self.store.acks.iter().filter(|(at, ack)| *at > after && ack.operation == operation);
                 let acks: Vec<KeptAck> = new.map(|(_, ack)| ack.clone()).collect();
                 let last = self.store.acks.last().map_or(after, |(at, _)| *at);
-                self.count(member, Call::ReadAcks, acks.len() + 1, 0, acks.iter().map(|ack| ack.bytes.len()).sum());
+                let bytes = acks.iter().map(|ack| ack.bytes.len()).sum();
+                self.count_batch(member, Call::ReadAcks, 1, (acks.len() + 1, bytes));
                 Input::Acks(operation, Ok((acks, last)))
             }
             _ => return,
@@ -438,15 +451,19 @@ impl Group {
         &self.members[member].words
     }
 
+    /// Each question with one answer.
     fn count(&mut self, member: usize, call: Call, asked: usize, payload: usize, answered: usize) {
         let words = &self.members[member].words;
-        self.counting.asked(
-            self.now,
-            call,
-            asked,
-            words.asked(call, asked, payload),
-            words.answered(call, asked, answered),
-        );
+        let bytes = words.answered(call, asked, answered);
+        let answers = if bytes == 0 { 0 } else { asked };
+        self.counting.asked(self.now, call, (asked, words.asked(call, asked, payload)), (answers, bytes));
+    }
+
+    /// Questions with so many answers, which have so many bytes.
+    fn count_batch(&mut self, member: usize, call: Call, asked: usize, (answers, answered): (usize, usize)) {
+        let words = &self.members[member].words;
+        let asked = (asked, words.asked(call, asked, asked * QUESTION));
+        self.counting.asked(self.now, call, asked, (answers, words.answered(call, answers, answered)));
     }
 }
 

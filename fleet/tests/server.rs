@@ -65,10 +65,14 @@ fn events_reach_the_others_and_those_that_were_away() {
         // `b` leaves; what happens then it hears when it is there again.
         b.member.leave().await;
         a.until("b to leave", |told| matches!(told, Told::Gone { member, .. } if member == "b").then_some(())).await;
-        a.member.publish(notice(2, 60));
-        a.until_status("the second event to be kept", |status| status.counts.kept >= 2).await;
+        for number in (2..3).chain(100..140) {
+            a.member.publish(notice(number, 60));
+        }
+        a.until_status("the events to be kept", |status| status.counts.kept >= 42).await;
         let mut b = Machine::start(settings(&server.address(), "lb"), "b", state.path());
-        assert!(b.until("the second event", heard(2)).await.replayed);
+        for number in (2..3).chain(100..140) {
+            assert!(b.until("an event of the time away", heard(number)).await.replayed);
+        }
         a.member.publish(notice(3, 60));
         assert!(!b.until("the third event", heard(3)).await.replayed);
         server.kill();
@@ -77,6 +81,35 @@ fn events_reach_the_others_and_those_that_were_away() {
         server.run();
         let fourth = b.until("the event of the time without a server", heard(4)).await;
         assert_eq!(fourth.member, "a");
+    });
+}
+
+/// What a member of this number says of itself, in the group's bucket.
+async fn speaks(bucket: &async_nats::jetstream::kv::Store, number: usize) {
+    let presence = serde_json::json!({
+        "member": format!("x{number}"), "role": "lb", "may_lead": false, "epoch": 0, "beat_ms": 30_000, "work_ms": 0, "goes": [],
+    });
+    bucket.put(format!("x{number}"), presence.to_string().into()).await.expect("kept");
+}
+
+#[test]
+fn a_group_is_read_whole_also_where_it_is_larger_than_a_server_answers_for_at_once() {
+    let Some(server) = Server::start("") else { return };
+    let state = tempfile::tempdir().expect("a directory");
+    run(async {
+        let patient = Settings { heartbeat_seconds: 30.0, ..settings(&server.address(), "lb") };
+        let mut a = Machine::start(patient, "a", state.path());
+        a.leader(0).await;
+        a.until_status("itself to be told", |status| !status.members.is_empty()).await;
+        let client = async_nats::connect(server.address()).await.expect("connected");
+        let bucket = async_nats::jetstream::new(client).get_key_value("cs_members_g").await.expect("the bucket");
+        for numbers in [0..1000, 1000..1200] {
+            let all = numbers.end + 1;
+            for number in numbers {
+                speaks(&bucket, number).await;
+            }
+            assert_eq!(a.member.members().await.expect("members").len(), all);
+        }
     });
 }
 

@@ -166,19 +166,19 @@ pub(super) struct Counting {
 }
 
 impl Counting {
-    pub(super) fn asked(&mut self, now: Boot, call: Call, messages: usize, bytes: usize, answered_bytes: usize) {
-        let answered = if answered_bytes == 0 { 0 } else { messages };
+    /// Messages and their bytes, each way.
+    pub(super) fn asked(&mut self, now: Boot, call: Call, asked: (usize, usize), answered: (usize, usize)) {
         if call == Call::WritePlan {
-            self.traffic.longest_plan = self.traffic.longest_plan.max(bytes as u64);
+            self.traffic.longest_plan = self.traffic.longest_plan.max(asked.1 as u64);
         }
         self.add(
             now,
             call,
             Tally {
-                asked: messages as u64,
-                asked_bytes: bytes as u64,
-                answered: answered as u64,
-                answered_bytes: answered_bytes as u64,
+                asked: asked.0 as u64,
+                asked_bytes: asked.1 as u64,
+                answered: answered.0 as u64,
+                answered_bytes: answered.1 as u64,
                 ..Tally::default()
             },
         );
