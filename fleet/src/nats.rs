@@ -180,9 +180,15 @@ impl Nats {
 
     /// The bucket, made where it is missing.
     async fn bucket(&self, bucket: Bucket) -> Result<Store, Failed> {
-        if let Some(store) = locked(&self.inner.buckets).get(&bucket) {
-            return Ok(store.clone());
+        let known = locked(&self.inner.buckets).get(&bucket).cloned();
+        match known {
+            Some(store) => Ok(store),
+            None => self.find_bucket(bucket).await,
         }
+    }
+
+    /// The same, asked for whatever is known.
+    async fn find_bucket(&self, bucket: Bucket) -> Result<Store, Failed> {
         let name = self.inner.names.bucket(bucket.kind());
         let store = match self.inner.context.get_key_value(&name).await {
             Ok(store) => store,
@@ -198,9 +204,15 @@ impl Nats {
 
     /// The stream of events, made where it is missing.
     async fn events(&self) -> Result<Stream, Failed> {
-        if let Some(stream) = locked(&self.inner.events).as_ref() {
-            return Ok(stream.clone());
+        let known = locked(&self.inner.events).clone();
+        match known {
+            Some(stream) => Ok(stream),
+            None => self.find_events().await,
         }
+    }
+
+    /// The same, asked for whatever is known.
+    async fn find_events(&self) -> Result<Stream, Failed> {
         let config = stream::Config {
             name: self.inner.names.events_stream(),
             subjects: vec![self.inner.names.all_events(), self.inner.names.all_kept()],
@@ -375,13 +387,10 @@ impl Coordinator for Nats {
     type Watch = NatsWatch;
 
     async fn prepare(&self) -> Result<Ready, Failed> {
-        // Anew: what was there before the connection was lost may be gone.
-        locked(&self.inner.buckets).clear();
-        *locked(&self.inner.events) = None;
         for bucket in Bucket::ALL {
-            self.bucket(bucket).await?;
+            self.find_bucket(bucket).await?;
         }
-        self.events().await?;
+        self.find_events().await?;
         let (lead, plan) = (self.bucket(Bucket::Lead).await?, self.bucket(Bucket::Plan).await?);
         let lease = lead.stream.cached_info().config.max_age;
         Ok(Ready { lease: (!lease.is_zero()).then_some(lease), problems: self.judge(&lead, &plan) })
@@ -417,7 +426,11 @@ impl Coordinator for Nats {
         let last = match stream.direct_get_last_for_subject(subjects.as_str()).await {
             Ok(message) => message.sequence,
             Err(error) if error.kind() == DirectGetErrorKind::NotFound => 0,
-            Err(error) => return Err(unknown("the stream of events", error)),
+            Err(error) => {
+                // The next try makes it where it is gone.
+                *locked(&self.inner.events) = None;
+                return Err(unknown("the stream of events", error));
+            }
         };
         // A stream that is shorter than it was is another one.
         let Some(after) = after.map(|after| if after > last { 0 } else { after }) else {

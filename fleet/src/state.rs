@@ -192,6 +192,8 @@ pub(crate) struct Core {
     next_beat: Boot,
     /// Its presence is told for the first time on this connection.
     speaks_first: bool,
+    /// Streams and buckets were found, or made, on this connection or one before.
+    is_prepared: bool,
     next_prepare: Boot,
     /// When the events of the time away are read again. Not more often than is needed: what was told live meanwhile is read, too, and by
     /// all who came back together.
@@ -246,6 +248,7 @@ impl Core {
             last_poll: Boot(0),
             next_beat: Boot(0),
             speaks_first: false,
+            is_prepared: false,
             next_prepare: Boot(0),
             missed_again: None,
             next_ack: Boot(0),
@@ -401,12 +404,13 @@ impl Core {
         if !self.connected {
             return;
         }
+        if now >= self.next_prepare && !self.in_flight.prepare {
+            self.in_flight.prepare = true;
+            self.effects.push(Effect::Prepare);
+        }
+        self.wake_at(if self.in_flight.prepare { Boot::NEVER } else { self.next_prepare });
         if !self.ready {
-            if now >= self.next_prepare && !self.in_flight.prepare {
-                self.in_flight.prepare = true;
-                self.effects.push(Effect::Prepare);
-            }
-            return self.wake_at(if self.in_flight.prepare { Boot::NEVER } else { self.next_prepare });
+            return;
         }
         self.read_time_away(now);
         let waits = self.own.values().any(|own| matches!(own.stage, Stage::Waits | Stage::Acts));

@@ -16,6 +16,8 @@ const MOST_LETTERS: usize = 64;
 const KEPT_AFTER: Duration = Duration::from_secs(600);
 /// How often a letter is sent, at pauses of a second and more, before it is given up.
 const MOST_TRIES: u32 = 120;
+/// Within so long of a connection it is looked at whether streams and buckets are as they should be, by whom has seen them before.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 impl Core {
     /// Tells an event, or has it kept only.
@@ -227,35 +229,49 @@ impl Core {
         }
         self.connected = connected;
         self.ready = false;
-        self.next_prepare = now;
+        // Whoever has found streams and buckets once takes it that they are there; that is looked at again some time later, as all
+        // come back together. What is missing all the same is made by the call that finds it so.
+        self.next_prepare = if self.is_prepared { now.after(self.jitter(LOOK_AGAIN)) } else { now };
         self.counts.disconnected += u64::from(!connected);
         for unsent in &mut self.letters {
             unsent.next = unsent.next.min(now);
         }
         self.tell(Told::Connected(connected));
+        if connected && self.is_prepared {
+            self.begin_again(now);
+        }
     }
 
     pub(super) fn made_ready(&mut self, now: Boot, result: Result<Ready, Failed>) {
         self.in_flight.prepare = false;
         match result {
             Ok(ready) => {
-                (self.ready, self.ready_since) = (self.connected, now);
                 if let Some(lease) = ready.lease {
                     self.election.set_lease(lease);
                 }
                 ready.problems.iter().for_each(|problem| self.problem(problem.clone()));
                 self.standing = ready.problems;
-                (self.next_beat, self.next_poll) = (now, now);
-                self.speaks_first = true;
-                self.effects.push(Effect::Missed(self.record.sequence));
-                self.missed_again = self.record.sequence.map(|_| now.after(REPLICAS_LAG));
-                self.look_again(now);
+                (self.is_prepared, self.next_prepare) = (true, Boot::NEVER);
+                if !self.ready {
+                    self.begin_again(now);
+                }
             }
             Err(error) => {
-                self.next_prepare = now.after(POLL);
+                let pause = if self.ready { LOOK_AGAIN } else { POLL };
+                self.next_prepare = now.after(pause + self.jitter(pause / 2));
                 self.problem(format!("the group's buckets cannot be used: {error}"));
             }
         }
+    }
+
+    /// What is said and asked first on a connection.
+    fn begin_again(&mut self, now: Boot) {
+        (self.ready, self.ready_since) = (self.connected, now);
+        (self.next_beat, self.next_poll) = (now, now);
+        self.speaks_first = true;
+        self.effects.push(Effect::Missed(self.record.sequence));
+        self.missed_again = self.record.sequence.map(|_| now.after(REPLICAS_LAG));
+        self.look_again(now);
     }
 
     /// Asks again for the events of the time away, when it is time.
@@ -284,7 +300,7 @@ impl Core {
 
     /// A letter, of another member or of this one.
     fn letter(&mut self, now: Boot, bytes: &[u8], replayed: bool) {
-        let letter = match read::<Letter>(bytes) {
+        let mut letter = match read::<Letter>(bytes) {
             Ok(letter) => letter,
             Err(why) => {
                 self.counts.ignored += 1;
@@ -307,6 +323,9 @@ impl Core {
         }
         if is_new_event {
             self.counts.heard += 1;
+            // They are the largest part, and only a departure is told of once more.
+            let is_told_again = letter.kind == Kind::Leaving && is_new && !replayed;
+            let details = if is_told_again { letter.details.clone() } else { std::mem::take(&mut letter.details) };
             self.tell(Told::Event(Heard {
                 event: letter.event,
                 event_type: letter.event_type,
@@ -317,7 +336,7 @@ impl Core {
                 left,
                 replayed,
                 drill: letter.drill,
-                details: letter.details.clone(),
+                details,
             }));
         }
         match letter.kind {
