@@ -183,7 +183,8 @@ pub(crate) struct Core {
     lease_heard: Boot,
     /// When the servers told of the lease by themselves.
     lease_told: Boot,
-    heard: VecDeque<(Uuid, u8, i64)>,
+    /// What was told of which event, with its deadline, and when that was heard.
+    heard: VecDeque<((Uuid, u8, i64), Boot)>,
     letters: VecDeque<Unsent>,
     lead: Option<Lead>,
     in_flight: InFlight,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::plan::{Leaving, Peer, Since, View};
 use crate::settings::Settings;
-use crate::wire::{Ack, Fate, Message, Presence};
+use crate::wire::{Ack, Fate, Kind, Message, Presence};
 
 /// A member that was silent for so many of its heartbeats is lost.
 const MISSED_BEATS: u32 = 3;
@@ -348,7 +348,13 @@ impl Core {
             // The store has lost what members have seen: only a higher epoch is obeyed.
             lead.plan.epoch = seen.saturating_add(1);
         }
-        lead.take_in(now, &self.settings);
+        // Since when they are known to go, which is before this leader led where another one was lost.
+        let (heard, own) = (&self.heard, &self.own);
+        let told = |event: Uuid| {
+            let heard = heard.iter().find(|((known, kind, _), _)| *known == event && *kind == Kind::Leaving as u8);
+            heard.map(|(_, at)| *at).or_else(|| own.get(&event).map(|own| own.told))
+        };
+        lead.take_in(now, &self.settings, told);
         lead.go_on(now);
         let peers = lead.peers();
         let gathers = lead.gathers.unwrap_or(Boot::NEVER);
@@ -473,8 +479,8 @@ impl Lead {
         }
     }
 
-    /// Takes those who leave into the plan, and those whose notice was withdrawn out of it.
-    fn take_in(&mut self, now: Boot, settings: &Settings) {
+    /// Takes those who leave into the plan, and those whose notice was withdrawn out of it. `told`: when an event was heard of.
+    fn take_in(&mut self, now: Boot, settings: &Settings, told: impl Fn(Uuid) -> Option<Boot>) {
         let withdrawn: Vec<Uuid> = self.goes(|stage| stage == Stage::Stays).map(|(_, goes)| goes.event).collect();
         for event in withdrawn {
             self.plan.remove(event);
@@ -496,7 +502,8 @@ impl Lead {
             })
             .collect();
         leaving.sort_by_key(|leaver| self.deadlines.get(&leaver.event).copied().unwrap_or(Boot::NEVER));
-        if !leaving.is_empty() && !self.plan.runs() && now < *self.gathers.get_or_insert(now.after(GATHER)) {
+        let first = leaving.iter().filter_map(|leaver| told(leaver.event)).fold(now, Boot::min);
+        if !leaving.is_empty() && !self.plan.runs() && now < *self.gathers.get_or_insert(first.after(GATHER)) {
             return;
         }
         let gathers_since = self.gathers.take().map(|until| until.before(GATHER));

@@ -358,13 +358,13 @@ impl Core {
     /// Remembers that something was heard; false when it was heard before.
     pub(super) fn hear(&mut self, event: Uuid, kind: Kind, deadline: i64) -> bool {
         let key = (event, kind as u8, deadline);
-        if self.heard.contains(&key) {
+        if self.heard.iter().any(|(known, _)| *known == key) {
             return false;
         }
         if self.heard.len() >= MOST_HEARD {
             self.heard.pop_front();
         }
-        self.heard.push_back(key);
+        self.heard.push_back((key, self.now));
         true
     }
 

@@ -75,6 +75,27 @@ fn a_leader_that_dies_is_followed_by_another_under_a_higher_epoch() {
 }
 
 #[test]
+fn a_leader_that_comes_late_holds_nobody_back_for_notices_that_all_have_heard_of() {
+    let begun = |seed| {
+        let mut world = World::new(&["lb1", "replica1", "watch1", "watch2", "watch3"]);
+        world.seed(seed);
+        world.work_takes(ms(100));
+        world.run_until(ms(3000));
+        world.leader().filter(|leader| leader.starts_with("watch")).map(|leader| (world, leader))
+    };
+    let (mut world, leader) = (1..50).find_map(begun).expect("one leads that has no part in it");
+    world.leaves("replica1", 120);
+    world.kill(&leader);
+    world.run_until(ms(25_000));
+    judge(&world);
+    let first = |role: &str| world.begins().find(|line| line.member.starts_with(role)).map(|line| line.at);
+    let (lb, replica) = (first("lb").expect("a step"), first("replica").expect("a turn"));
+    assert!(lb > at(5000), "the next leader came late: {:#?}", world.log);
+    // `gather_seconds` is one.
+    assert!(replica < lb.after(ms(900)), "{:#?}", world.log);
+}
+
+#[test]
 fn a_leader_that_is_cut_off_steps_down_before_another_leads() {
     let mut world = group_that_leaves();
     world.run_until(ms(3600));
