@@ -88,7 +88,11 @@ fn numbers(args: &Args, of: &Simulated, groups: f64, measured: Option<&Measured>
         number("requests to the management each second", groups * rest(&Call::is_management).asked, Origin::Simulated),
         number("interruptions a day (assumed)", events, Origin::Counted),
         number("bytes of events kept for a day, R3", events * of.interruption.event_bytes * CELL, Origin::Simulated),
-        number("requests to the management when all reconnect", groups * of.reconnect.management, Origin::Simulated),
+        number(
+            "requests to the management in the minute after all reconnect",
+            groups * of.reconnect.management,
+            Origin::Simulated,
+        ),
         number(
             "bytes of the busiest second when a zone goes",
             groups * of_zone(of, |zone| zone.busiest_bytes as f64),
@@ -119,7 +123,7 @@ fn cells(of: &Simulated, groups: f64, instances: f64, limit: &Limit) -> Option<f
         // One of the three may be down: two have all.
         Kind::Connections => instances / (CELL - 1.0),
         Kind::DiskWrites => groups * of.per_second(Call::is_on_disk).asked,
-        // As if all of them came before the first is answered.
+        // As if all of them came before the first is answered, which they may when all are started.
         Kind::Management => groups * of.reconnect.management / CELL,
         // More clusters do not make a plan shorter.
         Kind::Payload => return None,

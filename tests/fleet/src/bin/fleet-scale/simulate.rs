@@ -22,8 +22,10 @@ const WORK: Duration = Duration::from_secs(10);
 const NOTICE: Duration = Duration::from_secs(120);
 /// How long an occasion is watched.
 const OCCASION: Duration = Duration::from_secs(120);
-/// A lost leader, or lost connections, are over by then.
+/// A lost leader is followed by then.
 const SHORT: Duration = Duration::from_secs(20);
+/// By then all have looked at their streams again whose connections were lost.
+const LOOKED_AGAIN: Duration = Duration::from_secs(65);
 /// All connections are back within this time; the clients spread over it by themselves.
 const RECONNECT: Duration = Duration::from_secs(2);
 /// Groups are spread over so many zones.
@@ -164,7 +166,7 @@ pub fn simulate(args: &Args, size: usize) -> Result<Simulated> {
         "an operation in a group of {size} is not over"
     );
     let leader_lost = occasion(&mut group(args, size)?, &rest, SHORT, |group| group.kill(&leader));
-    let reconnect = occasion(&mut group(args, size)?, &rest, SHORT, |group| group.reconnects(RECONNECT));
+    let reconnect = occasion(&mut group(args, size)?, &rest, LOOKED_AGAIN, |group| group.reconnects(RECONNECT));
     Ok(Simulated { size, rest, interruption, zone, zone_size, leader_lost, reconnect })
 }
 
