@@ -42,8 +42,10 @@ impl Subject {
         let ready = dir.join("ready");
         let _none_there = fs::remove_file(&ready);
         let script = format!("{traps}\n: > ready\nwhile :; do sleep 0.02; done");
-        // The directory in its command line tells it from every other shell.
-        let subject = Self::start(dir, "/bin/sh", &["-c", &script, &dir.to_string_lossy()]);
+        // A shell cannot trap what was ignored when it began, as SIGHUP is below nohup. The directory in its command line tells it
+        // from every other shell.
+        let args = ["--default-signal=HUP", "/bin/sh", "-c", &script, &dir.to_string_lossy()];
+        let subject = Self::start(dir, "env", &args);
         wait_for("the shell to be ready", || ready.exists());
         fs::write(dir.join("pid"), format!("{}\n", subject.pid())).unwrap();
         subject
