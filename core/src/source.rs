@@ -3,7 +3,7 @@
 //! Responsibilities: what every source hands on (`Sink`) and reports about itself (`health`), what a cloud must say to be
 //! one (`cloud`) and what all of them do alike (`poller`, `round`), the metadata client (`imds`; `imdsd` where the machine
 //! prohibits it), the rhythm of polling (`cadence`, `rota`), how it is steered (`control`), one module a provider (`aws`,
-//! `azure`, `gcp`; `alibaba` and `tencent` share `spot_time`) and what can be set about it (`settings`). Inputs: a provider's
+//! `azure`, `gcp`; `alibaba` and `tencent` share `spot_time`). Inputs: a provider's
 //! service, settings. Outputs: events to the sink, health for status. Must never run a plugin, wait for one, or take silence
 //! for good news: a source that cannot see says so. The sources that are no cloud's are the daemon's (`source` there).
 
@@ -21,7 +21,6 @@ pub mod poller;
 pub mod reply;
 mod rota;
 pub mod round;
-pub mod settings;
 pub mod spot_time;
 pub mod tencent;
 pub mod token;

@@ -6,13 +6,13 @@
 use super::cloud::{Again, Cloud, Item, PollError, Role};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
 use super::round::{Ends, Round, reading};
-use super::settings::AwsSource;
 use super::token::{self, TokenKeeper};
 use crate::event::EventType;
 use crate::normalise::aws as parse;
 use crate::normalise::deadline::cloud_now;
 use crate::normalise::revise::Absence;
 use crate::normalise::{Notice, Reading};
+use crate::settings::AwsSource;
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::sync::Arc;

@@ -4,8 +4,8 @@
 //! hold anything that belongs to one cloud.
 //!
 //! To add a cloud: a parser `normalise/NAME.rs`, bytes to `Notice`s, with fixtures; a type here that implements
-//! [`Cloud`]; its settings in `settings`, as a member of the configuration's `sources`; in the daemon its pace in `supervise/pace.rs` and
-//! a row in the table of `supervise/clouds.rs`.
+//! [`Cloud`]; its settings in `crate::settings`, as a member of the configuration's `sources`; in the daemon its pace in
+//! `supervise/pace.rs` and a row in the table of `supervise/clouds.rs`.
 //! What polls, remembers, publishes, tells of its health and tests itself is `poller` and `round`.
 
 use super::imds::{FetchError, MetadataClient};

@@ -7,11 +7,11 @@
 use super::cloud::{Again, Cloud, Item, PollError, Role};
 use super::imds::{EndpointError, FetchError, Found, MetadataClient};
 use super::round::{Ends, Round};
-use super::settings::SpotTimeSource;
 use super::token::{self, TokenKeeper};
 use crate::event::{EventType, Machine};
 use crate::normalise::spot_time::word;
 use crate::normalise::{Notice, NoticeKey, ParseError, Reading};
+use crate::settings::SpotTimeSource;
 use crate::sys::bell::Bell;
 use crate::sys::clock;
 use std::marker::PhantomData;

@@ -27,7 +27,7 @@ pub use system::{
     ClockWatch, DiskWatch, HardwareWatch, MemoryWatch, NameCheck, NetworkWatch, OnTerminate, SystemSource, UnitWatch,
 };
 
-pub use crate::source::settings::{AwsSource, AzureSource, GcpSource, SpotTimeSource};
+pub use crate::settings::{AwsSource, AzureSource, GcpSource, SpotTimeSource};
 
 use super::scrub::redacted_config;
 use crate::event::{Action, EventType, Pattern};

@@ -3,7 +3,7 @@
 //! Inputs: none. Outputs: the types. Must never name a setting that no source reads.
 
 use super::{SourcePlugin, SystemSource};
-use crate::source::settings::{AwsSource, AzureSource, GcpSource, SpotTimeSource};
+use crate::settings::{AwsSource, AzureSource, GcpSource, SpotTimeSource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
