@@ -172,8 +172,10 @@ impl Election {
             }
             // Too late to lead with: given back, so that nobody waits for its end.
             Answer::Done(revision) => Some(Do::Release(revision)),
+            // Whoever else was granted it is heard of in a moment, and then nobody asks. Else a replica has dropped the last lease
+            // before the others: it is free any time now, and the group has no leader until somebody asks again.
             Answer::Refused => {
-                self.not_before = now.after(self.lease / 4);
+                self.not_before = now.after(self.lease / 12);
                 None
             }
             Answer::Unknown => {

@@ -65,6 +65,20 @@ fn a_lease_whose_answer_was_lost_is_taken_up_while_it_is_worth_something() {
 }
 
 #[test]
+fn who_is_refused_asks_again_soon_unless_somebody_was_granted_it() {
+    for (granted, again) in [(false, Some(Do::Create)), (true, None)] {
+        let mut election = Election::new(LEASE, true, false);
+        free(&mut election, at(0));
+        assert_eq!(election.due(at(0)), Some(Do::Create));
+        assert_eq!(election.created(at(20), at(0), Answer::Refused), None);
+        if granted {
+            assert_eq!(election.seen(at(30), Seen::Theirs(8), Duration::ZERO), None);
+        }
+        assert_eq!((election.due(at(352)), election.due(at(354))), (None, again));
+    }
+}
+
+#[test]
 fn a_leader_is_one_until_its_lease_is_over_or_it_is_seen_to_be_gone() {
     let mut election = Election::new(LEASE, true, false);
     election.seen(at(0), Seen::Theirs(3), Duration::ZERO);
