@@ -22,12 +22,14 @@ use crate::told::{Counts, Notice, Outcome, Told, Turn};
 use crate::wire::{Goes, Kind, Lease, Letter, Stage, read, write};
 
 mod follow;
+mod heard;
 mod lead;
 mod say;
 mod status;
 #[cfg(test)]
 mod tests;
 
+use heard::Heard;
 use lead::Lead;
 pub(crate) use status::present_of;
 
@@ -40,8 +42,6 @@ const QUIET_BEATS: u32 = 12;
 const REPLICAS_LAG: Duration = Duration::from_secs(2);
 /// The most that candidates are apart when a lease becomes free.
 const APART: Duration = Duration::from_millis(100);
-/// How many events are known to have been heard.
-const MOST_HEARD: usize = 1024;
 /// How many sentences about what is wrong are kept.
 const MOST_PROBLEMS: usize = 16;
 /// How long a sentence counts: what goes on being wrong is found again by then.
@@ -183,8 +183,7 @@ pub(crate) struct Core {
     lease_heard: Boot,
     /// When the servers told of the lease by themselves.
     lease_told: Boot,
-    /// What was told of which event, with its deadline, and when that was heard.
-    heard: VecDeque<((Uuid, u8, i64), Boot)>,
+    heard: Heard,
     letters: VecDeque<Unsent>,
     lead: Option<Lead>,
     in_flight: InFlight,
@@ -241,7 +240,7 @@ impl Core {
             leader: None,
             lease_heard: Boot(0),
             lease_told: Boot(0),
-            heard: VecDeque::new(),
+            heard: Heard::default(),
             letters: VecDeque::new(),
             lead: None,
             in_flight: InFlight::default(),

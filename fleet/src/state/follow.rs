@@ -146,7 +146,8 @@ impl Core {
             return;
         }
         for leaver in &plan.leavers {
-            if leaver.member != self.name && self.hear(leaver.event, Kind::Leaving, leaver.deadline.unwrap_or(0)) {
+            let deadline = leaver.deadline.unwrap_or(0);
+            if leaver.member != self.name && self.heard.hear(self.now, leaver.event, Kind::Leaving, deadline) {
                 let Leaving { event, member, role, remaining_ms, drill, .. } = leaver.clone();
                 let left = Duration::from_millis(remaining_ms);
                 self.effects.push(Effect::Told(Told::Leaving {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::plan::{Leaving, Peer, Since, View};
 use crate::settings::Settings;
-use crate::wire::{Ack, Fate, Kind, Message, Presence};
+use crate::wire::{Ack, Fate, Message, Presence};
 
 /// A member that was silent for so many of its heartbeats is lost.
 const MISSED_BEATS: u32 = 3;
@@ -350,10 +350,7 @@ impl Core {
         }
         // Since when they are known to go, which is before this leader led where another one was lost.
         let (heard, own) = (&self.heard, &self.own);
-        let told = |event: Uuid| {
-            let heard = heard.iter().find(|((known, kind, _), _)| *known == event && *kind == Kind::Leaving as u8);
-            heard.map(|(_, at)| *at).or_else(|| own.get(&event).map(|own| own.told))
-        };
+        let told = |event: Uuid| heard.since(event).or_else(|| own.get(&event).map(|own| own.told));
         lead.take_in(now, &self.settings, told);
         lead.go_on(now);
         let peers = lead.peers();

@@ -4,8 +4,8 @@
 //! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_HEARD, MOST_OWN, Notice, Own, POLL,
-    REPLICAS_LAG, Ready, Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_OWN, Notice, Own, POLL, REPLICAS_LAG, Ready,
+    Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
@@ -311,11 +311,11 @@ impl Core {
             return;
         }
         let left = Duration::from_millis(letter.remaining_ms);
-        let is_new_event = letter.kind != Kind::Stays && self.hear(letter.event, Kind::Event, 0);
+        let is_new_event = letter.kind != Kind::Stays && self.heard.hear(now, letter.event, Kind::Event, 0);
         let is_new = match letter.kind {
             Kind::Event => is_new_event,
-            Kind::Leaving => self.hear(letter.event, Kind::Leaving, letter.deadline.unwrap_or(0)),
-            Kind::Stays => self.hear(letter.event, Kind::Stays, 0),
+            Kind::Leaving => self.heard.hear(now, letter.event, Kind::Leaving, letter.deadline.unwrap_or(0)),
+            Kind::Stays => self.heard.hear(now, letter.event, Kind::Stays, 0),
             Kind::Kept => false,
         };
         if !is_new {
@@ -353,19 +353,6 @@ impl Core {
             }
             _ => {}
         }
-    }
-
-    /// Remembers that something was heard; false when it was heard before.
-    pub(super) fn hear(&mut self, event: Uuid, kind: Kind, deadline: i64) -> bool {
-        let key = (event, kind as u8, deadline);
-        if self.heard.iter().any(|(known, _)| *known == key) {
-            return false;
-        }
-        if self.heard.len() >= MOST_HEARD {
-            self.heard.pop_front();
-        }
-        self.heard.push_back((key, self.now));
-        true
     }
 
     fn news(&mut self, bytes: &[u8]) {
