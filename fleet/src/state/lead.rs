@@ -65,6 +65,12 @@ pub(super) struct Lead {
     unsure: bool,
     next_try: Boot,
     pub(super) members: BTreeMap<String, Known>,
+    /// Nobody is lost before.
+    next_loss: Boot,
+    /// What came last was a heartbeat that says what the one before said: of a large group most of what comes.
+    no_news: bool,
+    /// When the plan is looked at whatever came.
+    next_turn: Boot,
     /// Everybody was read once.
     scanned: bool,
     scanning: bool,
@@ -118,6 +124,9 @@ impl Core {
             unsure: false,
             next_try: now,
             members: BTreeMap::new(),
+            next_loss: Boot::NEVER,
+            no_news: false,
+            next_turn: now,
             scanned: false,
             scanning: false,
             next_scan: now,
@@ -186,9 +195,12 @@ impl Core {
         if (is_heard && !fresh) || (!is_known && lead.members.len() >= MOST_MEMBERS) {
             return;
         }
+        lead.no_news =
+            is_heard && !is_new && known.is_some_and(|known| known.presence == presence && presence.goes.is_empty());
         lead.note_times(now, &presence);
         let (member, role) = (presence.member.clone(), presence.role.clone());
         let known = Known { presence, heard: now, guessed: false, unheard: is_new && !fresh };
+        lead.next_loss = lead.next_loss.min(known.lost_at());
         lead.members.insert(member.clone(), known);
         if is_new && fresh {
             self.spread(Fate::Joined, member, role);
@@ -325,11 +337,20 @@ impl Core {
 
     /// Goes on with what the leader has to do.
     pub(super) fn conduct(&mut self, now: Boot) {
-        if self.lead.is_none() || !self.election.leads(now) || !self.connected || !self.ready {
+        let Some(lead) = &mut self.lead else { return };
+        let no_news = std::mem::take(&mut lead.no_news) && now < lead.next_turn;
+        if !self.election.leads(now) || !self.connected || !self.ready {
             return;
         }
         self.ask_for_news(now);
-        self.notice_losses(now);
+        let is_anybody_lost = self.notice_losses(now);
+        let Some(lead) = &mut self.lead else { return };
+        if no_news && !is_anybody_lost && self.own.is_empty() && self.steps.is_empty() {
+            let wake = lead.next_turn;
+            return self.wake_at(wake);
+        }
+        // Until the end is reached: at every input.
+        lead.next_turn = now;
         if self.give_back_if_others_stay(now) {
             return;
         }
@@ -357,11 +378,12 @@ impl Core {
         let gathers = lead.gathers.unwrap_or(Boot::NEVER);
         let (deadlines, gathers_until) = (&lead.deadlines, lead.gathers_until);
         let view = View { now, peers: &peers, everybody: lead.scanned, deadlines, gathers_until };
-        let wake = lead.plan.wake(&view, &lead.since);
+        let wake = lead.plan.wake(&view, &lead.since).min(gathers);
+        lead.next_turn = wake;
         if lead.plan != before {
             self.write_plan(now);
         }
-        self.wake_at(wake.min(gathers));
+        self.wake_at(wake);
     }
 
     /// Reads what is not heard by itself, or was not heard.
@@ -396,21 +418,23 @@ impl Core {
         self.wake_at(wake);
     }
 
-    fn notice_losses(&mut self, now: Boot) {
-        let Some(lead) = &mut self.lead else { return };
-        let is_lost = |name: &str, known: &Known| name != self.name && known.lost_at() <= now;
-        let names: Vec<String> =
-            lead.members.iter().filter(|(name, known)| is_lost(name, known)).map(|(name, _)| name.clone()).collect();
-        let lost: Vec<(String, String)> = names
-            .into_iter()
-            .filter_map(|name| lead.members.remove(&name).map(|known| (name, known.presence.role)))
-            .collect();
-        let others = lead.members.iter().filter(|(name, _)| **name != self.name);
-        let wake = others.map(|(_, known)| known.lost_at()).fold(Boot::NEVER, Boot::min);
+    /// Whether somebody is lost.
+    fn notice_losses(&mut self, now: Boot) -> bool {
+        let Some(lead) = &mut self.lead else { return false };
+        let mut lost = Vec::new();
+        if now >= lead.next_loss {
+            let is_lost = |name: &str, known: &Known| name != self.name && known.lost_at() <= now;
+            let gone = lead.members.extract_if(.., |name, known| is_lost(name, known));
+            lost.extend(gone.map(|(name, known)| (name, known.presence.role)));
+            let others = lead.members.iter().filter(|(name, _)| **name != self.name);
+            lead.next_loss = others.map(|(_, known)| known.lost_at()).fold(Boot::NEVER, Boot::min);
+        }
+        let (wake, is_anybody_lost) = (lead.next_loss, !lost.is_empty());
         for (member, role) in lost {
             self.spread(Fate::Lost, member, role);
         }
         self.wake_at(wake);
+        is_anybody_lost
     }
 
     /// A leader that goes leads only if nobody else who may lead stays longer. Once a notice: where nobody takes over, it goes on.
@@ -474,6 +498,7 @@ impl Lead {
                 known.or_insert_with(|| guess(&actor.member, &pass.role, Vec::new()));
             }
         }
+        self.next_loss = self.members.values().map(Known::lost_at).fold(self.next_loss, Boot::min);
     }
 
     /// Takes those who leave into the plan, and those whose notice was withdrawn out of it. `told`: when an event was heard of.
