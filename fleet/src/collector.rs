@@ -132,7 +132,7 @@ fn kept_of(subject: &str, bytes: &[u8]) -> Result<Kept, String> {
     if subject.rsplit('.').next() != Some(to_token(&member).as_str()) {
         return Err(format!("it is said to be of {}, which has not sent it", member.escape_debug()));
     }
-    Ok(Kept { event, event_type, member, role, details })
+    Ok(Kept { event, event_type, member, role, details: details.value() })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod clock;
 mod cluster;
 mod collector;
 mod coordinator;
+mod details;
 mod election;
 mod epochs;
 mod member;
@@ -30,6 +31,7 @@ mod wire;
 
 pub use cluster::{Cluster, Known, Part};
 pub use collector::{Batch, Collector, Kept};
+pub use details::Details;
 pub use member::{Error, Member};
 pub use settings::{Settings, Step, Tls};
 pub use told::{Counts, Departed, Heard, Leaver, Local, Notice, OperationStatus, Outcome, Present, Status, Told, Turn};

@@ -85,16 +85,17 @@ impl Member {
         broken.into_iter().for_each(|why| core.problem(why));
         let core = Arc::new(Mutex::new(core));
         let (calls, heard) = mpsc::channel(MOST_WAITING);
-        let (complaints, complain) = mpsc::channel(16);
+        let complaints = calls.downgrade();
         let connecting = async move {
             nats::connect(&settings, secret, &name, |why| {
+                let Some(calls) = complaints.upgrade() else { return };
                 // One that is not taken is followed by the same again.
-                let _sent = complaints.try_send(why);
+                let _sent = calls.try_send(Call::Input(Input::Seen(Seen::Problem(why))));
             })
             .await
         };
-        let driver = Driver::new(core.clone(), local, state);
-        runtime.spawn(driver.run(heard, complain, Box::pin(connecting)));
+        let driver = Driver { core: core.clone(), local, state, waiting: HashMap::new(), ends: calls.downgrade() };
+        runtime.spawn(driver.run(heard, Box::pin(connecting)));
         Ok(Self { core, calls })
     }
 
@@ -185,30 +186,25 @@ struct Driver {
     local: Arc<dyn Local>,
     state: PathBuf,
     waiting: HashMap<Uuid, Vec<oneshot::Sender<Turn>>>,
-    ends: mpsc::Sender<Input>,
-    ended: mpsc::Receiver<Input>,
+    /// Where ends of effects go: with the owner's calls, as each further channel is looked at whenever anything comes. Only the owner's
+    /// copies keep the member running.
+    ends: mpsc::WeakSender<Call>,
 }
 
 impl Driver {
-    fn new(core: Arc<Mutex<Core>>, local: Arc<dyn Local>, state: PathBuf) -> Self {
-        let (ends, ended) = mpsc::channel(MOST_WAITING);
-        Self { core, local, state, waiting: HashMap::new(), ends, ended }
-    }
-
     /// Runs until the owner leaves, or has dropped the last copy.
     async fn run(
         mut self,
         mut calls: mpsc::Receiver<Call>,
-        mut complaints: mpsc::Receiver<String>,
         mut connecting: std::pin::Pin<Box<impl Future<Output = (Nats, NatsWatch)> + Send>>,
     ) {
         let mut servers: Option<Nats> = None;
         let mut watch: Option<NatsWatch> = None;
         // Set anew only when another moment is slept for: most messages change nothing about it.
-        let mut slept_for = Boot::NEVER;
+        let (mut wake, mut slept_for) = (Boot::NEVER, Boot::NEVER);
         let mut sleep = std::pin::pin!(tokio::time::sleep(MOST_SLEEP));
+        let mut effects = Vec::new();
         loop {
-            let wake = locked(&self.core).wake();
             if wake != slept_for || sleep.is_elapsed() {
                 slept_for = wake;
                 sleep.set(tokio::time::sleep(Boot::now().until(wake).min(MOST_SLEEP)));
@@ -233,17 +229,15 @@ impl Driver {
                     }
                     Some(Call::Leave(answer)) => return self.leave(servers, answer).await,
                 },
-                Some(ended) = self.ended.recv() => ended,
                 seen = heard => Input::Seen(seen),
                 (connected, hears) = &mut connecting, if servers.is_none() => {
                     (servers, watch) = (Some(connected), Some(hears));
                     continue;
                 }
-                Some(why) = complaints.recv() => Input::Seen(Seen::Problem(why)),
                 () = &mut sleep => Input::Tick,
             };
-            let effects = self.handle(input);
-            for effect in effects {
+            wake = self.handle(input, &mut effects);
+            for effect in effects.drain(..) {
                 match (effect, &mut watch) {
                     (Effect::Lead(leads), Some(watch)) => {
                         if let Err(error) = watch.lead(leads).await {
@@ -256,13 +250,17 @@ impl Driver {
         }
     }
 
-    fn handle(&self, input: Input) -> Vec<Effect> {
-        locked(&self.core).handle(Boot::now(), input)
+    /// Gives what to do, and when time itself is the next input.
+    fn handle(&self, input: Input, effects: &mut Vec<Effect>) -> Boot {
+        let mut core = locked(&self.core);
+        core.handle(Boot::now(), input, effects);
+        core.wake()
     }
 
     /// Gives back what is held, and closes the connection.
     async fn leave(self, servers: Option<Nats>, answer: oneshot::Sender<()>) {
-        let effects = self.handle(Input::Leave);
+        let mut effects = Vec::new();
+        self.handle(Input::Leave, &mut effects);
         let Some(servers) = servers else {
             let _sent = answer.send(());
             return;
@@ -299,7 +297,7 @@ impl Driver {
                 tokio::spawn(async move {
                     let saving = tokio::task::spawn_blocking(move || save(&state, &bytes)).await;
                     let result = saving.unwrap_or_else(|error| Err(format!("the record was not written: {error}")));
-                    let _sent = ends.send(Input::Saved(number, result)).await;
+                    give(&ends, Input::Saved(number, result)).await;
                 });
             }
             effect => {
@@ -307,12 +305,19 @@ impl Driver {
                     let (servers, ends) = (servers.clone(), self.ends.clone());
                     tokio::spawn(async move {
                         if let Some(input) = call(&servers, effect).await {
-                            let _sent = ends.send(input).await;
+                            give(&ends, input).await;
                         }
                     });
                 }
             }
         }
+    }
+}
+
+/// Nobody takes it where the owner is gone.
+async fn give(ends: &mpsc::WeakSender<Call>, input: Input) {
+    if let Some(ends) = ends.upgrade() {
+        let _sent = ends.send(Call::Input(input)).await;
     }
 }
 

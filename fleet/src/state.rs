@@ -268,14 +268,14 @@ impl Core {
         }
     }
 
-    /// Takes what happened; gives what to do. To be called again with [`Input::Tick`] at [`Self::wake`] at the latest.
-    pub(crate) fn handle(&mut self, now: Boot, input: Input) -> Vec<Effect> {
+    /// Takes what happened; adds what to do. To be called again with [`Input::Tick`] at [`Self::wake`] at the latest.
+    pub(crate) fn handle(&mut self, now: Boot, input: Input, effects: &mut Vec<Effect>) {
         self.now = now;
         // Before anything else: whoever slept through its lease leads no more.
         self.elect(now);
         self.take(now, input);
         self.settle(now);
-        std::mem::take(&mut self.effects)
+        effects.append(&mut self.effects);
     }
 
     /// When time itself is the next input.

@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::details::Details;
+
 /// An event of this machine, as its owner saw it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
@@ -124,7 +126,7 @@ pub struct Heard {
     /// True for a drill.
     pub drill: bool,
     /// The whole event.
-    pub details: serde_json::Value,
+    pub details: Details,
 }
 
 /// What a member tells its owner.
@@ -145,7 +147,7 @@ pub enum Told {
         /// It does not go: it is a drill.
         drill: bool,
         /// The whole event.
-        details: serde_json::Value,
+        details: Details,
     },
     /// A step of an operation for this member, which stays: a load balancer drains who leaves. Its end is told by
     /// [`Member::done`](crate::Member::done) with `event`. That it began is on the disk already: it is told once.

@@ -255,7 +255,8 @@ impl Group {
             one.wake = Boot::NEVER;
             return vec![(member, before)];
         }
-        let effects = one.core.handle(now, input);
+        let mut effects = Vec::new();
+        one.core.handle(now, input, &mut effects);
         // The driver of a member lets other things happen between two looks at the time.
         one.wake = one.core.wake().max(now.after(Duration::from_micros(100)));
         for effect in effects {

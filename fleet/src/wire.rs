@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::details::Details;
 use crate::settings::name_problem;
 use crate::told::{Notice, Outcome};
 
@@ -147,14 +148,13 @@ pub(crate) struct Letter {
     #[serde(default)]
     pub(crate) drill: bool,
     #[serde(default)]
-    pub(crate) details: serde_json::Value,
+    pub(crate) details: Details,
 }
 
 impl Letter {
     /// The letter about a notice, without the time left.
     pub(crate) fn about(kind: Kind, notice: &Notice, member: &str, role: &str) -> Self {
-        let too_long = serde_json::to_vec(&notice.details).map_or(true, |text| text.len() > MAX_DETAILS);
-        let details = if too_long { serde_json::Value::Null } else { notice.details.clone() };
+        let details = Some(Details::from(&notice.details)).filter(|details| details.len() <= MAX_DETAILS);
         Self {
             kind,
             event: notice.event,
@@ -166,7 +166,7 @@ impl Letter {
             deadline: notice.deadline,
             remaining_ms: 0,
             drill: notice.details.get("drill").is_some_and(|drill| *drill == true),
-            details,
+            details: details.unwrap_or_default(),
         }
     }
 
@@ -397,7 +397,7 @@ mod tests {
             left: std::time::Duration::ZERO,
             details: serde_json::Value::String("x".repeat(MAX_DETAILS)),
         };
-        assert_eq!(Letter::about(Kind::Event, &notice, "m", "r").details, serde_json::Value::Null);
+        assert_eq!(Letter::about(Kind::Event, &notice, "m", "r").details, Details::default());
         let long = Outcome { ok: false, seconds: f64::NAN, error: Some("é".repeat(MAX_ERROR)) };
         let ack = Ack::of(&long, false);
         assert_eq!((ack.seconds, ack.problem()), (0.0, None));

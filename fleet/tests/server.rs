@@ -60,7 +60,7 @@ fn events_reach_the_others_and_those_that_were_away() {
             }
         };
         let first = b.until("an event", heard(1)).await;
-        assert!(!first.replayed && first.member == "a" && first.details["id"] == "1");
+        assert!(!first.replayed && first.member == "a" && first.details.value()["id"] == "1");
         assert_eq!(first.event_type, "cloud.interruption.spot");
         // `b` leaves; what happens then it hears when it is there again.
         b.member.leave().await;

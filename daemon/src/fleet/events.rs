@@ -21,7 +21,8 @@ pub fn event_of(told: &Told, departures: &Departures, now: Moment) -> Option<Eve
         Told::Leaving { event, member, role, left, drill, details } => {
             let data = object(json!({ "member": member, "role": role, "notice": event }));
             let leaving = event_of_type(EventType::MEMBER_LEAVING, leaving_id(*event), Severity::Urgent, data, now);
-            let leaving = Event { machine: machine_of(details, member), raw: some(details), ..leaving };
+            let details = details.value();
+            let leaving = Event { machine: machine_of(&details, member), raw: some(details), ..leaving };
             drilled(about(leaving, now, *left), *drill)
         }
         // The end of its own handlers withdraws a drill here: `supervise::drills`.
@@ -88,7 +89,8 @@ fn event_of_another(heard: &Heard, now: Moment) -> Event {
     }));
     let id = EventId::named(&format!("fleet/{}/event", heard.event), wall_of(heard.event));
     let event = event_of_type(EventType::MEMBER_EVENT, id, Severity::Info, data, now);
-    let event = Event { machine: machine_of(&heard.details, &heard.member), raw: some(&heard.details), ..event };
+    let details = heard.details.value();
+    let event = Event { machine: machine_of(&details, &heard.member), raw: some(details), ..event };
     drilled(event, heard.drill)
 }
 
@@ -178,8 +180,8 @@ fn all_departed(departed: &[Departed], departures: &Departures) -> Vec<Value> {
     now.chain(departures.before(&notices).into_iter().map(|(notice, of)| announced(notice, of))).collect()
 }
 
-fn some(value: &Value) -> Option<Value> {
-    (!value.is_null()).then(|| value.clone())
+fn some(value: Value) -> Option<Value> {
+    (!value.is_null()).then_some(value)
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -192,6 +194,7 @@ fn object(value: Value) -> Map<String, Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cloudsnooze_fleet::Details;
 
     const NOW: Moment = Moment { boot_ns: 5_000_000_000, wall_ns: 1_767_323_045_250_000_000 };
 
@@ -205,7 +208,8 @@ mod tests {
 
     fn leaving(details: Value) -> Told {
         let (member, role) = ("db-1".to_owned(), "replica".to_owned());
-        Told::Leaving { event: notice(), member, role, left: Duration::from_secs(90), drill: false, details }
+        let (left, details) = (Duration::from_secs(90), Details::from(&details));
+        Told::Leaving { event: notice(), member, role, left, drill: false, details }
     }
 
     #[test]
@@ -293,7 +297,7 @@ mod tests {
             left: Duration::ZERO,
             replayed: true,
             drill: false,
-            details: Value::Null,
+            details: Details::default(),
         };
         let tellings = [
             Told::Event(heard),

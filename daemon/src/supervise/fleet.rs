@@ -117,7 +117,7 @@ impl Local for Listener {
         let shared = &self.0;
         let Some(delegate) = shared.fleet.delegate() else { return };
         match &told {
-            Told::Leaving { event, details, .. } => delegate.departures().note(*event, details),
+            Told::Leaving { event, details, .. } => delegate.departures().note(*event, &details.value()),
             Told::Completed { departed, missing, .. } if missing.is_empty() => {
                 let really = departed.iter().filter(|one| !one.drill);
                 delegate.departures().are_over(&really.map(|one| one.event).collect::<Vec<_>>());

@@ -8,6 +8,7 @@ use super::{
     BTreeMap, Begins, BeginsStep, Boot, Bytes, Core, DISK_WAIT, Duration, Effect, Entry, Failed, Outcome, POLL, Plan,
     Stage, Told, Turn, Uuid, read, write,
 };
+use crate::details::Details;
 use crate::plan::{self, Leaving};
 use crate::told::{Departed, Leaver};
 use crate::turn::{Group, Verdict, Waiting, verdict};
@@ -156,7 +157,7 @@ impl Core {
                     role,
                     left,
                     drill,
-                    details: serde_json::Value::Null,
+                    details: Details::default(),
                 }));
             }
         }

@@ -7,6 +7,7 @@ use super::{
     Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_OWN, Notice, Own, POLL, REPLICAS_LAG, Ready,
     Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
 };
+use crate::details::Details;
 use crate::told::Heard;
 use crate::wire::{Fate, Kind, News, Presence};
 
@@ -77,7 +78,7 @@ impl Core {
         let Some(own) = self.own.get_mut(&event).filter(|own| own.stage != Stage::Stays) else { return };
         own.stage = Stage::Stays;
         own.begins = None;
-        let letter = Letter { kind: Kind::Stays, details: serde_json::Value::Null, ..own.letter.clone() };
+        let letter = Letter { kind: Kind::Stays, details: Details::default(), ..own.letter.clone() };
         if std::mem::take(&mut own.asked) {
             self.effects.push(Effect::Turn(event, crate::told::Turn::Withdrawn));
         }

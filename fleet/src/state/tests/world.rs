@@ -304,7 +304,8 @@ impl World {
     fn handle(&mut self, name: &str, input: Input) {
         let now = self.now;
         let sim = self.members.get_mut(name).expect("a member");
-        let effects = sim.core.handle(now, input);
+        let mut effects = Vec::new();
+        sim.core.handle(now, input, &mut effects);
         let life = sim.life;
         for effect in effects {
             match effect {
