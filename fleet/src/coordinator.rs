@@ -48,6 +48,14 @@ pub(crate) struct KeptAck {
     pub(crate) bytes: Bytes,
 }
 
+/// A presence in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct KeptPresence {
+    pub(crate) bytes: Bytes,
+    /// How long before the newest of them it was written, by the servers' clock: theirs and this machine's may differ.
+    pub(crate) age: Duration,
+}
+
 /// What comes without having been asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
@@ -132,8 +140,8 @@ pub(crate) trait Coordinator: Clone + Send + Sync + 'static {
     /// Says that this member leaves.
     fn absent(&self) -> impl Future<Output = Result<(), Failed>> + Send;
 
-    /// Who is there.
-    fn members(&self) -> impl Future<Output = Result<Vec<Bytes>, Failed>> + Send;
+    /// Who is there, and who was of late: the age tells them apart.
+    fn members(&self) -> impl Future<Output = Result<Vec<KeptPresence>, Failed>> + Send;
 
     /// Brings everything that was sent to the servers, and ends the connection.
     fn close(&self) -> impl Future<Output = ()> + Send;

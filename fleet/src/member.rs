@@ -331,7 +331,7 @@ fn tell_members(servers: Option<Nats>, answer: oneshot::Sender<Result<Vec<Presen
             Some(servers) => servers.members().await.map_err(|error| Error::Servers(error.to_string())),
             None => Err(Error::Servers("there is no connection to the servers yet".to_owned())),
         };
-        let found = found.map(|found| found.iter().filter_map(|bytes| present_of(bytes)).collect());
+        let found = found.map(|found| found.iter().filter_map(present_of).collect());
         // Whoever asked may have gone.
         let _sent = answer.send(found);
     });

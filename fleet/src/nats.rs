@@ -24,8 +24,8 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::coordinator::{Coordinator, Entry, Failed, KeptAck, Ready};
-use crate::settings::Settings;
+use crate::coordinator::{Coordinator, Entry, Failed, KeptAck, KeptPresence, Ready};
+use crate::settings::{MISSED_BEATS, Settings, longest_beat};
 use crate::wire::{Kind, Names, read_ack_key};
 
 mod batch;
@@ -136,7 +136,7 @@ impl Nats {
             context,
             names,
             lease: crate::clock::seconds(settings.lease_seconds),
-            members_age: crate::clock::seconds(settings.heartbeat_seconds * 3.0),
+            members_age: longest_beat(settings) * MISSED_BEATS,
             replicas: usize::from(settings.replicas),
             buckets: Mutex::default(),
             events: Mutex::default(),
@@ -364,6 +364,8 @@ struct Found {
     sequence: u64,
     subject: String,
     is_deleted: bool,
+    /// When it was written: nanoseconds since 1970, by the server that took it.
+    written: i128,
     bytes: Bytes,
 }
 
@@ -373,6 +375,7 @@ impl Found {
             sequence: message.sequence,
             subject: message.subject.to_string(),
             is_deleted: is_deletion(&message.headers),
+            written: message.time.unix_timestamp_nanos(),
             bytes: message.payload,
         }
     }
@@ -512,11 +515,14 @@ impl Coordinator for Nats {
         store.delete(&self.inner.names.own).await.map_err(|error| unknown("the members", error))
     }
 
-    async fn members(&self) -> Result<Vec<Bytes>, Failed> {
+    async fn members(&self) -> Result<Vec<KeptPresence>, Failed> {
         let store = self.bucket(Bucket::Members).await?;
         let subjects = format!("{}>", store.prefix);
         let found = self.scan_all(&store.stream, &subjects).await.inspect_err(|_| self.forget(Bucket::Members))?;
-        Ok(found.into_iter().filter(|found| !found.is_deleted).map(|found| found.bytes).collect())
+        let newest = found.iter().map(|found| found.written).max().unwrap_or_default();
+        let age = |written: i128| Duration::from_nanos(u64::try_from(newest - written).unwrap_or_default());
+        let there = found.into_iter().filter(|found| !found.is_deleted);
+        Ok(there.map(|found| KeptPresence { age: age(found.written), bytes: found.bytes }).collect())
     }
 
     async fn close(&self) {

@@ -13,11 +13,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::clock::{Boot, milliseconds, seconds};
-use crate::coordinator::{Entry, Failed, KeptAck, Ready, Seen};
+use crate::coordinator::{Entry, Failed, KeptAck, KeptPresence, Ready, Seen};
 use crate::election::{Answer, Do, Election};
 use crate::epochs::Record;
 use crate::plan::Plan;
-use crate::settings::Settings;
+use crate::settings::{Settings, longest_beat};
 use crate::told::{Counts, Notice, Outcome, Told, Turn};
 use crate::wire::{Goes, Kind, Lease, Letter, Stage, read, write};
 
@@ -35,9 +35,8 @@ pub(crate) use status::present_of;
 
 /// How often the store is asked while something is going on, beside what it tells by itself: what is told can stall.
 const POLL: Duration = Duration::from_secs(1);
-/// At rest, while the leader's renewals are heard, the store is asked once in so many heartbeats: what tells of them tells of plans too.
-/// Not so soon after a connection was made: what was told before may have to be read from replicas that are late.
-const QUIET_BEATS: u32 = 12;
+/// Heartbeats of a group in a second, at most: by measurement one of them is a millisecond of three servers' processors together.
+const BEATS_A_SECOND: f64 = 50.0;
 /// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
 const REPLICAS_LAG: Duration = Duration::from_secs(2);
 /// The most that candidates are apart when a lease becomes free.
@@ -76,7 +75,7 @@ pub(crate) enum Input {
     AckKept(Uuid, usize, Result<(), Failed>),
     Acks(Uuid, Result<(Vec<KeptAck>, u64), Failed>),
     Presented(Result<(), Failed>),
-    Members(Result<Vec<Bytes>, Failed>),
+    Members(Result<Vec<KeptPresence>, Failed>),
     Saved(u64, Result<(), String>),
     /// Time has passed.
     Tick,
@@ -181,6 +180,8 @@ pub(crate) struct Core {
     /// Who holds the lease, as was heard.
     leader: Option<String>,
     lease_heard: Boot,
+    /// How many members there are, as the last leader said.
+    size: usize,
     /// When the servers told of the lease by themselves.
     lease_told: Boot,
     heard: Heard,
@@ -239,6 +240,7 @@ impl Core {
             leader_told: 0,
             leader: None,
             lease_heard: Boot(0),
+            size: 0,
             lease_told: Boot(0),
             heard: Heard::default(),
             letters: VecDeque::new(),
@@ -359,7 +361,8 @@ impl Core {
 
     /// Does what the election says.
     fn obey(&mut self, now: Boot, effect: Option<Do>) {
-        let lease = || Bytes::from(write(&Lease { member: self.name.clone(), process: self.process }));
+        let members = self.size();
+        let lease = || Bytes::from(write(&Lease { member: self.name.clone(), process: self.process, members }));
         match effect {
             Some(Do::Create) => self.effects.push(Effect::TakeLease { asked: now, bytes: lease() }),
             Some(Do::Renew(from)) => self.effects.push(Effect::RenewLease { asked: now, from, bytes: lease() }),
@@ -380,7 +383,7 @@ impl Core {
     fn see_lease(&mut self, now: Boot, entry: Option<&Entry>) {
         // A lease that nobody can read is somebody's all the same, until the store drops it.
         let holder = entry.map(|entry| {
-            let unreadable = |_| Lease { member: "?".to_owned(), process: Uuid::nil() };
+            let unreadable = |_| Lease { member: "?".to_owned(), process: Uuid::nil(), members: 0 };
             (entry.revision, read::<Lease>(&entry.bytes).unwrap_or_else(unreadable))
         });
         let leaves = self.own.values().any(|own| own.stage != Stage::Stays);
@@ -391,8 +394,9 @@ impl Core {
             Some((revision, lease)) if lease.process == self.process => crate::election::Seen::Ours(*revision),
             Some((revision, _)) => crate::election::Seen::Theirs(*revision),
         };
-        if holder.is_some() {
+        if let Some((_, lease)) = &holder {
             self.lease_heard = now;
+            self.size = if lease.members > 0 { lease.members } else { self.size };
         }
         self.leader = holder.map(|(_, lease)| lease.member);
         let effect = self.election.seen(now, seen, pause);
@@ -420,12 +424,11 @@ impl Core {
         let over = self.lease_heard.after(self.election.lease());
         let looks_for_the_end = self.settings.may_lead && self.lead.is_none() && self.lease_heard > Boot(0);
         let told_until = self.lease_told.after(self.election.lease());
-        let beat = seconds(self.settings.heartbeat_seconds);
         let pause = match (something_goes_on, looks_for_the_end && now >= over) {
             (_, true) => POLL / 4,
             (true, false) => POLL,
-            (false, false) if self.is_told_of(now, told_until) => beat * QUIET_BEATS,
-            (false, false) => beat,
+            (false, false) if self.is_told_of(now, told_until) => longest_beat(&self.settings),
+            (false, false) => self.beat(),
         };
         self.next_poll = self.next_poll.min(now.after(pause));
         let is_over_now = looks_for_the_end && now >= over && self.last_poll < over;
@@ -443,8 +446,21 @@ impl Core {
 
     /// Whether what the servers tell by themselves is heard here, and has been for a while.
     fn is_told_of(&self, now: Boot, told_until: Boot) -> bool {
-        let beat = seconds(self.settings.heartbeat_seconds);
-        self.lease_told > Boot(0) && now < told_until && self.ready_since.after(beat * QUIET_BEATS) <= now
+        let quiet = longest_beat(&self.settings);
+        self.lease_told > Boot(0) && now < told_until && self.ready_since.after(quiet) <= now
+    }
+
+    /// How many members there are, as far as is known; 0 where it is not.
+    fn size(&self) -> usize {
+        self.lead.as_ref().and_then(Lead::size).unwrap_or(self.size)
+    }
+
+    /// How often this member says that it is there. Heartbeats are most of what a group asks of its servers at rest: those of a large one
+    /// come less often, so that all together are not more than [`BEATS_A_SECOND`].
+    fn beat(&self) -> Duration {
+        let own = seconds(self.settings.heartbeat_seconds);
+        let times = (self.size() as f64 / (BEATS_A_SECOND * own.as_secs_f64())).ceil().max(1.0);
+        own.mul_f64(times).min(longest_beat(&self.settings))
     }
 
     fn read_lease(&mut self) {

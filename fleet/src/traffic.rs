@@ -12,9 +12,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::clock::{Boot, seconds};
-use crate::coordinator::{Entry, Failed, KeptAck, Ready, Seen};
+use crate::coordinator::{Entry, Failed, KeptAck, KeptPresence, Ready, Seen};
 use crate::epochs::Record;
-use crate::settings::Settings;
+use crate::settings::{MISSED_BEATS, Settings, longest_beat};
 use crate::state::{Core, Effect, Input};
 use crate::told::{Notice, Outcome, Told, Turn};
 use crate::wire::{Kind, Names};
@@ -96,9 +96,10 @@ impl Group {
     #[must_use]
     pub fn new(members: Vec<(String, Settings)>, times: Times, seed: u64) -> Self {
         // The group's settings are those of whoever makes its buckets.
-        let of_first =
-            members.first().map(|(_, first)| (seconds(first.lease_seconds), seconds(first.heartbeat_seconds)));
-        let (lease, beat) = of_first.unwrap_or_default();
+        let of_first = members.first().map(|(_, first)| {
+            (seconds(first.lease_seconds), seconds(first.heartbeat_seconds), longest_beat(first) * MISSED_BEATS)
+        });
+        let (lease, beat, presence) = of_first.unwrap_or_default();
         let mut group = Self {
             now: Boot(0),
             order: 0,
@@ -108,7 +109,7 @@ impl Group {
             store: Store::default(),
             times,
             lease,
-            presence: beat * 3,
+            presence,
             counting: Counting::default(),
             completed: None,
             alone: 0,
@@ -351,7 +352,7 @@ impl Group {
             Effect::Present(bytes) => {
                 self.count(member, Call::Present, 1, bytes.len(), 0);
                 self.spread(WAY, Call::Present, Audience::Leader, bytes.len(), Seen::Presence(bytes.clone()));
-                self.store.members.insert(member, (bytes, now.after(self.presence)));
+                self.store.members.insert(member, (bytes, now));
                 (WAY, Input::Presented(Ok(())))
             }
             effect => return self.read(member, effect),
@@ -383,9 +384,14 @@ impl Group {
                 Input::PlanRead(Ok(entry))
             }
             Effect::ReadMembers => {
-                self.store.members.retain(|_, (_, until)| now < *until);
-                let found: Vec<Bytes> = self.store.members.values().map(|(bytes, _)| bytes.clone()).collect();
-                let bytes = found.iter().map(Bytes::len).sum();
+                self.store.members.retain(|_, (_, written)| now < written.after(self.presence));
+                let newest = self.store.members.values().map(|(_, written)| *written).max().unwrap_or_default();
+                let kept = |(bytes, written): &(Bytes, Boot)| KeptPresence {
+                    bytes: bytes.clone(),
+                    age: written.until(newest),
+                };
+                let found: Vec<KeptPresence> = self.store.members.values().map(kept).collect();
+                let bytes = found.iter().map(|kept| kept.bytes.len()).sum();
                 if found.len() <= MOST_SUBJECTS {
                     self.count_batch(member, Call::ReadMembers, 1, (found.len() + 1, bytes));
                 } else {

@@ -224,6 +224,9 @@ pub(crate) struct Lease {
     pub(crate) member: String,
     /// The process, as a member that was started again is another leader.
     pub(crate) process: Uuid,
+    /// How many members there are, so that they know how often to say so; 0 where the leader does not know yet.
+    #[serde(default)]
+    pub(crate) members: usize,
 }
 
 /// How an actor's work of a pass ended.

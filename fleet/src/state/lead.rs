@@ -5,17 +5,13 @@
 //! effects. It must never write a plan without holding the lease by its own clock, nor without naming the version that it replaces.
 
 use super::{
-    BTreeMap, BTreeSet, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, KeptAck, POLL, Plan, Stage, Uuid,
-    milliseconds, read, seconds, write,
+    BTreeMap, BTreeSet, Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, KeptAck, KeptPresence, POLL, Plan,
+    Stage, Uuid, milliseconds, read, seconds, write,
 };
 use crate::plan::{Leaving, Peer, Since, View};
-use crate::settings::Settings;
+use crate::settings::{MISSED_BEATS, Settings, longest_beat};
 use crate::wire::{Ack, Fate, Message, Presence};
 
-/// A member that was silent for so many of its heartbeats is lost.
-const MISSED_BEATS: u32 = 3;
-/// Members are heard, and read once when somebody begins to lead; in so many heartbeats they are read again, for whom was not heard.
-const SCAN_BEATS: u32 = 12;
 /// Several machines are often taken back at the same moment: an operation begins this much after the first notice, so that a load balancer
 /// is asked once for most of them. `Settings::gather_seconds` is for those who hear of it later.
 const GATHER: Duration = Duration::from_millis(50);
@@ -47,9 +43,13 @@ pub(super) struct Known {
 
 impl Known {
     fn lost_at(&self) -> Boot {
-        let beat = Duration::from_millis(self.presence.beat_ms.clamp(100, 600_000));
-        self.heard.after(beat * MISSED_BEATS)
+        self.heard.after(silence(&self.presence))
     }
+}
+
+/// How long a member is silent before it is lost.
+pub(super) fn silence(presence: &Presence) -> Duration {
+    Duration::from_millis(presence.beat_ms.clamp(100, 600_000)) * MISSED_BEATS
 }
 
 /// The leader's knowledge.
@@ -91,6 +91,11 @@ pub(super) struct Lead {
 }
 
 impl Lead {
+    /// How many members there are, once they were read.
+    pub(super) fn size(&self) -> Option<usize> {
+        self.scanned.then_some(self.members.len())
+    }
+
     fn peers(&self) -> BTreeMap<String, Peer> {
         let peer = |known: &Known| Peer {
             role: known.presence.role.clone(),
@@ -158,12 +163,12 @@ impl Core {
         }
     }
 
-    pub(super) fn members_read(&mut self, now: Boot, result: Result<Vec<Bytes>, Failed>) {
+    pub(super) fn members_read(&mut self, now: Boot, result: Result<Vec<KeptPresence>, Failed>) {
         let Some(lead) = &mut self.lead else { return };
         lead.scanning = false;
         match result {
             Ok(found) => {
-                found.iter().for_each(|bytes| self.presence_read(now, bytes, false));
+                found.iter().for_each(|kept| self.presence_read(now, &kept.bytes, Some(kept.age)));
                 // Afterwards: those of the first reading were there before this leader.
                 self.lead.iter_mut().for_each(|lead| lead.scanned = true);
             }
@@ -175,17 +180,19 @@ impl Core {
     }
 
     pub(super) fn presence_seen(&mut self, now: Boot, bytes: &[u8]) {
-        self.presence_read(now, bytes, true);
+        self.presence_read(now, bytes, None);
     }
 
-    /// `fresh`: it was sent just now, and so its member is there now.
-    fn presence_read(&mut self, now: Boot, bytes: &[u8], fresh: bool) {
+    /// `age`: how old it is, where it was read from the store. Else it was sent just now, and so its member is there now.
+    fn presence_read(&mut self, now: Boot, bytes: &[u8], age: Option<Duration>) {
         let presence = match read::<Presence>(bytes) {
             Ok(presence) => presence,
             Err(why) => return self.problem(format!("a member's presence cannot be read: {why}")),
         };
         let Some(lead) = &mut self.lead else { return };
-        if presence.member == self.name {
+        let (fresh, heard) = (age.is_none(), now.before(age.unwrap_or_default()));
+        // The store keeps what a member said for as long as any may be silent.
+        if presence.member == self.name || age.is_some_and(|age| age >= silence(&presence)) {
             return;
         }
         let known = lead.members.get(&presence.member);
@@ -197,9 +204,9 @@ impl Core {
         }
         lead.no_news =
             is_heard && !is_new && known.is_some_and(|known| known.presence == presence && presence.goes.is_empty());
-        lead.note_times(now, &presence);
+        lead.note_times(heard, &presence);
         let (member, role) = (presence.member.clone(), presence.role.clone());
-        let known = Known { presence, heard: now, guessed: false, unheard: is_new && !fresh };
+        let known = Known { presence, heard, guessed: false, unheard: is_new && !fresh };
         lead.next_loss = lead.next_loss.min(known.lost_at());
         lead.members.insert(member.clone(), known);
         if is_new && fresh {
@@ -252,7 +259,7 @@ impl Core {
 
     /// The plan as the store has it, where the leader waits for that.
     pub(super) fn plan_for_leader(&mut self, now: Boot, entry: Option<&Entry>) {
-        let highest = self.record.highest;
+        let (highest, beat_ms) = (self.record.highest, milliseconds(self.beat()));
         let Some(lead) = &mut self.lead else { return };
         let revision = entry.map_or(0, |entry| entry.revision);
         // What nobody can read is replaced: it has no meaning for anybody.
@@ -261,7 +268,7 @@ impl Core {
             Phase::Reading => {
                 let seen = lead.members.values().map(|known| known.presence.epoch).max().unwrap_or(0);
                 let epoch = lead.token.max(found.epoch + 1).max(highest + 1).max(seen.saturating_add(1));
-                lead.remember(now, &found, milliseconds(seconds(self.settings.heartbeat_seconds)));
+                lead.remember(now, &found, beat_ms);
                 lead.plan = Plan { epoch, leader: self.name.clone(), ..found };
                 (lead.revision, lead.phase) = (revision, Phase::Taking);
                 self.write_plan(now);
@@ -388,11 +395,11 @@ impl Core {
 
     /// Reads what is not heard by itself, or was not heard.
     fn ask_for_news(&mut self, now: Boot) {
-        let beat = seconds(self.settings.heartbeat_seconds);
+        let scan = longest_beat(&self.settings);
         let Some(lead) = &mut self.lead else { return };
         let (mut effects, mut wake) = (Vec::new(), Boot::NEVER);
         if now >= lead.next_scan && !lead.scanning {
-            (lead.scanning, lead.next_scan) = (true, now.after(beat * SCAN_BEATS));
+            (lead.scanning, lead.next_scan) = (true, now.after(scan));
             effects.push(Effect::ReadMembers);
         }
         if lead.plan.runs() && now >= lead.next_acks && !lead.reading_acks {

@@ -5,7 +5,7 @@
 
 use super::{
     Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_OWN, Notice, Own, POLL, REPLICAS_LAG, Ready,
-    Seen, Stage, Told, Uuid, milliseconds, read, seconds, write,
+    Seen, Stage, Told, Uuid, milliseconds, read, write,
 };
 use crate::details::Details;
 use crate::told::Heard;
@@ -127,7 +127,7 @@ impl Core {
             let presence = self.presence(now);
             self.effects.push(Effect::Present(Bytes::from(write(&presence))));
             let unplanned = self.own.iter().any(|(event, own)| own.stage == Stage::Waits && !self.plan.lists(*event));
-            let beat = seconds(self.settings.heartbeat_seconds);
+            let beat = self.beat();
             // Many members are often started together, and had better not speak together for ever.
             let is_first = std::mem::take(&mut self.speaks_first);
             let pause = if is_first { self.jitter(beat) } else { beat * 19 / 20 + self.jitter(beat / 10) };
@@ -198,7 +198,7 @@ impl Core {
             role: self.settings.role.clone(),
             may_lead: self.settings.may_lead,
             epoch: self.record.highest,
-            beat_ms: milliseconds(seconds(self.settings.heartbeat_seconds)),
+            beat_ms: milliseconds(self.beat()),
             work_ms: milliseconds(self.work()),
             goes: goes.collect(),
         }

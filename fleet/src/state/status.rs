@@ -3,7 +3,7 @@
 //! Responsibilities: the status that is asked for. Inputs: a member's knowledge, the time. Outputs: a plain value.
 //! It must never change anything.
 
-use super::{Boot, Core, LATELY, Stage, read};
+use super::{Boot, Core, KeptPresence, LATELY, Stage, lead::silence, read};
 use crate::plan::{self, Plan};
 use crate::told::{OperationStatus, Present, Status};
 use crate::wire::Presence;
@@ -39,9 +39,10 @@ impl Core {
     }
 }
 
-/// What a presence in the store says; nothing where it says nothing.
-pub(crate) fn present_of(bytes: &[u8]) -> Option<Present> {
-    read::<Presence>(bytes).ok().map(|presence| present(&presence, 0.0))
+/// What a presence in the store says; nothing where it says nothing, or its member is lost.
+pub(crate) fn present_of(kept: &KeptPresence) -> Option<Present> {
+    let presence = read::<Presence>(&kept.bytes).ok().filter(|presence| kept.age < silence(presence))?;
+    Some(present(&presence, kept.age.as_secs_f64()))
 }
 
 fn present(presence: &Presence, heard_seconds: f64) -> Present {

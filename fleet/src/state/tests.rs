@@ -59,6 +59,22 @@ fn a_member_that_was_lost_and_comes_back_has_joined_whenever_that_is() {
 }
 
 #[test]
+fn a_new_leader_does_not_take_for_there_who_was_lost_before() {
+    let mut world = World::new(&["lb1", "lb2", "replica1", "replica2"]);
+    world.run_until(ms(3000));
+    let leader = world.leader().expect("somebody leads");
+    let other = world.names().into_iter().find(|name| *name != leader).expect("another one");
+    world.kill(&other);
+    world.run_until(ms(25_000));
+    world.kill(&leader);
+    // It leads and has read the store, which keeps what the lost one said for minutes.
+    world.run_until(ms(33_000));
+    let next = world.leader().expect("somebody leads");
+    let known: Vec<String> = world.status(&next).members.into_iter().map(|member| member.member).collect();
+    assert!(next != leader && !known.contains(&other) && known.len() >= 2, "{known:?}");
+}
+
+#[test]
 fn a_leader_that_dies_is_followed_by_another_under_a_higher_epoch() {
     let mut world = group_that_leaves();
     world.run_until(ms(3600));

@@ -4,10 +4,16 @@
 use super::*;
 
 fn group(members: usize, may_lead: bool) -> Group {
+    group_that_beats(members, may_lead, 5.0)
+}
+
+fn group_that_beats(members: usize, may_lead: bool, beat: f64) -> Group {
     let of = |number: usize| {
         let role = if number == 0 { "primary" } else { "replica" };
-        let text =
-            format!(r#"{{"group":"g","role":"{role}","servers":["nats://h"],"may_lead":{}}}"#, may_lead || number == 0);
+        let may_lead = may_lead || number == 0;
+        let text = format!(
+            r#"{{"group":"g","role":"{role}","servers":["nats://h"],"may_lead":{may_lead},"heartbeat_seconds":{beat}}}"#
+        );
         (format!("m{number}"), serde_json::from_str(&text).expect("settings"))
     };
     let times = Times { write: Duration::from_millis(5), work: Duration::from_secs(1) };
@@ -41,6 +47,25 @@ fn a_group_at_rest_says_what_its_settings_say() {
     assert!((1..=11).contains(&of(Call::ReadMembers).asked), "{traffic:?}");
     assert_eq!(traffic.total().asked, traffic.calls.values().map(|tally| tally.asked).sum::<u64>());
     assert!(traffic.total().bytes() > traffic.total().messages() * 20 && traffic.busiest.messages() > 0);
+}
+
+#[test]
+fn a_large_group_beats_no_more_often_than_servers_bear_and_who_falls_silent_is_lost_all_the_same() {
+    // As configured it would be 120 a second; three times as long is 40.
+    let mut group = group_that_beats(60, false, 0.5);
+    group.run(Duration::from_secs(20));
+    let _start = group.take();
+    group.run(Duration::from_secs(60));
+    let traffic = group.take();
+    let beats = traffic.calls.get(&Call::Present).copied().unwrap_or_default().asked;
+    assert!(near(beats, 60.0 * 60.0 / 1.5), "{beats}");
+    let known = |group: &Group| group.members.first().map_or(0, |one| one.core.status(group.now).members.len());
+    assert_eq!(known(&group), 60);
+    group.kill("m7");
+    group.run(Duration::from_secs(3));
+    assert_eq!(known(&group), 60, "three of its heartbeats are 4.5 s");
+    group.run(Duration::from_secs(4));
+    assert_eq!(known(&group), 59);
 }
 
 #[test]

@@ -397,7 +397,7 @@ impl World {
         let (is_cut_off, loses_acks) = (sim.cut_off, sim.loses_acks);
         let is_out = is_cut_off || self.store.refuses;
         self.store.lease = self.store.lease.take().filter(|(_, until)| self.now < *until);
-        self.store.members.retain(|_, (_, until)| self.now < *until);
+        self.store.members.retain(|_, (_, written)| self.now < written.after(Duration::from_secs(180)));
         Some(match effect {
             Effect::Prepare => Input::Ready(if is_out { Err(lost()) } else { Ok(Ready::default()) }),
             Effect::Send { kind, identity, letter, .. } => {
@@ -445,7 +445,7 @@ impl World {
                     self.spread(true, || Seen::Presence(bytes.clone()));
                 }
                 if !is_out {
-                    self.store.members.insert(name.to_owned(), (bytes, self.now.after(Duration::from_secs(15))));
+                    self.store.members.insert(name.to_owned(), (bytes, self.now));
                 }
                 Input::Presented(if is_out { Err(lost()) } else { Ok(()) })
             }
@@ -465,7 +465,14 @@ impl World {
                 Input::Missed(Ok((new.map(|(_, _, letter)| letter.clone()).collect(), last)))
             }
             Effect::ReadMembers if is_out => Input::Members(Err(lost())),
-            Effect::ReadMembers => Input::Members(Ok(store.members.values().map(|(bytes, _)| bytes.clone()).collect())),
+            Effect::ReadMembers => {
+                let newest = store.members.values().map(|(_, written)| *written).max().unwrap_or_default();
+                let kept = |(bytes, written): &(Bytes, Boot)| KeptPresence {
+                    bytes: bytes.clone(),
+                    age: written.until(newest),
+                };
+                Input::Members(Ok(store.members.values().map(kept).collect()))
+            }
             Effect::ReadLease if is_out => Input::LeaseRead(Err(lost())),
             Effect::ReadLease => Input::LeaseRead(Ok(store.lease.as_ref().map(|(entry, _)| entry.clone()))),
             Effect::ReadPlan if is_out => Input::PlanRead(Err(lost())),
