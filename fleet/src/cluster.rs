@@ -173,6 +173,7 @@ impl Cluster {
             publish.push(format!("$KV.{}.lead", names.bucket("lead")));
             publish.push(format!("$KV.{}.plan", names.bucket("plan")));
             publish.push(names.to_all("news"));
+            subscribe.push(names.lease());
             publish.extend(streams.iter().map(|stream| format!("$JS.API.STREAM.CREATE.{stream}")));
             subscribe.push(format!("{}.>", names.acks()));
             subscribe.push(format!("$KV.{}.*", names.bucket("members")));

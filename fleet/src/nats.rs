@@ -152,7 +152,7 @@ impl Nats {
             |source: String, destination: String| Some(Republish { source, destination, headers_only: false });
         let (max_age, storage, republish) = match bucket {
             Bucket::Lead => {
-                (self.inner.lease, StorageType::File, republish(format!("$KV.{name}.{LEAD}"), names.to_all(LEAD)))
+                (self.inner.lease, StorageType::File, republish(format!("$KV.{name}.{LEAD}"), names.lease()))
             }
             Bucket::Plan => {
                 (Duration::ZERO, StorageType::File, republish(format!("$KV.{name}.{PLAN}"), names.to_all(PLAN)))

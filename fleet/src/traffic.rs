@@ -38,7 +38,19 @@ const QUESTION: usize = 45;
 #[derive(Clone, Copy, Debug)]
 enum Audience {
     Everybody,
+    Candidates,
     Leader,
+}
+
+impl Audience {
+    fn reaches(self, one: &One) -> bool {
+        one.there
+            && match self {
+                Self::Everybody => true,
+                Self::Candidates => one.may_lead,
+                Self::Leader => one.leads,
+            }
+    }
 }
 
 #[derive(Debug)]
@@ -52,6 +64,7 @@ struct One {
     core: Core,
     words: Words,
     wake: Boot,
+    may_lead: bool,
     leads: bool,
     there: bool,
 }
@@ -119,9 +132,10 @@ impl Group {
             let words = Words::new(Names::new(&settings.group, &name));
             let record = Record { group: settings.group.clone(), ..Record::default() };
             let process = Uuid::from_u64_pair(seed, u64::from(number));
+            let may_lead = settings.may_lead;
             let core = Core::new(settings, name.clone(), process, record);
             group.by_name.insert(name, group.members.len());
-            group.members.push(One { core, words, wake: Boot::NEVER, leads: false, there: true });
+            group.members.push(One { core, words, wake: Boot::NEVER, may_lead, leads: false, there: true });
             group.connects(number as usize, beat * number / count);
         }
         group
@@ -240,9 +254,8 @@ impl Group {
                 Vec::new()
             }
             Happening::Heard(audience, seen) => {
-                let hears = |one: &One| one.there && (matches!(audience, Audience::Everybody) || one.leads);
-                let who: Vec<usize> =
-                    self.members.iter().enumerate().filter(|(_, one)| hears(one)).map(|(number, _)| number).collect();
+                let hearing = self.members.iter().enumerate().filter(|(_, one)| audience.reaches(one));
+                let who: Vec<usize> = hearing.map(|(number, _)| number).collect();
                 who.into_iter().flat_map(|member| self.handle(member, Input::Seen(seen.clone()))).collect()
             }
         }
@@ -335,7 +348,7 @@ impl Group {
             Effect::ReleaseLease(_) => {
                 self.store.lease = None;
                 self.count(member, Call::ReleaseLease, 1, 0, 0);
-                return self.spread(write, Call::ReleaseLease, Audience::Everybody, 0, Seen::Lease(None));
+                return self.spread(write, Call::ReleaseLease, Audience::Candidates, 0, Seen::Lease(None));
             }
             Effect::WritePlan { revision, bytes } => {
                 (write, Input::PlanWritten(self.write_plan(member, revision, bytes)))
@@ -426,7 +439,7 @@ impl Group {
         let entry = Entry { revision: self.store.last, bytes };
         let length = entry.bytes.len();
         self.store.lease = Some((entry.clone(), self.now.after(self.lease)));
-        self.spread(self.times.write, call, Audience::Everybody, length, Seen::Lease(Some(entry)));
+        self.spread(self.times.write, call, Audience::Candidates, length, Seen::Lease(Some(entry)));
         Ok(self.store.last)
     }
 
@@ -446,8 +459,7 @@ impl Group {
 
     /// To all that listen, once the servers have it.
     fn spread(&mut self, delay: Duration, call: Call, audience: Audience, payload: usize, seen: Seen) {
-        let hears = |one: &&One| one.there && (matches!(audience, Audience::Everybody) || one.leads);
-        let ears = self.members.iter().filter(hears).count();
+        let ears = self.members.iter().filter(|one| audience.reaches(one)).count();
         if let Some(words) = self.members.first().map(|one| &one.words) {
             self.counting.delivered(self.now, call, ears, words.delivered(call, payload));
         }

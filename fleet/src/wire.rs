@@ -57,7 +57,12 @@ impl Names {
         format!("cs.v1.{}.{way}.{}.{}", self.group, to_token(&token), self.own)
     }
 
-    /// What is said to all members: the plan, the lease, who came and went.
+    /// The lease, for those who may lead: it is written every second, and to a thousand others it is of no use.
+    pub(crate) fn lease(&self) -> String {
+        format!("cs.v1.{}.lease", self.group)
+    }
+
+    /// What is said to all members: the plan, who came and went.
     pub(crate) fn to_all(&self, what: &str) -> String {
         format!("cs.v1.{}.to.{what}", self.group)
     }

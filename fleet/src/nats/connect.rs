@@ -143,7 +143,9 @@ async fn try_once(settings: &Settings, secret: &Secret, name: &str) -> Result<(N
     let client =
         options.connect(servers.map_err(|error| error.to_string())?).await.map_err(|error| error.to_string())?;
     let names = Names::new(&settings.group, name);
-    let watch = NatsWatch::new(client.clone(), names.clone(), heard).await.map_err(|error| error.to_string())?;
+    let watch = NatsWatch::new(client.clone(), names.clone(), heard, settings.may_lead)
+        .await
+        .map_err(|error| error.to_string())?;
     Ok((Nats::new(client, names, settings), watch))
 }
 

@@ -7,7 +7,7 @@ use async_nats::{Client, Event, Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::{LEAD, PLAN, is_deletion, kept_ack, unknown};
+use super::{PLAN, is_deletion, kept_ack, unknown};
 use crate::coordinator::{Entry, Failed, Seen, Watch};
 use crate::wire::{Names, from_token};
 
@@ -18,6 +18,8 @@ pub(crate) struct NatsWatch {
     events: mpsc::Receiver<Event>,
     letters: Subscriber,
     to_all: Subscriber,
+    /// Of those who may lead.
+    lease: Option<Subscriber>,
     leads: Option<Leads>,
 }
 
@@ -32,15 +34,22 @@ enum Heard {
     Connection(Event),
     Letter(Message),
     ToAll(Message),
+    Lease(Message),
     Ack(Message),
     Member(Message),
 }
 
 impl NatsWatch {
-    pub(super) async fn new(client: Client, names: Names, events: mpsc::Receiver<Event>) -> Result<Self, Failed> {
+    pub(super) async fn new(
+        client: Client,
+        names: Names,
+        events: mpsc::Receiver<Event>,
+        may_lead: bool,
+    ) -> Result<Self, Failed> {
         let letters = subscribe(&client, names.all_events()).await?;
         let to_all = subscribe(&client, names.to_all("*")).await?;
-        Ok(Self { client, names, events, letters, to_all, leads: None })
+        let lease = if may_lead { Some(subscribe(&client, names.lease()).await?) } else { None };
+        Ok(Self { client, names, events, letters, to_all, lease, leads: None })
     }
 
     fn connection(&self, event: Event) -> Option<Seen> {
@@ -58,21 +67,27 @@ impl NatsWatch {
             Event::ClientError(error) => Some(Seen::Problem(format!("the connection fails: {error}"))),
         }
     }
+}
 
-    fn to_all(&self, message: Message) -> Option<Seen> {
-        let what = message.subject.rsplit('.').next().unwrap_or_default().to_owned();
-        let revision = || {
-            let headers = message.headers.as_ref()?;
-            headers.get(async_nats::header::NATS_SEQUENCE)?.as_str().parse().ok()
-        };
-        match what.as_str() {
-            PLAN => revision().map(|revision| Seen::Plan(Entry { revision, bytes: message.payload.clone() })),
-            LEAD if message.headers.as_ref().is_some_and(is_deletion) => Some(Seen::Lease(None)),
-            LEAD => revision().map(|revision| Seen::Lease(Some(Entry { revision, bytes: message.payload.clone() }))),
-            "news" => Some(Seen::News(message.payload)),
-            _ => None,
-        }
+fn to_all(message: Message) -> Option<Seen> {
+    match message.subject.rsplit('.').next() {
+        Some(PLAN) => entry(message).map(Seen::Plan),
+        Some("news") => Some(Seen::News(message.payload)),
+        _ => None,
     }
+}
+
+fn lease(message: Message) -> Option<Seen> {
+    if message.headers.as_ref().is_some_and(is_deletion) {
+        return Some(Seen::Lease(None));
+    }
+    entry(message).map(|entry| Seen::Lease(Some(entry)))
+}
+
+/// What was written, as the servers tell of it again.
+fn entry(message: Message) -> Option<Entry> {
+    let revision = message.headers.as_ref()?.get(async_nats::header::NATS_SEQUENCE)?.as_str().parse().ok()?;
+    Some(Entry { revision, bytes: message.payload })
 }
 
 async fn subscribe(client: &Client, subject: String) -> Result<Subscriber, Failed> {
@@ -92,7 +107,7 @@ fn presence(message: Message) -> Option<Seen> {
 impl Watch for NatsWatch {
     async fn next(&mut self) -> Seen {
         loop {
-            let Self { events, letters, to_all, leads, .. } = &mut *self;
+            let Self { events, letters, to_all: all, lease: leases, leads, .. } = &mut *self;
             let for_leader = async {
                 match leads {
                     None => std::future::pending().await,
@@ -103,17 +118,28 @@ impl Watch for NatsWatch {
                     },
                 }
             };
+            let for_who_may_lead = async {
+                match leases {
+                    None => std::future::pending().await,
+                    Some(leases) => match leases.next().await {
+                        Some(message) => Heard::Lease(message),
+                        None => std::future::pending().await,
+                    },
+                }
+            };
             // What was closed by this member itself is silent for ever.
             let heard = tokio::select! {
                 Some(event) = events.recv() => Heard::Connection(event),
                 Some(message) = letters.next() => Heard::Letter(message),
-                Some(message) = to_all.next() => Heard::ToAll(message),
+                Some(message) = all.next() => Heard::ToAll(message),
+                heard = for_who_may_lead => heard,
                 heard = for_leader => heard,
             };
             let seen = match heard {
                 Heard::Connection(event) => self.connection(event),
                 Heard::Letter(message) => Some(Seen::Letter(message.payload)),
-                Heard::ToAll(message) => self.to_all(message),
+                Heard::ToAll(message) => to_all(message),
+                Heard::Lease(message) => lease(message),
                 Heard::Ack(message) => kept_ack(&message.subject, message.payload).map(Seen::Ack),
                 Heard::Member(message) => presence(message),
             };

@@ -304,6 +304,7 @@ impl Words {
             Call::Send => self.letter(Kind::Event, super::EVENT_TYPE) + IDENTITY,
             Call::Tell | Call::Present => self.key(call),
             Call::Acknowledge => self.names.acks().len() + OPERATION + self.names.own.len() + again,
+            Call::TakeLease | Call::RenewLease | Call::ReleaseLease => self.names.lease().len() + again,
             _ => self.names.to_all("plan").len() + again,
         };
         each + FRAME + payload

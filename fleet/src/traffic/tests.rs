@@ -69,8 +69,25 @@ fn a_large_group_beats_no_more_often_than_servers_bear_and_who_falls_silent_is_l
 }
 
 #[test]
+fn renewals_reach_those_who_may_lead_and_the_others_look_at_the_store_with_each_heartbeat() {
+    let mut group = group(10, false);
+    group.run(Duration::from_secs(70));
+    let _start = group.take();
+    group.run(Duration::from_secs(600));
+    let traffic = group.take();
+    let of = |call: Call| traffic.calls.get(&call).copied().unwrap_or_default();
+    assert_eq!(of(Call::RenewLease).delivered, of(Call::RenewLease).asked);
+    assert!(near(of(Call::ReadLease).asked, 9.0 * 120.0), "{traffic:?}");
+    assert!(group.members.iter().all(|one| one.core.status(group.now).leader.as_deref() == Some("m0")));
+}
+
+#[test]
 fn an_operation_is_over_and_every_turn_is_answered_once() {
-    let mut group = group(10, true);
+    [true, false].into_iter().for_each(an_operation_is_over);
+}
+
+fn an_operation_is_over(may_lead: bool) {
+    let mut group = group(10, may_lead);
     group.run(Duration::from_secs(20));
     let leader = group.leader().expect("somebody leads");
     let _start = group.take();
