@@ -97,6 +97,9 @@ pub(crate) struct Plan {
     pub(crate) change: u64,
     pub(crate) leader: String,
     pub(crate) complete: bool,
+    /// The epoch under which it was completed, 0 before. A leader after that one puts its own epoch on the plan.
+    #[serde(default)]
+    pub(crate) completed_under: u64,
     /// The pass that runs.
     pub(crate) current: usize,
     pub(crate) passes: Vec<Pass>,

@@ -456,9 +456,12 @@ impl Core {
     }
 
     /// How often this member says that it is there. Heartbeats are most of what a group asks of its servers at rest: those of a large one
-    /// come less often, so that all together are not more than [`BEATS_A_SECOND`].
+    /// come less often, so that all together are not more than [`BEATS_A_SECOND`]. Who is about to go has no time for that.
     fn beat(&self) -> Duration {
         let own = seconds(self.settings.heartbeat_seconds);
+        if self.own.values().any(|own| matches!(own.stage, Stage::Waits | Stage::Acts)) {
+            return own;
+        }
         let times = (self.size() as f64 / (BEATS_A_SECOND * own.as_secs_f64())).ceil().max(1.0);
         own.mul_f64(times).min(longest_beat(&self.settings))
     }

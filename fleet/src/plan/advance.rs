@@ -36,7 +36,7 @@ impl Plan {
             }
             changed = true;
             if self.current + 1 == self.passes.len() {
-                self.complete = true;
+                (self.complete, self.completed_under) = (true, self.epoch);
             } else {
                 self.current += 1;
             }

@@ -134,7 +134,7 @@ impl Core {
         };
         self.tell(Told::Completed {
             operation: plan.operation.to_string(),
-            epoch: plan.epoch,
+            epoch: plan.completed_under,
             led: plan.leader == self.name,
             departed: plan.leavers.iter().map(departed).collect(),
             missing: plan.missing.clone(),

@@ -75,6 +75,27 @@ fn a_new_leader_does_not_take_for_there_who_was_lost_before() {
 }
 
 #[test]
+fn who_missed_the_end_hears_of_it_as_it_was_though_another_leads_by_then() {
+    let mut world = group_that_leaves();
+    world.run_until(ms(3600));
+    let leader = world.leader().expect("somebody leads");
+    let away =
+        world.names().into_iter().find(|name| *name != leader && name.starts_with("replica3")).expect("one that stays");
+    let epoch = world.status(&leader).epoch;
+    world.cut_off(&away, true);
+    world.run_until(ms(15_000));
+    assert_eq!(world.completed_under.iter().copied().collect::<Vec<_>>(), [epoch]);
+    world.kill(&leader);
+    world.run_until(ms(25_000));
+    let next = world.leader().expect("somebody leads");
+    assert!(world.status(&next).epoch > epoch);
+    world.cut_off(&away, false);
+    world.run_until(ms(40_000));
+    let heard = world.log.iter().filter(|line| line.member == away && line.what == "completed");
+    assert_eq!((heard.count(), world.completed_under.iter().copied().collect::<Vec<_>>()), (1, vec![epoch]));
+}
+
+#[test]
 fn a_leader_that_dies_is_followed_by_another_under_a_higher_epoch() {
     let mut world = group_that_leaves();
     world.run_until(ms(3600));

@@ -75,6 +75,8 @@ pub(super) struct World {
     order: u64,
     random: Cell<u64>,
     members: BTreeMap<String, Sim>,
+    /// The epochs under which members heard that an operation was over.
+    pub(super) completed_under: BTreeSet<u64>,
     store: Store,
     work: Duration,
     unfenced: bool,
@@ -108,6 +110,7 @@ impl World {
             order: 0,
             random: Cell::new(7),
             members: BTreeMap::new(),
+            completed_under: BTreeSet::new(),
             store: Store::default(),
             work: ms(300),
             unfenced,
@@ -365,7 +368,8 @@ impl World {
                 self.line(name, "begins", operation, step);
                 self.works(name, event);
             }
-            Told::Completed { operation, missing, .. } => {
+            Told::Completed { operation, epoch, missing, .. } => {
+                self.completed_under.insert(epoch);
                 missing.iter().for_each(|why| self.line(name, &format!("missing {why}"), operation.clone(), 0));
                 self.line(name, "completed", operation, 0);
             }
