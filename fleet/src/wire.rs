@@ -57,7 +57,7 @@ impl Names {
         format!("cs.v1.{}.{way}.{}.{}", self.group, to_token(&token), self.own)
     }
 
-    /// The lease, for those who may lead: it is written every second, and to a thousand others it is of no use.
+    /// The lease, for those who may lead: it is written four times in its length, which is of no use to others.
     pub(crate) fn lease(&self) -> String {
         format!("cs.v1.{}.lease", self.group)
     }

@@ -24,13 +24,19 @@ fn near(found: u64, expected: f64) -> bool {
     (found as f64 - expected).abs() <= expected * 0.05 + 1.0
 }
 
-#[test]
-fn a_group_at_rest_says_what_its_settings_say() {
-    let mut group = group(10, true);
+/// Ten minutes of ten members, after their start.
+fn at_rest(may_lead: bool) -> (Group, Traffic) {
+    let mut group = group(10, may_lead);
     group.run(Duration::from_secs(70));
     let _start = group.take();
     group.run(Duration::from_secs(600));
     let traffic = group.take();
+    (group, traffic)
+}
+
+#[test]
+fn a_group_at_rest_says_what_its_settings_say() {
+    let (_group, traffic) = at_rest(true);
     let of = |call: Call| traffic.calls.get(&call).copied().unwrap_or_default();
     // Heartbeats every 5 s; the lease a quarter of 5 s after it was asked for the last time, heard by all.
     assert!(near(of(Call::Present).asked, 10.0 * 120.0), "{traffic:?}");
@@ -70,11 +76,7 @@ fn a_large_group_beats_no_more_often_than_servers_bear_and_who_falls_silent_is_l
 
 #[test]
 fn renewals_reach_those_who_may_lead_and_the_others_look_at_the_store_with_each_heartbeat() {
-    let mut group = group(10, false);
-    group.run(Duration::from_secs(70));
-    let _start = group.take();
-    group.run(Duration::from_secs(600));
-    let traffic = group.take();
+    let (group, traffic) = at_rest(false);
     let of = |call: Call| traffic.calls.get(&call).copied().unwrap_or_default();
     assert_eq!(of(Call::RenewLease).delivered, of(Call::RenewLease).asked);
     assert!(near(of(Call::ReadLease).asked, 9.0 * 120.0), "{traffic:?}");
