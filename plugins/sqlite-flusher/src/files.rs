@@ -41,8 +41,9 @@ pub(crate) fn is_open_here(database: &Path) -> bool {
 /// # Errors
 /// What was not, and why. After that nothing is known.
 pub(crate) fn sync(database: &Path, limit: Duration, stragglers: &Stragglers) -> Result<(), String> {
-    let mut paths = vec![database.to_owned()];
-    paths.extend(["-wal", "-journal"].map(|end| beside(database, end)).into_iter().filter(|path| path.exists()));
+    // The log first: a database that has more of it than the log on the disk says could not be put right.
+    let mut paths = vec![beside(database, "-wal"), database.to_owned(), beside(database, "-journal")];
+    paths.retain(|path| path == database || path.exists());
     paths.extend(database.parent().map(Path::to_owned));
     let mut words = vec![c"sync".to_owned(), c"--".to_owned()];
     // A path that exists holds no zero byte.

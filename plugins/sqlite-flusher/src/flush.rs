@@ -137,19 +137,56 @@ pub(crate) fn flush(
             Err(error) => return Err(fault(&error)),
         }
     }
-    // Ahead of the fsync: SQLite may bring the last of the log into the database when the last connection goes.
-    if let Err((_, error)) = connection.close() {
-        return Err(fault(&error));
-    }
-    let limit = share.saturating_sub(begun.elapsed()).min(clock.left());
     flushed.synced = if clock.is_cancelled() {
         Err("cancelled before fsync".to_owned())
     } else {
-        files::sync(path, limit, stragglers)
+        let ends = Instant::now() + share.saturating_sub(begun.elapsed()).min(clock.left());
+        to_disk(&connection, &flushed, busy, &To { ends, clock, stragglers })
     };
+    // When the last connection goes SQLite brings what is left of the log into the database, and syncs that itself.
+    if let Err((_, error)) = connection.close() {
+        return Err(fault(&error));
+    }
     flushed.wal_after = files::wal_bytes(path);
     flushed.took = begun.elapsed();
     Ok(flushed)
+}
+
+/// Until when, and with what.
+struct To<'a> {
+    ends: Instant,
+    clock: &'a Clock,
+    stragglers: &'a Stragglers,
+}
+
+impl To<'_> {
+    fn sync(&self, path: &Path) -> Result<(), String> {
+        files::sync(path, self.ends.saturating_duration_since(Instant::now()), self.stragglers)
+    }
+}
+
+/// Has a database written to the disk between two transactions.
+///
+/// fsync of several files takes a while. What an application that does not sync by itself writes meanwhile would be on the
+/// disk in part, and could not be undone: its journal is empty by the time that it is its turn. A read transaction keeps
+/// SQLite from writing into the database (<https://sqlite.org/lockingv3.html>, SHARED), and from using a log again
+/// (<https://sqlite.org/wal.html>, section 2.2).
+fn to_disk(connection: &Connection, flushed: &Flushed, busy: Duration, to: &To<'_>) -> Result<(), String> {
+    let path = &flushed.path;
+    if flushed.journal_mode != "wal" {
+        // Writers wait for readers here: the most of it ahead of that.
+        to.sync(path)?;
+    }
+    let gives_up = to.ends.min(Instant::now() + busy);
+    let begun = connection.execute_batch("BEGIN");
+    // The transaction begins with what is read first.
+    let read = || connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+    match begun.and_then(|()| patient(gives_up, to.clock, read)) {
+        Ok(()) => to.sync(path),
+        // It may be that of an application that never lets anybody in. Its log is whole at any time.
+        Err(error) if is_in_the_way(&error) && files::beside(path, "-wal").exists() => to.sync(path),
+        Err(error) => Err(format!("{error}: it was written to the disk, but perhaps in the midst of a transaction")),
+    }
 }
 
 /// Opens a database that is there.

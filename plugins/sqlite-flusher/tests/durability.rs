@@ -2,10 +2,11 @@
 
 mod stage;
 
+use cloudsnooze_plugin::abi;
 use serde_json::{Value, json};
 use stage::{
-    CARELESS, Habits, NOTICE, PLENTY, Reader, USUAL, Writer, disk, event, handled, must_have_python, plugin, rows,
-    rows_after_power_failure, told,
+    CARELESS, Habits, NOTICE, PLENTY, Reader, USUAL, Writer, disk, event, failed, handled, must_have_python, plugin,
+    rows, rows_after_power_failure, told,
 };
 use std::fs;
 
@@ -50,15 +51,31 @@ fn rows_committed_as_usual_survive_a_power_failure_after_the_flush() {
 #[test]
 fn rows_committed_with_a_rollback_journal_survive_a_power_failure_after_the_flush() {
     let test = "rows_committed_with_a_rollback_journal_survive_a_power_failure_after_the_flush";
-    let habits = Habits { synchronous: "OFF", journal: "TRUNCATE", locking: "NORMAL" };
+    // It writes as often as it can: many a time it is in the midst of a transaction.
+    let habits = Habits { journal: "TRUNCATE", pause: "0", ..CARELESS };
     let Some(result) = survives(test, habits) else { return };
     assert_eq!(of(&result)["checkpoint"], "no log", "{result:#}");
 }
 
 #[test]
+fn a_rollback_journal_that_lets_nobody_else_in_is_not_called_durable() {
+    let test = "a_rollback_journal_that_lets_nobody_else_in_is_not_called_durable";
+    let Some(disk) = disk(test) else { return };
+    let path = disk.join("app.db");
+    let habits = Habits { journal: "TRUNCATE", locking: "EXCLUSIVE", ..CARELESS };
+    let writer = Writer::start(&path, disk.beside(), habits);
+    let plugin = plugin(&json!({ "paths": [path], "busy_ms": 300 }));
+    let delivered = plugin.deliver(&event(NOTICE), PLENTY);
+    let text = failed(&delivered, abi::SNOOZE_E_IO);
+    assert!(text.contains("in the midst of a transaction"), "{text}");
+    assert_eq!(delivered.result.unwrap()["durable"], "no");
+    drop(writer);
+}
+
+#[test]
 fn a_database_that_lets_nobody_else_in_is_written_to_the_disk_with_its_log() {
     let test = "a_database_that_lets_nobody_else_in_is_written_to_the_disk_with_its_log";
-    let habits = Habits { synchronous: "OFF", journal: "WAL", locking: "EXCLUSIVE" };
+    let habits = Habits { locking: "EXCLUSIVE", ..CARELESS };
     let Some(result) = survives(test, habits) else { return };
     assert_eq!((&of(&result)["checkpoint"], &of(&result)["synced"]), (&json!("not done"), &json!(true)), "{result:#}");
     assert!(result["skipped"][0]["reason"].as_str().unwrap().contains("locked"), "{result:#}");

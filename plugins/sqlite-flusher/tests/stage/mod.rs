@@ -75,10 +75,12 @@ pub struct Habits {
     pub synchronous: &'static str,
     pub journal: &'static str,
     pub locking: &'static str,
+    /// Seconds between two rows.
+    pub pause: &'static str,
 }
 
-pub const CARELESS: Habits = Habits { synchronous: "OFF", journal: "WAL", locking: "NORMAL" };
-pub const USUAL: Habits = Habits { synchronous: "NORMAL", journal: "WAL", locking: "NORMAL" };
+pub const CARELESS: Habits = Habits { synchronous: "OFF", journal: "WAL", locking: "NORMAL", pause: "0.001" };
+pub const USUAL: Habits = Habits { synchronous: "NORMAL", journal: "WAL", locking: "NORMAL", pause: "0.001" };
 
 impl Writer {
     /// Starts it; what it has committed is noted in a file of the directory `notes`.
@@ -86,7 +88,7 @@ impl Writer {
         let noted = notes.join("noted");
         let mut command = Command::new(PYTHON);
         command.arg(script("writer.py")).arg(database).arg(&noted);
-        command.args([habits.synchronous, habits.journal, habits.locking]).stdin(Stdio::null());
+        command.args([habits.synchronous, habits.journal, habits.locking, habits.pause]).stdin(Stdio::null());
         let writer = Self { child: command.spawn().unwrap(), noted };
         writer.has_written(200);
         writer

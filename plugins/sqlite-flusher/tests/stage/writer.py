@@ -1,6 +1,6 @@
 """An application that keeps its data in SQLite: writes row after row, and notes elsewhere what was committed.
 
-Arguments: database, file for the last committed number, synchronous, journal mode, locking mode.
+Arguments: database, file for the last committed number, synchronous, journal mode, locking mode, seconds between two rows.
 """
 
 import os
@@ -11,7 +11,7 @@ import time
 
 def main():
     """Runs until it is killed."""
-    path, noted, synchronous, journal, locking = sys.argv[1:]
+    path, noted, synchronous, journal, locking, pause = sys.argv[1:]
     database = sqlite3.connect(path, isolation_level=None, timeout=60)
     database.execute(f"PRAGMA locking_mode={locking}")
     database.execute(f"PRAGMA journal_mode={journal}")
@@ -24,7 +24,7 @@ def main():
         number += 1
         database.execute("INSERT INTO t VALUES(?, randomblob(300))", (number,))
         os.pwrite(note, b"%020d\n" % number, 0)
-        time.sleep(0.001)
+        time.sleep(float(pause))
 
 
 main()
