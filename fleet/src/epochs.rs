@@ -64,6 +64,16 @@ impl Record {
         self.actions.iter().rev().find(|action| action.turn == Some((operation, pass)))
     }
 
+    /// The turn that was begun last, while its work goes on.
+    pub(crate) fn acts(&self) -> Option<(Uuid, usize)> {
+        self.actions.iter().rev().filter(|action| action.outcome.is_none()).find_map(|action| action.turn)
+    }
+
+    /// Forgets what was written down, and not begun after all.
+    pub(crate) fn forget(&mut self, event: Uuid) {
+        self.actions.retain(|action| action.event != event);
+    }
+
     /// Begins an action; false when the notice was begun before, which changes nothing.
     pub(crate) fn begin(&mut self, event: Uuid, turn: Option<(Uuid, usize)>, epoch: u64) -> bool {
         if self.of_event(event).is_some() {

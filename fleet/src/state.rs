@@ -456,10 +456,12 @@ impl Core {
     }
 
     /// How often this member says that it is there. Heartbeats are most of what a group asks of its servers at rest: those of a large one
-    /// come less often, so that all together are not more than [`BEATS_A_SECOND`]. Who is about to go has no time for that.
+    /// come less often, so that all together are not more than [`BEATS_A_SECOND`]. Who is about to go, or at work for those who go, has no
+    /// time for that.
     fn beat(&self) -> Duration {
         let own = seconds(self.settings.heartbeat_seconds);
-        if self.own.values().any(|own| matches!(own.stage, Stage::Waits | Stage::Acts)) {
+        let is_about_to_go = self.own.values().any(|own| matches!(own.stage, Stage::Waits | Stage::Acts));
+        if is_about_to_go || self.acts().is_some() {
             return own;
         }
         let times = (self.size() as f64 / (BEATS_A_SECOND * own.as_secs_f64())).ceil().max(1.0);

@@ -221,6 +221,9 @@ pub(crate) struct Presence {
     pub(crate) work_ms: u64,
     #[serde(default)]
     pub(crate) goes: Vec<Goes>,
+    /// The operation and its pass that it is at work for: its time counts from when it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) acts: Option<(Uuid, usize)>,
 }
 
 /// Who leads.

@@ -198,6 +198,7 @@ impl Core {
                     if self.record.begin(event, Some((operation, pass)), epoch) {
                         let number = self.want_saved();
                         self.steps.push(BeginsStep { number, until: now.after(DISK_WAIT), operation, pass, event });
+                        self.next_beat = now;
                     }
                 }
                 None => {}
@@ -273,8 +274,14 @@ impl Core {
         wake = wait.iter().map(|step| step.until).fold(wake, Boot::min);
         self.steps = wait;
         for step in begin {
-            self.counts.turns += 1;
-            self.tell_step(&step);
+            if self.is_waited_for(step.operation, step.pass) {
+                self.counts.turns += 1;
+                self.tell_step(&step);
+            } else {
+                // A newer plan came meanwhile: the group has gone on without this member, and those behind it are at work.
+                self.record.forget(step.event);
+                self.want_saved();
+            }
         }
         self.wake_at(wake);
     }
@@ -347,10 +354,7 @@ impl Core {
     /// The store may have lost what it had acknowledged: then the plan still waits for this member.
     fn send_again_what_is_not_seen(&mut self, now: Boot) {
         let (operation, pass) = (self.plan.operation, self.plan.current);
-        let is_waited_for = self.plan.runs()
-            && self.plan.passes.get(pass).is_some_and(|pass| {
-                pass.actors.iter().any(|actor| actor.member == self.name && actor.stage == plan::Stage::Acts)
-            });
+        let is_waited_for = self.is_waited_for(operation, pass);
         let is_sent =
             self.record.of_turn(operation, pass).is_some_and(|action| action.outcome.is_some() && action.acknowledged);
         if is_waited_for && is_sent {
@@ -362,6 +366,18 @@ impl Core {
                 self.wake_at(again);
             }
         }
+    }
+
+    /// The turn of the operation that runs which this member is at work for.
+    pub(super) fn acts(&self) -> Option<(Uuid, usize)> {
+        self.record.acts().filter(|(operation, _)| self.plan.runs() && self.plan.operation == *operation)
+    }
+
+    /// Whether the plan, as it is known now, waits for this member in this pass.
+    fn is_waited_for(&self, operation: Uuid, pass: usize) -> bool {
+        let acts = |actor: &plan::Actor| actor.member == self.name && actor.stage == plan::Stage::Acts;
+        let is_current = (self.plan.operation, self.plan.current) == (operation, pass) && self.plan.runs();
+        is_current && self.plan.passes.get(pass).is_some_and(|pass| pass.actors.iter().any(acts))
     }
 
     pub(super) fn ack_kept(&mut self, now: Boot, operation: Uuid, pass: usize, result: &Result<(), Failed>) {

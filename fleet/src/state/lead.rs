@@ -80,6 +80,8 @@ pub(super) struct Lead {
     /// The wall time that it stated.
     stated: BTreeMap<Uuid, Option<i64>>,
     since: Since,
+    /// Who has said that it is at work, and in which pass.
+    at_work: BTreeSet<(usize, String)>,
     acks: BTreeSet<(usize, String)>,
     acks_after: u64,
     reading_acks: bool,
@@ -114,6 +116,18 @@ impl Lead {
             *known = if is_same { deadline.min(*known) } else { deadline };
         }
     }
+
+    /// An actor has its time from when it first says that it is at work. Who comes back late to a pass would else be given up amid its
+    /// work, and the next pass begin beside it.
+    fn note_work(&mut self, heard: Boot, presence: &Presence) {
+        let Some((_, pass)) = presence.acts.filter(|(operation, _)| *operation == self.plan.operation) else { return };
+        let actor = (pass, presence.member.clone());
+        if let Some(since) = self.since.get_mut(&actor) {
+            if self.at_work.insert(actor) {
+                *since = heard.max(*since);
+            }
+        }
+    }
 }
 
 impl Core {
@@ -138,6 +152,7 @@ impl Core {
             deadlines: BTreeMap::new(),
             stated: BTreeMap::new(),
             since: Since::new(),
+            at_work: BTreeSet::new(),
             acks: BTreeSet::new(),
             acks_after: 0,
             reading_acks: false,
@@ -205,6 +220,7 @@ impl Core {
         lead.no_news =
             is_heard && !is_new && known.is_some_and(|known| known.presence == presence && presence.goes.is_empty());
         lead.note_times(heard, &presence);
+        lead.note_work(heard, &presence);
         let (member, role) = (presence.member.clone(), presence.role.clone());
         let known = Known { presence, heard, guessed: false, unheard: is_new && !fresh };
         lead.next_loss = lead.next_loss.min(known.lost_at());
@@ -483,6 +499,7 @@ impl Lead {
                 beat_ms,
                 work_ms: 0,
                 goes,
+                acts: None,
             };
             Known { presence, heard: now, guessed: true, unheard: false }
         };
@@ -544,6 +561,7 @@ impl Lead {
                 (self.acks_after, self.reading_acks) = (0, false);
                 self.acks.clear();
                 self.since.clear();
+                self.at_work.clear();
             }
             self.plan.add(leaver, &settings.steps);
         }

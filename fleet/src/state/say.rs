@@ -201,6 +201,7 @@ impl Core {
             beat_ms: milliseconds(self.beat()),
             work_ms: milliseconds(self.work()),
             goes: goes.collect(),
+            acts: self.acts(),
         }
     }
 

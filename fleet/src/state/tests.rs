@@ -319,6 +319,32 @@ fn servers_that_take_no_plan_for_longer_than_a_step_cost_nobody_its_time() {
 }
 
 #[test]
+fn who_comes_back_as_its_pass_runs_out_of_time_never_works_beside_the_next_pass() {
+    let mut seen = [0, 0];
+    for back in (3000 + 7800..3000 + 8400).step_by(20) {
+        let mut world = group_that_leaves();
+        world.work_takes(ms(2000));
+        let leader = world.leader().expect("somebody leads");
+        let late = if leader == "lb1" { "lb2" } else { "lb1" };
+        world.pause(late, true);
+        world.run_until(ms(back));
+        world.pause(late, false);
+        world.run_until(ms(60_000));
+        let begun = world.begins().find(|line| line.member == late).map(|line| line.at);
+        seen[usize::from(begun.is_some())] += 1;
+        // What it says takes ten milliseconds at most on its way.
+        let is_close =
+            |line: &world::Line| begun.is_some_and(|begun| begun.after(ms(10)) > line.at && begun <= line.at);
+        let gone_on = world.begins().any(|line| line.member.starts_with("replica") && is_close(line));
+        if !gone_on {
+            judge(&world);
+        }
+        assert_eq!(world.alone(), 0, "{:#?}", world.log);
+    }
+    assert!(seen.iter().all(|times| *times > 5), "{seen:?}");
+}
+
+#[test]
 fn without_fencing_a_leader_that_slept_breaks_the_order() {
     let run = |unfenced: bool| {
         let mut world = World::unfenced(&["lb1", "lb2", "replica1", "replica2", "replica3", "primary1"], unfenced);
