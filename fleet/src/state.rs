@@ -273,10 +273,19 @@ impl Core {
     /// Takes what happened; adds what to do. To be called again with [`Input::Tick`] at [`Self::wake`] at the latest.
     pub(crate) fn handle(&mut self, now: Boot, input: Input, effects: &mut Vec<Effect>) {
         self.now = now;
-        // Before anything else: whoever slept through its lease leads no more.
-        self.elect(now);
-        self.take(now, input);
-        self.settle(now);
+        let is_to_settle = match input {
+            // Nothing is due, and most of what a large group is told is nobody's turn.
+            Input::Seen(Seen::Letter(bytes)) if now < self.wake => self.letter(now, &bytes, false),
+            input => {
+                // Before anything else: whoever slept through its lease leads no more.
+                self.elect(now);
+                self.take(now, input);
+                true
+            }
+        };
+        if is_to_settle {
+            self.settle(now);
+        }
         effects.append(&mut self.effects);
     }
 

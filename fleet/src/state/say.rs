@@ -209,7 +209,7 @@ impl Core {
         match seen {
             Seen::Connected(server) => self.connection(now, Some(server)),
             Seen::Disconnected => self.connection(now, None),
-            Seen::Letter(bytes) => self.letter(now, &bytes, false),
+            Seen::Letter(bytes) => _ = self.letter(now, &bytes, false),
             Seen::Plan(Entry { revision, bytes }) => self.plan_seen(now, revision, &bytes),
             Seen::Lease(entry) => {
                 self.lease_told = now;
@@ -287,7 +287,7 @@ impl Core {
     pub(super) fn missed(&mut self, now: Boot, result: Result<(Vec<Bytes>, u64), Failed>) {
         match result {
             Ok((letters, last)) => {
-                letters.iter().for_each(|bytes| self.letter(now, bytes, true));
+                letters.iter().for_each(|bytes| _ = self.letter(now, bytes, true));
                 // Not worth a write of its own: it is saved with the next that is.
                 self.record.sequence = Some(last);
             }
@@ -300,17 +300,18 @@ impl Core {
         }
     }
 
-    /// A letter, of another member or of this one.
-    fn letter(&mut self, now: Boot, bytes: &[u8], replayed: bool) {
+    /// A letter, of another member or of this one. Says whether there may be something to do because of it.
+    pub(super) fn letter(&mut self, now: Boot, bytes: &[u8], replayed: bool) -> bool {
         let mut letter = match read::<Letter>(bytes) {
             Ok(letter) => letter,
             Err(why) => {
                 self.counts.ignored += 1;
-                return self.problem(format!("an event of a member cannot be read: {why}"));
+                self.problem(format!("an event of a member cannot be read: {why}"));
+                return false;
             }
         };
         if letter.member == self.name || letter.kind == Kind::Kept {
-            return;
+            return false;
         }
         let left = Duration::from_millis(letter.remaining_ms);
         let is_new_event = letter.kind != Kind::Stays && self.heard.hear(now, letter.event, Kind::Event, 0);
@@ -355,6 +356,7 @@ impl Core {
             }
             _ => {}
         }
+        is_new && letter.kind != Kind::Event
     }
 
     fn news(&mut self, bytes: &[u8]) {
