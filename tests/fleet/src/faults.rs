@@ -14,10 +14,8 @@ use crate::echo::Echo;
 use crate::judge::Alone;
 use crate::lines::{Line, Order, Said};
 use crate::servers::COUNT;
-use crate::stage::{NOTICE, Played, Random, Run, STEP_SECONDS, Shape, Stage};
+use crate::stage::{LEADER_BAR, NOTICE, Played, Random, Run, STEP_SECONDS, Shape, Stage};
 
-/// Beyond the work, where a leader or nothing was struck.
-const LEADER_BAR: Duration = Duration::from_secs(5);
 /// The same where servers were.
 const SERVER_BAR: Duration = Duration::from_secs(12);
 /// The same where the group has to wait for a member until its step's time is over.
@@ -164,7 +162,7 @@ fn nothing(run: &mut Run) -> Result<()> {
 fn server_killed(run: &mut Run) -> Result<()> {
     let victim = victim(run)?;
     notify_and_wait(run, 0..3)?;
-    run.stage.servers.kill(victim);
+    run.strike_servers().kill(victim);
     run.finish(PATIENCE);
     Ok(())
 }
@@ -172,6 +170,7 @@ fn server_killed(run: &mut Run) -> Result<()> {
 fn server_isolated(run: &mut Run) -> Result<()> {
     let victim = victim(run)?;
     notify_and_wait(run, 0..3)?;
+    run.strike_servers();
     run.stage.network.cut(&[victim])?;
     run.finish(PATIENCE);
     run.stage.network.mend(&[victim])?;
@@ -371,6 +370,7 @@ fn split(run: &mut Run) -> Result<()> {
     run.facts.struck.clone_from(&smaller);
     (run.facts.alone, run.hears) = (Alone::Only(smaller), false);
     notify_and_wait(run, 0..3)?;
+    run.strike_servers();
     run.stage.network.split(&sites)?;
     run.finish(PATIENCE);
     run.stage.network.mend(&sites)?;
@@ -404,11 +404,11 @@ fn duplicates(run: &mut Run) -> Result<()> {
 fn disk_full(run: &mut Run) -> Result<()> {
     let victim = run.stage.servers.leader_of(&format!("KV_cs_plan_{}", run.group))?;
     if run.random.random_bool(0.5) {
-        run.stage.servers.fill_disk(victim)?;
+        run.strike_servers().fill_disk(victim)?;
         notify_and_wait(run, 0..1)?;
     } else {
         notify_and_wait(run, 0..3)?;
-        run.stage.servers.fill_disk(victim)?;
+        run.strike_servers().fill_disk(victim)?;
     }
     run.finish(PATIENCE);
     Ok(())
@@ -441,7 +441,7 @@ fn lost_store(run: &mut Run) -> Result<()> {
 fn storm(run: &mut Run) -> Result<()> {
     let names: Vec<String> = run.fleet.specs().map(|spec| spec.name.clone()).collect();
     let expected: usize = run.fleet.specs().map(|spec| spec.count).sum();
-    run.stage.servers.kill_all();
+    run.strike_servers().kill_all();
     let begun = Instant::now();
     run.stage.servers.restore(&run.stage.network)?;
     notify_and_wait(run, 0..1)?;

@@ -120,7 +120,7 @@ struct Work<'a> {
 pub fn judge(lines: &[Line], facts: &Facts) -> (Findings, Figures) {
     let works = works(lines);
     let mut findings = Findings::default();
-    order(&works, facts, &mut findings.order);
+    order(lines, &works, facts, &mut findings.order);
     quorum(&works, facts, &mut findings.order);
     double(&works, &mut findings.double);
     stale(lines, &mut findings.stale);
@@ -149,7 +149,8 @@ fn works(lines: &[Line]) -> Vec<Work<'_>> {
 }
 
 /// Nobody begins a pass before everybody has ended the passes before it, of those who have not been struck; and roles come in their order.
-fn order(works: &[Work<'_>], facts: &Facts, found: &mut Vec<String>) {
+/// For a notice that came to the group amid the operation there are further passes, with those who react once more.
+fn order(lines: &[Line], works: &[Work<'_>], facts: &Facts, found: &mut Vec<String>) {
     for (name, works) in by_operation(works) {
         for work in &works {
             let waited_for = |other: &&&Work<'_>| {
@@ -164,8 +165,16 @@ fn order(works: &[Work<'_>], facts: &Facts, found: &mut Vec<String>) {
             }
         }
         let place = |work: &Work<'_>| facts.order.iter().position(|role| facts.roles.get(work.member) == Some(role));
-        let mut placed: Vec<_> =
-            works.iter().filter_map(|work| Some((work.act.step, place(work)?, work.member))).collect();
+        let late = late_notices(lines, &works);
+        let is_for_late = |work: &Work<'_>| {
+            let again = |other: &&Work<'_>| other.member == work.member && other.act.step < work.act.step;
+            late.contains(&work.act.event) || (work.act.reacts && !late.is_empty() && works.iter().any(again))
+        };
+        let mut placed: Vec<_> = works
+            .iter()
+            .filter(|work| !is_for_late(work))
+            .filter_map(|work| Some((work.act.step, place(work)?, work.member)))
+            .collect();
         placed.sort_unstable();
         for pair in placed.windows(2) {
             if pair[1].1 < pair[0].1 {
@@ -173,6 +182,22 @@ fn order(works: &[Work<'_>], facts: &Facts, found: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// Notices that most of the others heard of when the operation had begun: a server that was cut off may have kept them.
+fn late_notices(lines: &[Line], works: &[&Work<'_>]) -> BTreeSet<Uuid> {
+    let begun = works.iter().map(|work| work.begin).min().unwrap_or(i64::MAX);
+    let mut heard: BTreeMap<Uuid, Vec<i64>> = BTreeMap::new();
+    for line in lines {
+        if let Said::Heard { event, .. } = &line.said {
+            heard.entry(*event).or_default().push(line.at);
+        }
+    }
+    heard.retain(|_, times| {
+        times.sort_unstable();
+        times.get(times.len() / 2).is_some_and(|middle| *middle > begun)
+    });
+    heard.into_keys().collect()
 }
 
 /// No more of a role work at the same time than may.

@@ -3,6 +3,7 @@
 //! Inputs: a network, the server's program. Outputs: their addresses, who leads a stream. They are set up as the product demands it: every
 //! write is on the disk before it is acknowledged. It must never leave a server running: each ends with the thread that started it.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use harness::disk::Disk;
 use harness::{program, wait};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::network::Network;
@@ -169,7 +171,7 @@ impl Servers {
         let log = server.directory.join("log");
         let file = std::fs::File::options().create(true).append(true).open(&log).context("the server's log")?;
         let mut command = network.namespace(number).command(&self.program);
-        command.arg("-c").arg(server.directory.join("server.conf"));
+        command.arg("-c").arg(server.directory.join("server.conf")).env("TZ", "UTC");
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         server.child = Some(quiet.spawn().context("cannot start nats-server")?);
         Ok(())
@@ -278,6 +280,14 @@ impl Servers {
         pids.map(resident_kb).collect()
     }
 
+    /// How long the servers had no leader of some stream of a group, from `since` on, as they say it themselves: elections are theirs alone,
+    /// and no client can write anything meanwhile. None where no stream got another leader.
+    pub fn leaderless(&self, group: &str, since: Timestamp) -> Option<Duration> {
+        let logs = self.servers.iter().map(|server| std::fs::read_to_string(server.directory.join("log")));
+        let logs: Vec<String> = logs.filter_map(Result::ok).collect();
+        leaderless(&logs, group, since)
+    }
+
     /// The end of the log of each.
     pub fn logs(&self) -> Vec<String> {
         self.servers.iter().map(|server| program::tail(&server.directory.join("log"), 400)).collect()
@@ -288,6 +298,25 @@ impl Drop for Servers {
     fn drop(&mut self) {
         self.kill_all();
     }
+}
+
+/// See [`Servers::leaderless`]. The first that says so counts, of each stream.
+fn leaderless(logs: &[String], group: &str, since: Timestamp) -> Option<Duration> {
+    let mut first: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    for line in logs.iter().flat_map(|log| log.lines()) {
+        let Some((head, stream)) = line.split_once("JetStream cluster new stream leader for ") else { continue };
+        let stream = stream.trim_matches('\'').rsplit(' ').next().unwrap_or_default();
+        // "[pid] year/month/day time [INF] ", in UTC.
+        let words: Vec<&str> = head.split_whitespace().collect();
+        let [_, day, time, _] = words[..] else { continue };
+        let Ok(at) = Timestamp::strptime("%Y/%m/%d %H:%M:%S%.f %z", format!("{day} {time} +0000")) else { continue };
+        if at > since && stream.ends_with(&format!("_{group}")) {
+            let kept = first.entry(stream).or_insert(at);
+            *kept = at.min(*kept);
+        }
+    }
+    let last = first.into_values().max()?;
+    Duration::try_from(last.duration_since(since)).ok()
 }
 
 /// Resident memory of a process, kB; 0 when there is none.
@@ -307,6 +336,23 @@ mod tests {
         assert_eq!(version("nats-server: v2.12.0-RC.1"), Some([2, 12, 0]));
         assert_eq!(version("nats-server"), None);
         assert!(version("v2.9.10") < Some(OLDEST) && version("v2.10.23") >= Some(OLDEST));
+    }
+
+    #[test]
+    fn how_long_servers_had_no_leader_is_read_from_what_they_say() {
+        let log = |lines: &[(&str, &str)]| {
+            let line = |(time, text): &(&str, &str)| format!("[7] 2026/11/28 03:27:{time} [INF] {text}\n");
+            lines.iter().map(line).collect::<String>()
+        };
+        let of = |stream: &str| format!("JetStream cluster new stream leader for '$G > {stream}'");
+        let (plan, lead, other) = (of("KV_cs_plan_g3"), of("KV_cs_lead_g3"), of("KV_cs_plan_g4"));
+        let first = log(&[("25.500000", &plan), ("43.250000", &plan), ("44.000000", "Server is ready")]);
+        let second = log(&[("43.000000", &plan), ("38.000000", &lead), ("50.000000", &other)]);
+        let logs = [first, second];
+        let since = |text: &str| format!("2026-11-28T03:27:{text}Z").parse().expect("a time");
+        assert_eq!(leaderless(&logs, "g3", since("30.5")), Some(Duration::from_millis(12_500)));
+        assert_eq!(leaderless(&logs, "g3", since("43.5")), None);
+        assert_eq!(leaderless(&[], "g3", since("30.5")), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cloudsnooze_fleet::Step;
+use jiff::Timestamp;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
@@ -29,6 +30,12 @@ pub const NOTICE: Duration = Duration::from_secs(120);
 pub const STEP_SECONDS: f64 = 10.0;
 /// The same of load balancers, which have little to do.
 pub const BALANCER_SECONDS: f64 = 5.0;
+/// Beyond the work, where a leader or nothing was struck.
+pub const LEADER_BAR: Duration = Duration::from_secs(5);
+/// How long a member with [`NOTICE`] waits for a leader: then it has to act alone.
+const WAITS_FOR_A_LEADER: Duration = Duration::from_secs(10);
+/// What it takes a group to have a leader once the servers take a lease.
+const SOMEBODY_LEADS: Duration = Duration::from_secs(1);
 /// How long a group may take to find itself on a busy machine.
 const GATHERING: Duration = Duration::from_secs(120);
 /// Processes of a crowd.
@@ -89,6 +96,8 @@ pub struct Played {
     pub reconnected_seconds: Option<f64>,
     /// Largest process of one member, kB.
     pub memory_kb: u64,
+    /// How long the servers themselves had no leader of some stream after one of them was struck, seconds.
+    pub leaderless_seconds: Option<f64>,
 }
 
 /// A run.
@@ -109,6 +118,9 @@ pub struct Run<'a> {
     pub hears: bool,
     /// When all connections were back after a storm, seconds.
     pub reconnected_seconds: Option<f64>,
+    /// When a server was struck.
+    struck_at: Option<Timestamp>,
+    leaderless: Option<Duration>,
     notices: BTreeMap<String, (Uuid, Instant, Duration, u64)>,
 }
 
@@ -196,6 +208,8 @@ impl<'a> Run<'a> {
         specs.iter().try_for_each(|spec| fleet.start(&stage.network, spec))?;
         let silent: Vec<String> = specs.iter().filter(|spec| is_silent(spec)).map(|spec| spec.name.clone()).collect();
         fleet.wait_until_complete(silent.len(), GATHERING)?;
+        // Servers that have only just begun may be without a leader of some stream for longer than the fault would make them.
+        stage.servers.wait_until_healthy()?;
         let facts = Facts {
             struck: BTreeSet::new(),
             dead: BTreeSet::new(),
@@ -209,7 +223,19 @@ impl<'a> Run<'a> {
             hears: BTreeSet::new(),
         };
         let notices = BTreeMap::new();
-        Ok(Self { stage, fleet, random, facts, group, silent, hears: true, reconnected_seconds: None, notices })
+        Ok(Self {
+            stage,
+            fleet,
+            random,
+            facts,
+            group,
+            silent,
+            hears: true,
+            reconnected_seconds: None,
+            struck_at: None,
+            leaderless: None,
+            notices,
+        })
     }
 
     /// The names of a role, in order.
@@ -330,6 +356,32 @@ impl<'a> Run<'a> {
         };
         // What is missing in the end is for the judge.
         let _over = self.fleet.log.wait("the end", patience, is_over);
+        self.allow_for_elections();
+    }
+
+    /// A server is struck from now on, or several.
+    pub fn strike_servers(&mut self) -> &mut Servers {
+        self.struck_at = Some(Timestamp::now());
+        &mut self.stage.servers
+    }
+
+    /// What the servers' own election takes is not the group's to make shorter: theirs takes 4 to 9 s, and as long again where the first
+    /// candidate lacks what the other one has (nats-io/nats-server, `server/raft.go`, `minElectionTimeout`). Once they can write again the
+    /// group has as long as after a leader's fault.
+    fn allow_for_elections(&mut self) {
+        let Some(since) = self.struck_at else { return };
+        self.leaderless = self.stage.servers.leaderless(&self.group, since);
+        let Some(leaderless) = self.leaderless else { return };
+        if let Some(bar) = &mut self.facts.bar {
+            *bar = (*bar).max(leaderless + LEADER_BAR);
+        }
+        let first_notice = self.notices.values().map(|(_, at, ..)| at.elapsed()).max().unwrap_or_default();
+        let struck = Duration::try_from(Timestamp::now().duration_since(since)).unwrap_or_default();
+        // From the first notice until somebody could lead again, less than a moment for that.
+        let waited = (first_notice + leaderless).saturating_sub(struck);
+        if waited + SOMEBODY_LEADS > WAITS_FOR_A_LEADER {
+            self.facts.alone = Alone::Anybody;
+        }
     }
 
     /// Who has to hear of everything.
@@ -359,7 +411,8 @@ impl<'a> Run<'a> {
         let all: Vec<usize> = (0..self.stage.network.count()).collect();
         self.stage.network.mend(&all)?;
         let (facts, reconnected_seconds) = (self.facts, self.reconnected_seconds);
-        Ok(Played { lines, facts, server_logs, troubles, reconnected_seconds, memory_kb })
+        let leaderless_seconds = self.leaderless.map(|time| time.as_secs_f64());
+        Ok(Played { lines, facts, server_logs, troubles, reconnected_seconds, memory_kb, leaderless_seconds })
     }
 }
 

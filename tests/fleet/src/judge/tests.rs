@@ -108,6 +108,31 @@ fn roles_in_another_order_are_found_where_all_notices_came_first() {
 }
 
 #[test]
+fn a_notice_that_came_amid_the_operation_has_passes_of_its_own() {
+    let mut story = good();
+    story.0.retain(|line| !matches!(line.said, Said::Completed { .. }));
+    story.notice(3, "r3").act("lb1", 3, 7, 1500, 1550).act("r3", 4, 7, 1600, 1700).completed(1800, "lb1", 7);
+    let step = Uuid::from_u128(9);
+    for line in story.0.iter_mut().filter(|line| line.member == "lb1") {
+        if let Said::Begin(act) | Said::End(act) = &mut line.said
+            && act.step == 3
+        {
+            act.event = step;
+        }
+    }
+    let mut facts = facts();
+    facts.roles.insert("r3".to_owned(), "replica".to_owned());
+    let heard = |story: &Story, at| {
+        let mut story = story.clone();
+        for member in ["lb1", "lb2", "p1"] {
+            story.say(at, member, Said::Heard { event: event("r3"), from: "r3".to_owned(), replayed: false });
+        }
+        only(&wrong(&story, &facts))
+    };
+    assert_eq!((heard(&story, 1450), heard(&story, 50)), (vec![], vec!["order"]));
+}
+
+#[test]
 fn too_many_of_a_role_at_the_same_time_are_found() {
     let with = |most| Facts { most_at_once: BTreeMap::from([("replica".to_owned(), most)]), ..facts() };
     assert_eq!(only(&wrong(&good(), &with(1))), ["order"]);
