@@ -30,6 +30,8 @@ struct Departed {
     machine: String,
     /// Azure's id of what was announced to it.
     cloud_event: String,
+    /// It only played that it goes: its work is not done.
+    drill: bool,
 }
 
 impl Over {
@@ -54,7 +56,8 @@ impl Over {
 
     /// Azure's events, each once.
     pub(crate) fn events(&self) -> BTreeSet<&str> {
-        let azure = self.departed.iter().filter(|one| one.provider == "azure" && !one.cloud_event.is_empty());
+        let goes = |one: &&Departed| one.provider == "azure" && !one.cloud_event.is_empty() && !one.drill;
+        let azure = self.departed.iter().filter(goes);
         azure.map(|one| one.cloud_event.as_str()).collect()
     }
 
@@ -62,7 +65,7 @@ impl Over {
     pub(crate) fn against(&self, event_id: &str, names: &[String]) -> Option<String> {
         let is_done = |name: &String| {
             let mut departed = self.departed.iter().filter(|one| one.cloud_event.eq_ignore_ascii_case(event_id));
-            departed.any(|one| one.machine.eq_ignore_ascii_case(name))
+            departed.any(|one| one.machine.eq_ignore_ascii_case(name) && !one.drill)
         };
         let others: Vec<&str> = names.iter().filter(|name| !is_done(name)).map(String::as_str).collect();
         let named = others.join(", ");
@@ -79,6 +82,17 @@ mod tests {
         let departed = |machine: &str, id: &str| json!({ "provider": "azure", "machine": machine, "cloudEvent": id });
         let departed = [departed("vm-1", "A"), departed("vm-2", "A"), departed("vm-3", "B"), json!({ "machine": "x" })];
         Over::of(&json!({ "data": { "led": led, "missing": missing, "departed": departed } }).to_string())
+    }
+
+    #[test]
+    fn who_only_played_that_it_goes_is_not_done() {
+        let departed = |machine: &str, id: &str, drill: bool| json!({ "provider": "azure", "machine": machine, "cloudEvent": id, "drill": drill });
+        let all = [departed("vm-1", "A", false), departed("vm-2", "A", true), departed("vm-3", "B", true)];
+        let over = Over::of(&json!({ "data": { "led": true, "missing": [], "departed": all } }).to_string());
+        assert_eq!((over.against_all(), over.events()), (None, BTreeSet::from(["A"])));
+        assert_eq!(over.against("A", &["vm-1".to_owned()]), None);
+        let reason = over.against("A", &["vm-1".to_owned(), "vm-2".to_owned()]).expect("the second has not gone");
+        assert!(reason.ends_with("no part of it: vm-2"), "{reason}");
     }
 
     #[test]
