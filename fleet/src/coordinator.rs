@@ -108,8 +108,8 @@ pub(crate) trait Coordinator: Clone + Send + Sync + 'static {
     /// The lease, where somebody holds it.
     fn lease(&self) -> impl Future<Output = Result<Option<Entry>, Failed>> + Send;
 
-    /// Takes the lease if nobody holds it.
-    fn take_lease(&self, bytes: Bytes) -> impl Future<Output = Result<u64, Failed>> + Send;
+    /// Takes the lease if nobody holds it, or who did had it under the revision `over`, and did not renew it in its time.
+    fn take_lease(&self, over: Option<u64>, bytes: Bytes) -> impl Future<Output = Result<u64, Failed>> + Send;
 
     /// Renews the lease if it is at this revision.
     fn renew_lease(&self, revision: u64, bytes: Bytes) -> impl Future<Output = Result<u64, Failed>> + Send;

@@ -33,8 +33,8 @@ pub(crate) enum Answer {
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Do {
-    /// Ask for the lease.
-    Create,
+    /// Ask for the lease: in place of the entry of this revision, which was not renewed in its time, where there is one.
+    Create(Option<u64>),
     /// Renew the entry of this revision.
     Renew(u64),
     /// Give the entry of this revision back.
@@ -78,6 +78,9 @@ pub(crate) struct Election {
     looked: bool,
     /// The last revision seen of another holder.
     heard: Option<u64>,
+    /// When its lease is over by the own clock, however long the store keeps it beyond that. Whoever holds it counted from before it was
+    /// written, and only to 0.8 of it.
+    over_at: Boot,
     /// Until when there was a leader, as far as was heard.
     led_until: Boot,
 }
@@ -85,8 +88,9 @@ pub(crate) struct Election {
 impl Election {
     pub(crate) fn new(lease: Duration, may_lead: bool, unfenced: bool) -> Self {
         let state = State::Following;
-        let (not_before, led_until) = (Boot(0), Boot(0));
-        Self { lease, may_lead, unfenced, state, unanswered: None, not_before, looked: false, heard: None, led_until }
+        let (not_before, over_at, led_until) = (Boot(0), Boot(0), Boot(0));
+        let (unanswered, looked, heard) = (None, false, None);
+        Self { lease, may_lead, unfenced, state, unanswered, not_before, looked, heard, over_at, led_until }
     }
 
     /// The length of the lease, as the store keeps it.
@@ -126,8 +130,7 @@ impl Election {
                 is_newer.then(|| self.depose(now, "another member holds the lease"))
             }
             (Seen::Theirs(revision), _) => {
-                if self.heard != Some(revision) {
-                    self.heard = Some(revision);
+                if self.hold(now, revision, pause) {
                     self.heard_of_a_leader(now);
                 }
                 // The call whose answer was lost was not the one that was granted.
@@ -137,7 +140,7 @@ impl Election {
             (Seen::Ours(revision), State::Following) => {
                 // The answer was lost, the lease is there. After its time it is of no use, and has to run out like anybody else's.
                 let Some(asked) = self.unanswered.take().filter(|asked| now < self.end_of(*asked)) else {
-                    self.heard = Some(revision);
+                    self.hold(now, revision, pause);
                     return None;
                 };
                 self.lead(now, asked, revision);
@@ -152,6 +155,15 @@ impl Election {
             }
             (Seen::Free | Seen::Ours(_), _) => None,
         }
+    }
+
+    /// The lease is held under this revision: it runs from now on, unless that was known. Says whether it was not.
+    fn hold(&mut self, now: Boot, revision: u64, pause: Duration) -> bool {
+        let is_new = self.heard != Some(revision);
+        if is_new {
+            (self.heard, self.over_at) = (Some(revision), now.after(self.lease + pause));
+        }
+        is_new
     }
 
     /// Keeps away from the lease for some time.
@@ -228,11 +240,11 @@ impl Election {
                 None
             }
             State::Following => {
-                if !self.may_ask() || now < self.not_before {
+                if now < self.asks_at() {
                     return None;
                 }
                 self.state = State::Asking(now);
-                Some(Do::Create)
+                Some(Do::Create(self.heard))
             }
             State::Asking(_) => None,
         }
@@ -252,13 +264,18 @@ impl Election {
         match self.state {
             State::Leading(leading) if leading.renewing => leading.until,
             State::Leading(leading) => leading.until.min(leading.renew_at),
-            State::Following if self.may_ask() => self.not_before,
-            State::Following | State::Asking(_) => Boot::NEVER,
+            State::Following => self.asks_at(),
+            State::Asking(_) => Boot::NEVER,
         }
     }
 
-    fn may_ask(&self) -> bool {
-        self.may_lead && self.looked && self.heard.is_none()
+    /// When it asks for the lease if nothing is heard.
+    fn asks_at(&self) -> Boot {
+        match self.heard {
+            _ if !self.may_lead || !self.looked => Boot::NEVER,
+            None => self.not_before,
+            Some(_) => self.not_before.max(self.over_at),
+        }
     }
 
     fn lead(&mut self, now: Boot, asked: Boot, revision: u64) {

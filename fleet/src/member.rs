@@ -348,7 +348,7 @@ async fn call<C: Coordinator>(servers: &C, effect: Effect) -> Option<Input> {
         Effect::Tell(news) => return told_in_vain(servers.tell(news).await),
         Effect::Missed(after) => Input::Missed(servers.missed(after).await),
         Effect::ReadLease => Input::LeaseRead(servers.lease().await),
-        Effect::TakeLease { asked, bytes } => Input::LeaseTaken(asked, servers.take_lease(bytes).await),
+        Effect::TakeLease { asked, over, bytes } => Input::LeaseTaken(asked, servers.take_lease(over, bytes).await),
         Effect::RenewLease { asked, from, bytes } => {
             Input::LeaseRenewed(asked, from, servers.renew_lease(from, bytes).await)
         }

@@ -454,7 +454,14 @@ impl Coordinator for Nats {
         Ok(found.and_then(|(entry, is_deleted)| (!is_deleted).then_some(entry)))
     }
 
-    async fn take_lease(&self, bytes: Bytes) -> Result<u64, Failed> {
+    async fn take_lease(&self, over: Option<u64>, bytes: Bytes) -> Result<u64, Failed> {
+        if let Some(over) = over {
+            match self.update(Bucket::Lead, LEAD, bytes.clone(), over).await {
+                // The store may have dropped it meanwhile.
+                Err(Failed::Conflict) => {}
+                other => return other,
+            }
+        }
         match self.update(Bucket::Lead, LEAD, bytes.clone(), 0).await {
             // A lease that was given back leaves a mark until its time is over.
             Err(Failed::Conflict) => match self.entry(Bucket::Lead, LEAD).await? {

@@ -89,7 +89,7 @@ pub(crate) enum Effect {
     Tell(Bytes),
     Missed(Option<u64>),
     ReadLease,
-    TakeLease { asked: Boot, bytes: Bytes },
+    TakeLease { asked: Boot, over: Option<u64>, bytes: Bytes },
     RenewLease { asked: Boot, from: u64, bytes: Bytes },
     ReleaseLease(u64),
     ReadPlan,
@@ -373,7 +373,7 @@ impl Core {
         let members = self.size();
         let lease = || Bytes::from(write(&Lease { member: self.name.clone(), process: self.process, members }));
         match effect {
-            Some(Do::Create) => self.effects.push(Effect::TakeLease { asked: now, bytes: lease() }),
+            Some(Do::Create(over)) => self.effects.push(Effect::TakeLease { asked: now, over, bytes: lease() }),
             Some(Do::Renew(from)) => self.effects.push(Effect::RenewLease { asked: now, from, bytes: lease() }),
             Some(Do::Release(revision)) => {
                 self.effects.push(Effect::ReleaseLease(revision));

@@ -338,8 +338,9 @@ impl Group {
                 self.count(member, Call::Tell, 1, news.len(), 0);
                 return self.spread(WAY, Call::Tell, Audience::Everybody, news.len(), Seen::News(news));
             }
-            Effect::TakeLease { asked, bytes } => {
-                let result = self.write_lease(member, Call::TakeLease, None, bytes);
+            Effect::TakeLease { asked, over, bytes } => {
+                let over = over.filter(|_| self.store.lease.is_some());
+                let result = self.write_lease(member, Call::TakeLease, over, bytes);
                 (if result.is_ok() { write } else { WAY }, Input::LeaseTaken(asked, result))
             }
             Effect::RenewLease { asked, from, bytes } => {

@@ -20,7 +20,7 @@ fn a_free_lease_is_asked_for_renewed_and_given_back() {
     let mut election = Election::new(LEASE, true, false);
     assert_eq!(election.due(at(0)), None, "the store was not looked at");
     free(&mut election, at(0));
-    assert_eq!(election.due(at(0)), Some(Do::Create));
+    assert_eq!(election.due(at(0)), Some(Do::Create(None)));
     assert_eq!(election.created(at(100), at(0), Answer::Done(7)), Some(Do::Lead(7)));
     assert!(election.leads(at(3199)) && !election.leads(at(3200)));
     assert_eq!((election.due(at(999)), election.due(at(1000))), (None, Some(Do::Renew(7))));
@@ -30,7 +30,7 @@ fn a_free_lease_is_asked_for_renewed_and_given_back() {
     free(&mut election, at(2001));
     assert_eq!(
         (election.leads(at(2001)), election.due(at(2001)), election.due(at(5000))),
-        (false, None, Some(Do::Create))
+        (false, None, Some(Do::Create(None)))
     );
 }
 
@@ -39,7 +39,7 @@ fn a_refused_renewal_and_a_lease_that_ran_out_depose_at_once() {
     for answer in [Some(Answer::Refused), Some(Answer::Unknown), None] {
         let mut election = Election::new(LEASE, true, false);
         free(&mut election, at(0));
-        assert_eq!(election.due(at(0)), Some(Do::Create));
+        assert_eq!(election.due(at(0)), Some(Do::Create(None)));
         assert_eq!(election.created(at(0), at(0), Answer::Done(1)), Some(Do::Lead(1)));
         assert_eq!(election.due(at(1000)), Some(Do::Renew(1)));
         let refused = answer.and_then(|answer| election.renewed(at(1500), at(1000), 1, answer));
@@ -55,7 +55,7 @@ fn a_lease_whose_answer_was_lost_is_taken_up_while_it_is_worth_something() {
     for (seen_at, expected) in [(2000, Some(Do::Lead(5))), (3200, None)] {
         let mut election = Election::new(LEASE, true, false);
         free(&mut election, at(0));
-        assert_eq!(election.due(at(0)), Some(Do::Create));
+        assert_eq!(election.due(at(0)), Some(Do::Create(None)));
         assert_eq!(election.created(at(1000), at(0), Answer::Unknown), None);
         assert_eq!(election.seen(at(seen_at), Seen::Ours(5), Duration::ZERO), expected);
         assert_eq!(election.leads(at(seen_at)), expected.is_some());
@@ -66,10 +66,10 @@ fn a_lease_whose_answer_was_lost_is_taken_up_while_it_is_worth_something() {
 
 #[test]
 fn who_is_refused_asks_again_soon_unless_somebody_was_granted_it() {
-    for (granted, again) in [(false, Some(Do::Create)), (true, None)] {
+    for (granted, again) in [(false, Some(Do::Create(None))), (true, None)] {
         let mut election = Election::new(LEASE, true, false);
         free(&mut election, at(0));
-        assert_eq!(election.due(at(0)), Some(Do::Create));
+        assert_eq!(election.due(at(0)), Some(Do::Create(None)));
         assert_eq!(election.created(at(20), at(0), Answer::Refused), None);
         if granted {
             assert_eq!(election.seen(at(30), Seen::Theirs(8), Duration::ZERO), None);
@@ -83,14 +83,32 @@ fn a_leader_is_one_until_its_lease_is_over_or_it_is_seen_to_be_gone() {
     let mut election = Election::new(LEASE, true, false);
     election.seen(at(0), Seen::Theirs(3), Duration::ZERO);
     election.seen(at(1000), Seen::Theirs(3), Duration::ZERO);
-    assert_eq!((election.led_until(), election.due(at(9000))), (at(4000), None));
+    assert_eq!((election.led_until(), election.due(at(3999)), election.wake()), (at(4000), None, at(4000)));
     election.seen(at(2000), Seen::Theirs(4), Duration::ZERO);
     assert_eq!(election.led_until(), at(6000));
     election.seen(at(2500), Seen::Free, Duration::from_millis(30));
     assert_eq!(
         (election.led_until(), election.due(at(2529)), election.due(at(2530))),
-        (at(2500), None, Some(Do::Create))
+        (at(2500), None, Some(Do::Create(None)))
     );
+}
+
+#[test]
+fn a_lease_that_nobody_renews_is_taken_over_though_the_store_still_has_it() {
+    let pause = Duration::from_millis(30);
+    for ours in [false, true] {
+        let mut election = Election::new(LEASE, true, false);
+        let seen = |revision| if ours { Seen::Ours(revision) } else { Seen::Theirs(revision) };
+        assert_eq!(election.seen(at(0), seen(3), pause), None);
+        assert_eq!(election.seen(at(900), seen(4), pause), None);
+        assert_eq!(election.seen(at(3000), seen(4), pause), None);
+        assert_eq!((election.due(at(4929)), election.wake()), (None, at(4930)));
+        assert_eq!(election.due(at(4930)), Some(Do::Create(Some(4))));
+        // It was renewed after all, and that will be heard of.
+        assert_eq!(election.created(at(4940), at(4930), Answer::Refused), None);
+        assert_eq!(election.seen(at(4950), seen(5), pause), None);
+        assert_eq!(election.wake(), at(8980));
+    }
 }
 
 #[test]
@@ -99,6 +117,9 @@ fn who_may_not_lead_never_asks() {
     free(&mut election, at(0));
     assert_eq!((election.due(at(10_000)), election.wake()), (None, Boot::NEVER));
 }
+
+/// How much longer than its time the servers keep a lease.
+const KEPT: Duration = Duration::from_secs(2);
 
 /// A store with one lease, as the servers keep it.
 #[derive(Default)]
@@ -114,8 +135,14 @@ impl Store {
             return Answer::Refused;
         }
         self.last += 1;
-        self.held = Some((member, self.last, now.after(LEASE)));
+        self.held = Some((member, self.last, now.after(LEASE + KEPT)));
         Answer::Done(self.last)
+    }
+
+    /// Where the one that is over was dropped meanwhile, it is free.
+    fn take(&mut self, now: Boot, member: usize, over: Option<u64>) -> Answer {
+        let is_held = self.held.is_some_and(|(_, _, until)| now < until);
+        self.write(now, member, over.filter(|_| is_held))
     }
 }
 
@@ -151,8 +178,8 @@ proptest! {
                 _ => Seen::Free,
             };
             let mut effect = member.seen(asked, seen, Duration::ZERO).or_else(|| member.due(asked));
-            if let Some(Do::Create) = effect {
-                let answer = store.write(reaches, round.member, None);
+            if let Some(Do::Create(over)) = effect {
+                let answer = store.take(reaches, round.member, over);
                 effect = member.created(back, asked, if round.answer_is_lost { Answer::Unknown } else { answer });
                 clock += 2 * round.delay_ms;
             } else if let Some(Do::Renew(from)) = effect {

@@ -422,7 +422,11 @@ impl World {
             | Effect::ReadAcks { .. } => {
                 return Some(self.read_store(effect, is_out));
             }
-            Effect::TakeLease { asked, bytes } => Input::LeaseTaken(asked, self.write_lease(is_out, None, bytes)),
+            Effect::TakeLease { asked, over, bytes } => {
+                // What the store has dropped meanwhile is in nobody's way.
+                let over = over.filter(|_| self.store.lease.is_some());
+                Input::LeaseTaken(asked, self.write_lease(is_out, over, bytes))
+            }
             Effect::RenewLease { asked, from, bytes } => {
                 Input::LeaseRenewed(asked, from, self.write_lease(is_out, Some(from), bytes))
             }
