@@ -4,8 +4,8 @@
 //! what the servers say. Outputs: effects. It must never pile up more than a bounded number of letters, nor tell the same event twice.
 
 use super::{
-    Boot, Bytes, Core, Duration, Effect, Entry, Failed, Goes, Letter, MOST_OWN, Notice, Own, POLL, REPLICAS_LAG, Ready,
-    Seen, Stage, Told, Uuid, milliseconds, read, write,
+    Boot, Bytes, Core, Duration, ELECTIONS, Effect, Entry, Failed, Goes, Letter, MOST_OWN, Notice, Own, POLL,
+    REPLICAS_LAG, Ready, Seen, Stage, Told, Uuid, milliseconds, read, write,
 };
 use crate::details::Details;
 use crate::told::Heard;
@@ -273,15 +273,19 @@ impl Core {
         self.speaks_first = true;
         self.effects.push(Effect::Missed(self.record.sequence));
         self.missed_again = self.record.sequence.map(|_| now.after(REPLICAS_LAG));
+        self.missed_last = self.record.sequence.map(|_| now.after(ELECTIONS + self.jitter(REPLICAS_LAG)));
         self.look_again(now);
     }
 
     /// Asks again for the events of the time away, when it is time.
     pub(super) fn read_time_away(&mut self, now: Boot) {
-        if self.missed_again.take_if(|when| *when <= now).is_some() {
-            self.effects.push(Effect::Missed(self.record.sequence));
+        for when in [&mut self.missed_again, &mut self.missed_last] {
+            if when.take_if(|when| *when <= now).is_some() {
+                self.effects.push(Effect::Missed(self.record.sequence));
+            }
         }
-        self.wake_at(self.missed_again.unwrap_or(Boot::NEVER));
+        let next = [self.missed_again, self.missed_last].into_iter().flatten();
+        self.wake_at(next.fold(Boot::NEVER, Boot::min));
     }
 
     pub(super) fn missed(&mut self, now: Boot, result: Result<(Vec<Bytes>, u64), Failed>) {
