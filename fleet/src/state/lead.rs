@@ -122,10 +122,10 @@ impl Lead {
     fn note_work(&mut self, heard: Boot, presence: &Presence) {
         let Some((_, pass)) = presence.acts.filter(|(operation, _)| *operation == self.plan.operation) else { return };
         let actor = (pass, presence.member.clone());
-        if let Some(since) = self.since.get_mut(&actor) {
-            if self.at_work.insert(actor) {
-                *since = heard.max(*since);
-            }
+        if let Some(since) = self.since.get_mut(&actor)
+            && self.at_work.insert(actor)
+        {
+            *since = heard.max(*since);
         }
     }
 }

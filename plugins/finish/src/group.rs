@@ -86,7 +86,10 @@ mod tests {
 
     #[test]
     fn who_only_played_that_it_goes_is_not_done() {
-        let departed = |machine: &str, id: &str, drill: bool| json!({ "provider": "azure", "machine": machine, "cloudEvent": id, "drill": drill });
+        let departed = |vm: &str, id: &str, drill: bool| {
+            let azure = "azure";
+            json!({ "provider": azure, "machine": vm, "cloudEvent": id, "drill": drill })
+        };
         let all = [departed("vm-1", "A", false), departed("vm-2", "A", true), departed("vm-3", "B", true)];
         let over = Over::of(&json!({ "data": { "led": true, "missing": [], "departed": all } }).to_string());
         assert_eq!((over.against_all(), over.events()), (None, BTreeSet::from(["A"])));

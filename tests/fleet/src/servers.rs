@@ -280,8 +280,8 @@ impl Servers {
         pids.map(resident_kb).collect()
     }
 
-    /// How long the servers had no leader of some stream of a group, from `since` on, as they say it themselves: elections are theirs alone,
-    /// and no client can write anything meanwhile. None where no stream got another leader.
+    /// How long the servers had no leader of some stream of a group, from `since` on, as they say it themselves: elections are theirs
+    /// alone, and no client can write anything meanwhile. None where no stream got another leader.
     pub fn leaderless(&self, group: &str, since: Timestamp) -> Option<Duration> {
         let logs = self.servers.iter().map(|server| std::fs::read_to_string(server.directory.join("log")));
         let logs: Vec<String> = logs.filter_map(Result::ok).collect();
