@@ -39,8 +39,8 @@ const POLL: Duration = Duration::from_secs(1);
 const BEATS_A_SECOND: f64 = 50.0;
 /// Events of the time away are read again after this time: a replica may have answered that did not have the last of them yet.
 const REPLICAS_LAG: Duration = Duration::from_secs(2);
-/// And once more after this time: servers without a leader keep nothing for up to 13 s, and who told an event then has it kept within 5 s
-/// of their next one.
+/// And once more after this time: servers were seen to be without a leader, and to keep nothing, for 13 s; who told an event then has it
+/// kept within 5 s of their next one.
 const ELECTIONS: Duration = Duration::from_secs(20);
 /// The most that candidates are apart when a lease becomes free.
 const APART: Duration = Duration::from_millis(100);

@@ -365,9 +365,8 @@ impl<'a> Run<'a> {
         &mut self.stage.servers
     }
 
-    /// What the servers' own election takes is not the group's to make shorter: theirs takes 4 to 9 s, and as long again where the first
-    /// candidate lacks what the other one has (nats-io/nats-server, `server/raft.go`, `minElectionTimeout`). Once they can write again the
-    /// group has as long as after a leader's fault.
+    /// What the servers' own election takes is not the group's to make shorter: 4 to 9 s (nats-io/nats-server, `server/raft.go`,
+    /// `minElectionTimeoutDefault`), and 13 s were seen. Once they can write again the group has as long as after a leader's fault.
     fn allow_for_elections(&mut self) {
         let Some(since) = self.struck_at else { return };
         self.leaderless = self.stage.servers.leaderless(&self.group, since);
