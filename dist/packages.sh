@@ -38,6 +38,8 @@ deb)
     ;;
 rpm)
     need rpmbuild rpm
+    # Without these find-debuginfo says so among other lines, and goes on: programs keep their symbols, and nobody has them to debug with.
+    [ -n "${NO_SYMBOLS:-}" ] || { need find-debuginfo debugedit; need eu-strip elfutils; }
     # Times and the host's name are given, so that packages of one source are the same, whenever and wherever they are made.
     case "${PACKAGE_COMPRESSION:-}" in gzip) payload=w1.gzdio ;; *) payload=w19.zstdio ;; esac
     symbols=$([ -n "${NO_SYMBOLS:-}" ] || echo debuginfo)
@@ -46,6 +48,8 @@ rpm)
         --define "tree $top" --define "built $built" --define "package_version $version" --define "_buildhost reproducible" \
         --define "clamp_mtime_to_source_date_epoch 1" --define "use_source_date_epoch_as_buildtime 1" \
         "$top/dist/rpm/cloudsnooze.spec"
+    [ -n "${NO_SYMBOLS:-}" ] || rpm -qlp "$packages/cloudsnooze-debuginfo-$version"-*.rpm | grep -q '/snoozed.*\.debug$' \
+        || { echo "packages: the package of debug symbols has none of snoozed" >&2; exit 1; }
     ;;
 *)
     echo "packages: deb or rpm, not '$kind'" >&2

@@ -105,7 +105,8 @@ if [ "$mode" = test ]; then
     need promtool prometheus
     # Packages of both kinds, and what their distributions' checkers say of them.
     need dh debhelper; need dpkg-buildpackage dpkg-dev; need lintian lintian; need pkg-config pkg-config
-    need rpmbuild rpm; need rpmlint rpmlint; need find-debuginfo debugedit; need systemd-analyze systemd
+    need rpmbuild rpm; need rpmlint rpmlint; need find-debuginfo debugedit; need eu-strip elfutils
+    need systemd-analyze systemd
 fi
 if ! command -v cargo >/dev/null 2>&1; then
     echo "setup: no Rust toolchain: 'cargo' is not in PATH; install one (1.91 or newer) and come again" >&2
