@@ -16,14 +16,21 @@ const ROADMAP: &str = "docs/roadmap.md";
 /// What a line of the roadmap says instead of a test.
 const NOT_BUILT: &str = "**not built**";
 
-/// Every document below `docs/` is a page of the index.
+/// Every document below `docs/` is a page of the index, once.
 pub fn index(tree: &Tree) -> Vec<Violation> {
     let Some(index) = tree.sources.iter().find(|source| source.path == INDEX) else { return Vec::new() };
-    let listed: BTreeSet<String> =
-        links_of(&index.text).into_iter().map(|(_, target)| format!("docs/{target}")).collect();
+    let (mut listed, mut found) = (BTreeSet::new(), Vec::new());
+    for (line, target) in links_of(&index.text).into_iter().filter(|(_, target)| !target.is_empty()) {
+        if !listed.insert(format!("docs/{target}")) {
+            found.push(Violation::new(INDEX, line, "index", format!("`{target}` a second time"), "leave one of them"));
+        }
+    }
     let pages = tree.paths.iter().filter(|path| path.starts_with("docs/") && path.ends_with(".md") && *path != INDEX);
     let lost = pages.filter(|path| !listed.contains(*path));
-    lost.map(|path| Violation::new(path, 1, "index", "no page of the book", format!("name it in {INDEX}"))).collect()
+    found.extend(
+        lost.map(|path| Violation::new(path, 1, "index", "no page of the book", format!("name it in {INDEX}"))),
+    );
+    found
 }
 
 /// Every link with a fragment finds a heading of that name.
@@ -123,6 +130,12 @@ mod tests {
         let files = |more: &'static str| vec![(INDEX, index_text), ("docs/a.md", ""), ("docs/x/b.md", ""), (more, "")];
         assert_eq!(lines(index, &files("README.md")), []);
         assert_eq!(lines(index, &files("docs/lost.md")), [1]);
+    }
+
+    #[test]
+    fn a_page_that_the_index_names_twice_is_reported_with_its_line() {
+        let text = "# Book\n\n- [Parts]()\n- [More parts]()\n- [A](a.md)\n- [A again](a.md)\n";
+        assert_eq!(lines(index, &[(INDEX, text), ("docs/a.md", "")]), [6]);
     }
 
     #[test]
