@@ -80,6 +80,8 @@ class CeleryDrain:
     name = "celery-drain"
     version = "0.1.0"
     subscriptions = ["cloud.*", "system.shutdown", "custom.*"]
+    undo = True  # the withdrawal of an event comes to this instance too
+    drill = True  # in one it only looks
     config_schema = _SCHEMA
 
     def __init__(self, config):

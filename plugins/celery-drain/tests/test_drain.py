@@ -251,7 +251,7 @@ class TheManifest(unittest.TestCase):
 
         shipped = json.loads((PLUGIN.parent / "celery-drain.plugin.json").read_text(encoding="utf-8"))
         fresh = manifest_of(PLUGIN, None, None, sys.executable)
-        for key in ("name", "version", "description", "config_schema"):
+        for key in ("name", "version", "description", "config_schema", "undo", "drill"):
             self.assertEqual(shipped[key], fresh[key], key)
 
 
