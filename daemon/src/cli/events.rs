@@ -16,7 +16,7 @@ Examples:
   snooze events --type cloud.spot.interrupt --limit 100
   snooze report $(snooze events --json | jq -r '.events[0].event_id')
 
-(drill): the event was made by snooze simulate.";
+(test): no provider said so; snooze simulate or snooze drill made it.";
 
 /// List the events there were, newest first.
 #[derive(Debug, clap::Args)]
@@ -91,7 +91,7 @@ fn result(event: &EventSummary) -> (Tone, String) {
         _ => (tone(&state), state),
     };
     if event.simulated {
-        text += " (drill)";
+        text += " (test)";
     }
     (tone, text)
 }

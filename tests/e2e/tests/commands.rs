@@ -78,7 +78,7 @@ fn screens_are_plain_text_and_json_goes_to_standard_output_alone() {
     for (args, words) in [
         (&["status"][..], &["custom.thing/first", "custom.stuck/first", "1 published"][..]),
         (&["plan", KEY], &["first", "second", "90", "10"]),
-        (&["events"], &[KEY, "2 of 2 handled (drill)"]),
+        (&["events"], &[KEY, "2 of 2 handled (test)"]),
         (&["report"], &["first", "second", "2 of 2 handled and verified"]),
     ] {
         let output = daemon.snooze(args).expect("it runs");

@@ -108,7 +108,7 @@ fn every_view_is_a_screen_json_and_csv_beside_a_daemon_that_runs() {
         let screen = beside(&daemon, &[view]);
         assert!(screen.code == Some(0) && screen.stdout.contains(word), "{view}: {screen:?}");
         assert!(screen.stdout.lines().all(|line| line.chars().count() <= 100), "{view}: {}", screen.stdout);
-        assert!(view != "events" || screen.stdout.contains("completed (drill)"), "{screen:?}");
+        assert!(view != "events" || screen.stdout.contains("completed (test)"), "{screen:?}");
         let csv = beside(&daemon, &[view, "--csv"]).stdout;
         assert!(csv.lines().count() >= 2 && csv.contains(word), "{view}: {csv}");
         assert!(own(&daemon, &[view])[view].as_array().is_some_and(|rows| !rows.is_empty()), "{view}");

@@ -91,11 +91,11 @@ pub fn screen(answer: &Table, paint: Paint, width: u16) -> String {
     let mut drawn = table(paint, width, &headings, &right);
     let simulated = number_of("simulated");
     for row in &answer.rows {
-        let is_drill = simulated.and_then(|number| row.get(number)) == Some(&Cell::Int(1));
+        let is_simulated = simulated.and_then(|number| row.get(number)) == Some(&Cell::Int(1));
         drawn.add_row(chosen.iter().map(|(number, head)| {
             let text = row.get(*number).map_or_else(String::new, |cell| short(cell, answer.columns[*number].kind));
             match *head {
-                "STATE" if is_drill => paint.cell(tone(&text), format!("{text} (drill)")),
+                "STATE" if is_simulated => paint.cell(tone(&text), format!("{text} (test)")),
                 "STATE" | "OUTCOME" => paint.cell(tone(&text), text),
                 _ => paint.cell(Tone::Plain, text),
             }
