@@ -15,7 +15,7 @@
 #   make bench-history  ten million events of history in a file and in PostgreSQL: how fast they come in, how long each view takes, what
 #                  snooze insight needs to say what they mean, how much room they take; EVENTS=1000000 HISTORY="--on sqlite" takes less,
 #                  HISTORY="--help" tells the rest
-#   make coverage  how many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests
+#   make coverage  how many lines of the ABI, the daemon, the crates of the fleet and of insight and the SDK run in their own tests
 #   make endurance  a million events through the daemon as it is shipped: threads, descriptors, memory and history stay as they
 #                  are; ENDURANCE_EVENTS says how many
 #   make bench-hardened  as root: the same inside a hardened systemd unit and outside of it, in a Debian of its own

@@ -1,6 +1,7 @@
 #!/bin/sh
-# How many lines of the ABI, the daemon, the insight crate and the SDK run in their own tests, by LLVM's instrumentation; the end-to-end
-# tests, which run the built programs, are not counted. Writes what llvm-cov exports into the file that is named, a table onto the screen.
+# How many lines of the ABI, the daemon, the crates of the fleet and of insight and the SDK run in their own tests, by LLVM's
+# instrumentation; the end-to-end tests, which run the built programs, are not counted. Writes what llvm-cov exports into the file
+# that is named, a table onto the screen.
 # Test modules that stand in a file of the code count as lines of it: llvm-cov cannot tell them apart.
 set -eu
 
@@ -24,7 +25,7 @@ mkdir -p "$raw"
 export CARGO_TARGET_DIR="$target" CARGO_INCREMENTAL=0 RUSTFLAGS="-C instrument-coverage"
 # Of each program at most four files, which processes add to: thousands of them run.
 export LLVM_PROFILE_FILE="$raw/%4m.profraw"
-crates="-p cloudsnooze-abi -p cloudsnooze-core -p cloudsnooze -p cloudsnooze-insight -p cloudsnooze-plugin"
+crates="-p cloudsnooze-abi -p cloudsnooze-core -p cloudsnooze -p cloudsnooze-fleet -p cloudsnooze-insight -p cloudsnooze-plugin"
 # shellcheck disable=SC2086
 ${CARGO:-cargo} test --locked $crates --no-run --message-format=json > "$target/built.json"
 # shellcheck disable=SC2086
