@@ -4,7 +4,7 @@
 #   make test      everything, on real servers; installs what is missing when run as root on Debian
 #   make bench     how long from an event to its handler: ours, the floor of this machine and rivals, side by side, under
 #                  four kinds of load, some minutes; BENCH="--quick" takes one, BENCH="--help" tells the rest
-#   make promises  every number that docs/PROMISES.md promises, measured on this machine, more than an hour; PROMISES="--only footprint"
+#   make promises  every number that docs/PROMISES.md promises, measured on this machine, some four hours; PROMISES="--only footprint"
 #                  takes some of them, PROMISES=--judge judges what was measured before
 #   make bench-poll  what the daemon costs while nothing happens, at four intervals; make footprint: its size, memory and start
 #   make bench-notices  how soon a notice is seen after it stands in the metadata, for every provider, and what watching costs a

@@ -192,7 +192,7 @@ export function events(reply, reports, toggle) {
       "aria-controls": `report-${event.event_id}`,
     }, event.type);
     button.addEventListener("click", () => toggle(event.event_id));
-    const kind = event.simulated ? " (simulated)" : "";
+    const kind = event.simulated ? " (test)" : "";
     return el("li", { class: "card wide past" },
       el("div", { class: "bar" }, el("h3", {}, button), word(eventShape(event), event.state),
         el("span", { class: "muted" }, `${moment(event.detected)}${kind}`)),

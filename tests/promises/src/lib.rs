@@ -92,13 +92,15 @@ fn parse(text: &str) -> Result<Promises> {
 /// As for [`promises`].
 pub fn page() -> Result<String> {
     let promises = promises()?;
-    let mut page = String::from(
+    let minutes: u32 = promises.commands.values().map(|command| command.minutes).sum();
+    let hours = (minutes + 30) / 60;
+    let mut page = format!(
         "<!-- Made from tests/promises/promises.toml by `make generate`. -->\n# Promises\n\n\
          What this project promises in numbers, and the command that measures each. `make promises` runs them all, one after the\n\
          other, on a machine that should do nothing else; it prints promise, measured figure and verdict, writes\n\
          `target/promises/all.json`, and fails when one is not kept or was not measured.\n\n\
          ```sh not-run=minutes\n\
-         make promises                                   # everything, more than an hour on two cores\n\
+         make promises                                   # everything, about {hours} hours on two cores\n\
          make promises PROMISES=\"--only footprint,soak\"  # some of it\n\
          make promises PROMISES=--judge                  # what was measured before\n\
          ```\n\n\
