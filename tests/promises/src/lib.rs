@@ -33,6 +33,10 @@ pub struct Command {
     pub file: String,
     /// About how long it takes on two cores, builds included.
     pub minutes: u32,
+    /// How much has to have been measured: least values of the file's numbers, by their places (JSON pointers). A figure of a shorter run
+    /// keeps no promise.
+    #[serde(default)]
+    pub needs: BTreeMap<String, f64>,
 }
 
 /// A number that is promised.

@@ -3,7 +3,7 @@
 //! Inputs: a promise, the document that its command wrote. Outputs: a [`Verdict`]. Pure. Must never take what is missing or no
 //! number for a good figure.
 
-use crate::Promise;
+use crate::{Command, Promise};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -35,8 +35,23 @@ impl Verdict {
     }
 }
 
-/// Judges a promise by the document of its command.
-pub fn judge(promise: &Promise, document: &Value) -> Verdict {
+/// Judges a promise by the document of its command. What a short run breaks is broken; what it does not break is not measured.
+pub fn judge(promise: &Promise, command: &Command, document: &Value) -> Verdict {
+    let verdict = by_figure(promise, document);
+    let is_short = |(figure, least): &(&String, &f64)| {
+        // A number that is not there is no amount.
+        document.pointer(figure).and_then(Value::as_f64).is_none_or(|found| found < **least)
+    };
+    match command.needs.iter().find(is_short) {
+        Some((figure, least)) if verdict.is_kept() => {
+            let found = document.pointer(figure).unwrap_or(&Value::Null);
+            Verdict::NotMeasured { reason: format!("{figure} is {found}, and {least} are promised") }
+        }
+        _ => verdict,
+    }
+}
+
+fn by_figure(promise: &Promise, document: &Value) -> Verdict {
     let Some(found) = document.pointer(&promise.figure) else {
         return Verdict::NotMeasured { reason: format!("there is no {}", promise.figure) };
     };
@@ -64,22 +79,43 @@ mod tests {
         Promise { name, about, command, figure: figure.into(), unit: text(""), at_most, at_least }
     }
 
+    fn command(needs: &[(&str, f64)]) -> Command {
+        let needs = needs.iter().map(|(figure, least)| ((*figure).to_owned(), *least)).collect();
+        Command { run: String::new(), file: String::new(), minutes: 1, needs }
+    }
+
+    #[test]
+    fn a_figure_of_a_shorter_run_than_promised_keeps_nothing() {
+        let promise = promise("/lost", None, Some(0.0));
+        let verdict = |document| judge(&promise, &command(&[("/runs", 100.0)]), &document);
+        assert!(verdict(json!({ "lost": 0, "runs": 100 })).is_kept());
+        for short in [json!({ "lost": 0, "runs": 99 }), json!({ "lost": 0 }), json!({ "lost": 0, "runs": "100" })] {
+            let said = verdict(short.clone());
+            assert!(
+                matches!(&said, Verdict::NotMeasured { reason } if reason.contains("/runs is")),
+                "{short}: {said:?}"
+            );
+        }
+        // One that was broken is broken, however long it ran.
+        assert_eq!(verdict(json!({ "lost": 1, "runs": 1 })), Verdict::Broken { measured: 1.0 });
+    }
+
     #[test]
     fn a_figure_at_its_limit_keeps_the_promise_and_beyond_it_breaks_it() {
         let document = json!({ "a": [{ "b": 1.5 }], "none": [], "two": ["x", "y"] });
-        let most = |figure, limit| judge(&promise(figure, None, Some(limit)), &document);
+        let most = |figure, limit| judge(&promise(figure, None, Some(limit)), &command(&[]), &document);
         assert_eq!(most("/a/0/b", 1.5), Verdict::Kept { measured: 1.5 });
         assert_eq!(most("/a/0/b", 1.49), Verdict::Broken { measured: 1.5 });
         assert_eq!(most("/none", 0.0), Verdict::Kept { measured: 0.0 });
         assert_eq!(most("/two", 0.0), Verdict::Broken { measured: 2.0 });
-        let least = |limit| judge(&promise("/a/0/b", Some(limit), None), &document);
+        let least = |limit| judge(&promise("/a/0/b", Some(limit), None), &command(&[]), &document);
         assert!(least(1.5).is_kept() && !least(1.51).is_kept());
     }
 
     #[test]
     fn what_is_missing_or_no_number_is_not_measured() {
         for document in [json!({}), json!({ "a": "1" }), json!({ "a": null }), json!(7)] {
-            let verdict = judge(&promise("/a", None, Some(2.0)), &document);
+            let verdict = judge(&promise("/a", None, Some(2.0)), &command(&[]), &document);
             assert!(matches!(verdict, Verdict::NotMeasured { .. }), "{document}: {verdict:?}");
         }
     }

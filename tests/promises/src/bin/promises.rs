@@ -53,7 +53,7 @@ fn main() -> Result<ExitCode> {
         documents.insert((*name).clone(), document(&from, command, options.judge));
     }
     let judged: Vec<(&Promise, Verdict)> =
-        promises.all.iter().filter(|p| is_wanted(&p.command)).map(|p| (p, verdict(p, &documents))).collect();
+        promises.all.iter().filter(|p| is_wanted(&p.command)).map(|p| (p, verdict(p, &promises, &documents))).collect();
     let all = report(&judged, &promises);
     std::fs::create_dir_all(&from).with_context(|| from.display().to_string())?;
     std::fs::write(from.join("all.json"), format!("{all:#}\n")).context("all.json")?;
@@ -86,10 +86,10 @@ fn document(from: &Path, command: &Command, judge_only: bool) -> Result<Value, S
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-fn verdict(promise: &Promise, documents: &BTreeMap<String, Result<Value, String>>) -> Verdict {
-    match documents.get(&promise.command) {
-        Some(Ok(document)) => judge(promise, document),
-        Some(Err(reason)) => Verdict::NotMeasured { reason: reason.clone() },
+fn verdict(promise: &Promise, promises: &Promises, documents: &BTreeMap<String, Result<Value, String>>) -> Verdict {
+    match promises.commands.get(&promise.command).zip(documents.get(&promise.command)) {
+        Some((command, Ok(document))) => judge(promise, command, document),
+        Some((_, Err(reason))) => Verdict::NotMeasured { reason: reason.clone() },
         None => Verdict::NotMeasured { reason: "its command did not run".into() },
     }
 }
