@@ -102,7 +102,8 @@ pub fn page() -> Result<String> {
         "<!-- Made from tests/promises/promises.toml by `make generate`. -->\n# Promises\n\n\
          What this project promises in numbers, and the command that measures each. `make promises` runs them all, one after the\n\
          other, on a machine that should do nothing else; it prints promise, measured figure and verdict, writes\n\
-         `target/promises/all.json`, and fails when one is not kept or was not measured.\n\n\
+         `target/promises/all.json`, and fails when one is not kept or was not measured. A run that was shorter\n\
+         than the promised one can break a promise, and keeps none.\n\n\
          ```sh not-run=minutes\n\
          make promises                                   # everything, about {hours} hours on two cores\n\
          make promises PROMISES=\"--only footprint,soak\"  # some of it\n\
