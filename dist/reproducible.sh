@@ -9,12 +9,14 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 profile=${REPRODUCIBLE_PROFILE:-dist}
 work=${REPRODUCIBLE_IN:-$(mktemp -d)}
 [ -n "${REPRODUCIBLE_IN:-}" ] || trap 'rm -rf "$work"' EXIT
-SOURCE_DATE_EPOCH=$(git -C "$top" log -1 --format=%ct)
+# Once: who commits meanwhile changes nothing.
+commit=$(git -C "$top" rev-parse HEAD)
+SOURCE_DATE_EPOCH=$(git -C "$top" log -1 --format=%ct "$commit")
 export SOURCE_DATE_EPOCH
 
 build() { # build DIRECTORY
     mkdir -p "$1"
-    git -C "$top" archive HEAD | tar -x -C "$1"
+    git -C "$top" archive "$commit" | tar -x -C "$1"
     (
         cd "$1"
         unset CARGO_TARGET_DIR
