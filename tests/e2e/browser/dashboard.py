@@ -133,6 +133,7 @@ def follows_an_interruption(desk, page):
 def has_bars_where_the_report_has_their_times(page):
     """The bars lie where the numbers of the report say, on one scale."""
     item = page.locator("#events li", has_text="cloud.spot.interrupt").first
+    expect(item).not_to_contain_text("(test)")
     button = item.get_by_role("button")
     button.focus()
     page.keyboard.press("Enter")
@@ -197,6 +198,7 @@ def drills_by_keyboard_alone(desk):
     expect(body).to_contain_text("And put back")
     expect(body.get_by_role("table").first.get_by_role("row").filter(has_text="database")).to_contain_text("handled")
     expect(body.get_by_role("table").nth(1).get_by_role("row").filter(has_text="database")).to_contain_text("handled")
+    expect(page.locator("#events li", has_text="(test)").first).to_be_visible(timeout=LIMIT_MS)
     desk.picture(page, "drill-light-wide")
     watch.must_be_silent("drill")
     page.context.close()
