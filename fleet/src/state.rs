@@ -300,6 +300,10 @@ impl Core {
     }
 
     fn take(&mut self, now: Boot, input: Input) {
+        let is_no_news = matches!(input, Input::Publish(_) | Input::Keep(_) | Input::Sent(..) | Input::Presented(_));
+        if let Some(lead) = self.lead.as_mut().filter(|_| is_no_news) {
+            lead.no_news = true;
+        }
         match input {
             Input::Publish(notice) => self.publish(now, Kind::Event, &notice),
             Input::Keep(notice) => self.publish(now, Kind::Kept, &notice),

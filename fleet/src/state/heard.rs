@@ -3,6 +3,7 @@
 //! Responsibilities: remember the last events, and be asked about one in the same time however many they are. Inputs: events by identity,
 //! kind and deadline, the time. Outputs: whether one is new, when it was heard of. It must never hold more than [`MOST_HEARD`].
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 
 use uuid::Uuid;
@@ -28,16 +29,13 @@ impl Heard {
     /// Remembers that something was heard now; false when it was heard before.
     pub(super) fn hear(&mut self, now: Boot, event: Uuid, kind: Kind, deadline: i64) -> bool {
         let key = (event, kind, deadline);
-        if self.at.contains_key(&key) {
-            return false;
-        }
-        if self.order.len() >= MOST_HEARD
-            && let Some(oldest) = self.order.pop_front()
-        {
+        let Entry::Vacant(place) = self.at.entry(key) else { return false };
+        place.insert(now);
+        let oldest = if self.order.len() >= MOST_HEARD { self.order.pop_front() } else { None };
+        self.order.push_back(key);
+        if let Some(oldest) = oldest {
             self.at.remove(&oldest);
         }
-        self.at.insert(key, now);
-        self.order.push_back(key);
         true
     }
 
