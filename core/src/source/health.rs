@@ -326,6 +326,28 @@ impl Report {
         }
         troubles
     }
+
+    /// [`Self::troubles`] in words.
+    fn unseen(&self) -> impl Iterator<Item = String> {
+        self.troubles().into_iter().map(|(error, paths)| {
+            let seconds = paths.iter().filter_map(|p| p.unseen_for_seconds).max().unwrap_or_default();
+            let names: Vec<&str> = paths.iter().map(|p| p.path).collect();
+            format!("{} not seen for {seconds} s: {error}", names.join(", "))
+        })
+    }
+
+    /// What is seen and what is not, to stand beside the name, the state and how often it was polled: nothing of these is said again.
+    pub fn sees(&self) -> String {
+        let seen: Vec<&str> = self.paths.iter().filter(|p| p.state == State::Seeing).map(|p| p.path).collect();
+        let seen = match seen.as_slice() {
+            [] => None,
+            [only] => Some((*only).to_owned()),
+            all if all.len() == self.paths.len() => Some(format!("all {} paths answer", all.len())),
+            some => Some(format!("{} paths answer", some.len())),
+        };
+        let parts: Vec<String> = seen.into_iter().chain(self.unseen()).chain(self.remark.clone()).collect();
+        if parts.is_empty() { "no answer yet".into() } else { parts.join("; ") }
+    }
 }
 
 impl fmt::Display for Report {
@@ -334,11 +356,7 @@ impl fmt::Display for Report {
         if let Some(remark) = &self.remark {
             write!(f, " ({remark})")?;
         }
-        for (error, paths) in self.troubles() {
-            let seconds = paths.iter().filter_map(|p| p.unseen_for_seconds).max().unwrap_or_default();
-            let names: Vec<&str> = paths.iter().map(|p| p.path).collect();
-            write!(f, "; {} not seen for {seconds} s: {error}", names.join(", "))?;
-        }
+        self.unseen().try_for_each(|trouble| write!(f, "; {trouble}"))?;
         write!(f, "; {} polls, {} failed", self.polls, self.errors)
     }
 }
@@ -366,6 +384,20 @@ mod tests {
         }
         let told = health.report(9 * SECOND_NS).to_string();
         assert_eq!(told, "aws: blind; spot, maintenance not seen for 8 s: no route; 4 polls, 4 failed");
+    }
+
+    #[test]
+    fn what_stands_beside_the_name_and_the_counts_does_not_say_them_again() {
+        let health = health();
+        let sees = || health.report(9 * SECOND_NS).sees();
+        assert_eq!(sees(), "no answer yet");
+        health.success(0, SECOND_NS);
+        assert_eq!(sees(), "spot");
+        health.success(1, SECOND_NS);
+        assert_eq!(sees(), "all 2 paths answer");
+        health.remark("no spot instance".into());
+        (0..2).for_each(|_| _ = health.error(1, SECOND_NS, "no route".into()));
+        assert_eq!(sees(), "spot; maintenance not seen for 8 s: no route; no spot instance");
     }
 
     #[test]

@@ -376,7 +376,7 @@ impl Running {
         wire::SourceStatus {
             name: report.name.into(),
             state: state.as_str().into(),
-            summary: format!("{report}{hangs}"),
+            summary: format!("{}{hangs}", report.sees()),
             polls: report.polls,
             errors: report.errors,
             interval_seconds: self.health.interval_seconds(),

@@ -237,7 +237,7 @@ fn status(report: &Report, interval_seconds: f64) -> SourceStatus {
     SourceStatus {
         name: report.name.into(),
         state: report.state.as_str().into(),
-        summary: report.to_string(),
+        summary: report.sees(),
         polls: report.polls,
         errors: report.errors,
         interval_seconds,

@@ -115,7 +115,7 @@ impl SystemSources {
         SourceStatus {
             name: SOURCE.into(),
             state: report.state.as_str().into(),
-            summary: if is_well { watched } else { format!("{report}; {watched}") },
+            summary: if is_well { watched } else { format!("{}; {watched}", report.sees()) },
             polls: report.polls,
             errors: report.errors,
             interval_seconds: running.health.interval_seconds(),

@@ -38,7 +38,7 @@ pub(super) fn status_value() -> Value {
         "machine": { "provider": "aws", "instance_id": "i-0123456789abcdef0", "instance_type": "c5.large",
                      "zone": "eu-west-1b", "region": "eu-west-1" },
         "sources": [{ "name": "aws.ec2.metadata-service", "state": "seeing", "polls": 54_720, "errors": 3, "interval_seconds": 5.0,
-                      "summary": "all notices are seen; last answer 2 s ago" }],
+                      "summary": "all 6 paths answer" }],
         "instances": [handler("mysql-flusher", 100, "active"), handler("app-checkpointer", 80, "active"),
                       handler("slack-notifier", 10, "quarantined")],
         "dispatch": { "threads": 7, "scheduling": "real-time (SCHED_RR 10)", "cpu": 3, "memory_locked": "yes", "events_busy": 0,
