@@ -68,8 +68,8 @@ pub(super) struct Lead {
     /// Nobody is lost before.
     next_loss: Boot,
     /// What came last says nothing that the plan depends on: an event of this member on its way, or a heartbeat that says what the one
-    /// before said, of a large group most of what comes. With a thousand members a look at the plan takes a millisecond, which who
-    /// hears of an event would wait.
+    /// before said, of a large group most of what comes. With a thousand members a look at the plan takes most of a millisecond, which
+    /// whoever hears of an event would wait.
     pub(super) no_news: bool,
     /// When the plan is looked at whatever came.
     next_turn: Boot,
