@@ -35,6 +35,8 @@ pub(crate) struct Entry {
 pub(crate) struct Ready {
     /// How long the store keeps a lease.
     pub(crate) lease: Option<Duration>,
+    /// The number of the last message of the stream of events.
+    pub(crate) last: u64,
     /// What is not as it should be, in sentences.
     pub(crate) problems: Vec<String>,
 }
@@ -102,8 +104,8 @@ pub(crate) trait Coordinator: Clone + Send + Sync + 'static {
     /// Tells something to all members, kept nowhere.
     fn tell(&self, news: Bytes) -> impl Future<Output = Result<(), Failed>> + Send;
 
-    /// The events kept after this one, the newest 256 at most, and the number of the last; where none is given only that.
-    fn missed(&self, after: Option<u64>) -> impl Future<Output = Result<(Vec<Bytes>, u64), Failed>> + Send;
+    /// The events kept after this number, the newest 256 at most, and the number of the last.
+    fn missed(&self, after: u64) -> impl Future<Output = Result<(Vec<Bytes>, u64), Failed>> + Send;
 
     /// The lease, where somebody holds it.
     fn lease(&self) -> impl Future<Output = Result<Option<Entry>, Failed>> + Send;

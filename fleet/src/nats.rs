@@ -393,10 +393,10 @@ impl Coordinator for Nats {
         for bucket in Bucket::ALL {
             self.find_bucket(bucket).await?;
         }
-        self.find_events().await?;
+        let last = self.find_events().await?.cached_info().state.last_sequence;
         let (lead, plan) = (self.bucket(Bucket::Lead).await?, self.bucket(Bucket::Plan).await?);
         let lease = lead.stream.cached_info().config.max_age;
-        Ok(Ready { lease: (!lease.is_zero()).then_some(lease), problems: self.judge(&lead, &plan) })
+        Ok(Ready { lease: (!lease.is_zero()).then_some(lease), last, problems: self.judge(&lead, &plan) })
     }
 
     async fn send(&self, kind: Kind, event_type: String, identity: String, letter: Bytes) -> Result<(), Failed> {
@@ -423,7 +423,7 @@ impl Coordinator for Nats {
         }
     }
 
-    async fn missed(&self, after: Option<u64>) -> Result<(Vec<Bytes>, u64), Failed> {
+    async fn missed(&self, after: u64) -> Result<(Vec<Bytes>, u64), Failed> {
         let stream = self.events().await?;
         let subjects = self.inner.names.all_events();
         let last = match stream.direct_get_last_for_subject(subjects.as_str()).await {
@@ -435,12 +435,11 @@ impl Coordinator for Nats {
                 return Err(unknown("the stream of events", error));
             }
         };
-        // A stream that is shorter than it was is another one.
-        let Some(after) = after.map(|after| if after > last { 0 } else { after }) else {
-            return Ok((Vec::new(), last));
-        };
-        if after == last {
-            return Ok((Vec::new(), last));
+        // A replica may lack the last of them, and what is kept only has numbers too. That the stream is another one its leader says.
+        let is_another = last < after && self.find_events().await?.cached_info().state.last_sequence < after;
+        let after = if is_another { 0 } else { after };
+        if last <= after {
+            return Ok((Vec::new(), after));
         }
         let name = stream.cached_info().config.name.as_str();
         let found = self.scan(name, &subjects, (after + 1).max(last.saturating_sub(MOST_MISSED - 1))).await?;

@@ -21,6 +21,7 @@ use crate::settings::{Settings, longest_beat};
 use crate::told::{Counts, Notice, Outcome, Told, Turn};
 use crate::wire::{Goes, Kind, Lease, Letter, Stage, read, write};
 
+mod departures;
 mod follow;
 mod heard;
 mod lead;
@@ -29,6 +30,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use departures::Departures;
 use heard::Heard;
 use lead::Lead;
 pub(crate) use status::present_of;
@@ -90,7 +92,7 @@ pub(crate) enum Effect {
     Prepare,
     Send { kind: Kind, event_type: String, identity: String, letter: Bytes },
     Tell(Bytes),
-    Missed(Option<u64>),
+    Missed(u64),
     ReadLease,
     TakeLease { asked: Boot, over: Option<u64>, bytes: Bytes },
     RenewLease { asked: Boot, from: u64, bytes: Bytes },
@@ -188,6 +190,7 @@ pub(crate) struct Core {
     /// When the servers told of the lease by themselves.
     lease_told: Boot,
     heard: Heard,
+    departures: Departures,
     letters: VecDeque<Unsent>,
     lead: Option<Lead>,
     in_flight: InFlight,
@@ -247,6 +250,7 @@ impl Core {
             size: 0,
             lease_told: Boot(0),
             heard: Heard::default(),
+            departures: Departures::default(),
             letters: VecDeque::new(),
             lead: None,
             in_flight: InFlight::default(),

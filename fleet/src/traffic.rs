@@ -322,7 +322,7 @@ impl Group {
         let answer = match effect {
             Effect::Prepare => {
                 self.count(member, Call::Prepare, 5, 0, 0);
-                (WAY, Input::Ready(Ok(Ready { lease: Some(self.lease), problems: Vec::new() })))
+                (WAY, Input::Ready(Ok(Ready { lease: Some(self.lease), last: self.store.last, problems: Vec::new() })))
             }
             Effect::Send { kind, event_type, identity, letter } => {
                 let subject = self.words(member).letter(kind, &event_type);
@@ -378,9 +378,9 @@ impl Group {
         let now = self.now;
         let input = match effect {
             Effect::Missed(after) => {
-                let new = self.store.letters.iter().filter(|(number, _)| after.is_some_and(|after| *number > after));
+                let new = self.store.letters.iter().filter(|(number, _)| *number > after);
                 let letters: Vec<Bytes> = new.map(|(_, letter)| letter.clone()).collect();
-                let last = self.store.letters.last().map_or(0, |(number, _)| *number);
+                let last = self.store.letters.last().map_or(after, |(number, _)| after.max(*number));
                 // The last of the stream; then what is new, with a mark at its end.
                 let batch = if letters.is_empty() { (0, 0) } else { (1, letters.len() + 1) };
                 let answered = (1 + batch.1, letters.iter().map(Bytes::len).sum());

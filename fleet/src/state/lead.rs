@@ -110,7 +110,7 @@ impl Lead {
     }
 
     /// Keeps what a presence says of times. Each reading is late by what it took on its way, so the earliest is the best.
-    fn note_times(&mut self, now: Boot, presence: &Presence) {
+    pub(super) fn note_times(&mut self, now: Boot, presence: &Presence) {
         for goes in &presence.goes {
             let deadline = now.after(Duration::from_millis(goes.remaining_ms));
             let is_same = self.stated.insert(goes.event, goes.deadline) == Some(goes.deadline);
@@ -202,7 +202,7 @@ impl Core {
 
     /// `age`: how old it is, where it was read from the store. Else it was sent just now, and so its member is there now.
     fn presence_read(&mut self, now: Boot, bytes: &[u8], age: Option<Duration>) {
-        let presence = match read::<Presence>(bytes) {
+        let mut presence = match read::<Presence>(bytes) {
             Ok(presence) => presence,
             Err(why) => return self.problem(format!("a member's presence cannot be read: {why}")),
         };
@@ -219,6 +219,7 @@ impl Core {
         if (is_heard && !fresh) || (!is_known && lead.members.len() >= MOST_MEMBERS) {
             return;
         }
+        _ = self.departures.complete(heard, &mut presence);
         lead.no_news =
             is_heard && !is_new && known.is_some_and(|known| known.presence == presence && presence.goes.is_empty());
         lead.note_times(heard, &presence);
@@ -235,14 +236,6 @@ impl Core {
     pub(super) fn member_left(&mut self, member: &str) {
         let Some(known) = self.lead.as_mut().and_then(|lead| lead.members.remove(member)) else { return };
         self.spread(Fate::Gone, member.to_owned(), known.presence.role);
-    }
-
-    /// The letter that a notice was withdrawn came before the presence that says so.
-    pub(super) fn member_stays(&mut self, _now: Boot, member: &str, event: Uuid) {
-        let known = self.lead.as_mut().and_then(|lead| lead.members.get_mut(member));
-        for goes in known.into_iter().flat_map(|known| &mut known.presence.goes).filter(|goes| goes.event == event) {
-            goes.stage = Stage::Stays;
-        }
     }
 
     pub(super) fn ack_seen(&mut self, ack: &KeptAck) {

@@ -257,6 +257,8 @@ impl Core {
                 if !self.ready {
                     self.begin_again(now);
                 }
+                // Whoever is new hears of what comes from here on: it listens, so there is nothing to read now.
+                self.record.sequence.get_or_insert(ready.last);
             }
             Err(error) => {
                 let pause = if self.ready { LOOK_AGAIN } else { POLL };
@@ -271,17 +273,19 @@ impl Core {
         (self.ready, self.ready_since) = (self.connected, now);
         (self.next_beat, self.next_poll) = (now, now);
         self.speaks_first = true;
-        self.effects.push(Effect::Missed(self.record.sequence));
-        self.missed_again = self.record.sequence.map(|_| now.after(REPLICAS_LAG));
-        self.missed_last = self.record.sequence.map(|_| now.after(ELECTIONS + self.jitter(REPLICAS_LAG)));
+        if let Some(after) = self.record.sequence {
+            self.effects.push(Effect::Missed(after));
+            self.missed_again = Some(now.after(REPLICAS_LAG));
+            self.missed_last = Some(now.after(ELECTIONS + self.jitter(REPLICAS_LAG)));
+        }
         self.look_again(now);
     }
 
     /// Asks again for the events of the time away, when it is time.
     pub(super) fn read_time_away(&mut self, now: Boot) {
         for when in [&mut self.missed_again, &mut self.missed_last] {
-            if when.take_if(|when| *when <= now).is_some() {
-                self.effects.push(Effect::Missed(self.record.sequence));
+            if let (Some(_), Some(after)) = (when.take_if(|when| *when <= now), self.record.sequence) {
+                self.effects.push(Effect::Missed(after));
             }
         }
         let next = [self.missed_again, self.missed_last].into_iter().flatten();
@@ -335,7 +339,7 @@ impl Core {
             let details = if is_told_again { letter.details.clone() } else { std::mem::take(&mut letter.details) };
             self.tell(Told::Event(Heard {
                 event: letter.event,
-                event_type: letter.event_type,
+                event_type: std::mem::take(&mut letter.event_type),
                 member: letter.member.clone(),
                 role: letter.role.clone(),
                 detected: letter.detected,
@@ -349,13 +353,14 @@ impl Core {
         match letter.kind {
             // What was said of a departure some time ago is in the plan, with the time that is left of it.
             Kind::Leaving if is_new && !replayed => {
+                self.member_goes(now, &letter, now.after(left));
                 // A plan will follow, and what tells of it can be lost.
                 self.next_poll = self.next_poll.min(now.after(POLL));
                 let Letter { event, member, role, drill, details, .. } = letter;
                 self.tell(Told::Leaving { event, member, role, left, drill, details });
             }
             Kind::Stays if is_new => {
-                self.member_stays(now, &letter.member, letter.event);
+                self.member_stays(&letter.member, letter.event);
                 self.tell(Told::Stays { event: letter.event, member: letter.member, drill: letter.drill });
             }
             _ => {}

@@ -11,6 +11,8 @@ use crate::epochs::Record;
 use crate::settings::Step;
 use crate::told::Status;
 
+mod verdict;
+
 /// A moment of the world, in milliseconds.
 pub(super) fn at(milliseconds: u64) -> Boot {
     Boot(milliseconds * 1_000_000)
@@ -62,6 +64,7 @@ struct Sim {
     cut_off: bool,
     paused: bool,
     loses_acks: bool,
+    loses_presences: bool,
     leads: bool,
     later: Vec<Input>,
     saved: Vec<u8>,
@@ -118,7 +121,7 @@ impl World {
             gone: BTreeSet::new(),
             log: Vec::new(),
         };
-        names.iter().for_each(|name| world.start(name, Record { group: "g".to_owned(), ..Record::default() }, 0));
+        names.iter().for_each(|name| world.start_anew(name));
         world
     }
 
@@ -154,6 +157,7 @@ impl World {
             cut_off: false,
             paused: false,
             loses_acks: false,
+            loses_presences: false,
             leads: false,
             later: Vec::new(),
             saved,
@@ -166,6 +170,11 @@ impl World {
 
     pub(super) fn kill(&mut self, name: &str) {
         self.gone.insert(name.to_owned());
+    }
+
+    /// With nothing on its disk.
+    pub(super) fn start_anew(&mut self, name: &str) {
+        self.start(name, Record { group: "g".to_owned(), ..Record::default() }, 0);
     }
 
     /// With what was on its disk.
@@ -191,6 +200,10 @@ impl World {
 
     pub(super) fn loses_acks(&mut self, name: &str, is: bool) {
         self.members.get_mut(name).expect("a member").loses_acks = is;
+    }
+
+    pub(super) fn loses_presences(&mut self, name: &str, is: bool) {
+        self.members.get_mut(name).expect("a member").loses_presences = is;
     }
 
     pub(super) fn store_refuses(&mut self, is: bool) {
@@ -403,7 +416,9 @@ impl World {
         self.store.lease = self.store.lease.take().filter(|(_, until)| self.now < *until);
         self.store.members.retain(|_, (_, written)| self.now < written.after(Duration::from_secs(180)));
         Some(match effect {
-            Effect::Prepare => Input::Ready(if is_out { Err(lost()) } else { Ok(Ready::default()) }),
+            Effect::Prepare => {
+                Input::Ready(if is_out { Err(lost()) } else { Ok(Ready { last: self.store.last, ..Ready::default() }) })
+            }
             Effect::Send { kind, identity, letter, .. } => {
                 if !is_cut_off && kind != Kind::Kept {
                     self.spread(false, || Seen::Letter(letter.clone()));
@@ -448,6 +463,7 @@ impl World {
                 self.spread(true, || Seen::Ack(ack.clone()));
                 Input::AckKept(operation, pass, Ok(()))
             }
+            Effect::Present(_) if self.members[name].loses_presences => Input::Presented(Err(lost())),
             Effect::Present(bytes) => {
                 if !is_cut_off {
                     self.spread(true, || Seen::Presence(bytes.clone()));
@@ -469,8 +485,10 @@ impl World {
             Effect::Missed(after) => {
                 let there = || store.letters.iter().filter(|(_, at, _)| at.after(store.lag) <= self.now);
                 let last = there().map(|(number, _, _)| *number).max().unwrap_or(0);
-                let new = there().filter(|(number, _, _)| after.is_some_and(|after| *number > after));
-                Input::Missed(Ok((new.map(|(_, _, letter)| letter.clone()).collect(), last)))
+                // Another stream.
+                let after = if after > store.last { 0 } else { after };
+                let new = there().filter(|(number, _, _)| *number > after);
+                Input::Missed(Ok((new.map(|(_, _, letter)| letter.clone()).collect(), last.max(after))))
             }
             Effect::ReadMembers if is_out => Input::Members(Err(lost())),
             Effect::ReadMembers => {
@@ -521,69 +539,5 @@ impl World {
         self.store.plan = Some(entry.clone());
         self.spread(false, || Seen::Plan(entry.clone()));
         Ok(self.store.last)
-    }
-
-    pub(super) fn leader(&self) -> Option<String> {
-        self.members
-            .iter()
-            .find(|(name, sim)| !self.gone.contains(*name) && sim.core.status(self.now).leads)
-            .map(|(name, _)| name.clone())
-    }
-
-    pub(super) fn status(&self, name: &str) -> Status {
-        self.members[name].core.status(self.now)
-    }
-
-    pub(super) fn begins(&self) -> impl Iterator<Item = &Line> {
-        self.log.iter().filter(|line| line.what.starts_with("begins"))
-    }
-
-    pub(super) fn alone(&self) -> usize {
-        self.log.iter().filter(|line| line.what == "begins alone").count()
-    }
-
-    pub(super) fn missing(&self) -> usize {
-        self.log.iter().filter(|line| line.what.starts_with("missing")).count()
-    }
-
-    pub(super) fn completions(&self) -> BTreeSet<String> {
-        self.log.iter().filter(|line| line.what == "completed").map(|line| line.operation.clone()).collect()
-    }
-
-    /// Those who leave do their work once, those who react once in a pass.
-    pub(super) fn assert_nothing_twice(&self) {
-        let mut seen = BTreeSet::new();
-        for line in self.begins() {
-            let key = if line.member.starts_with("lb") && !self.notices.contains_key(&line.member) {
-                (line.member.clone(), line.operation.clone(), line.step)
-            } else {
-                (line.member.clone(), String::new(), 0)
-            };
-            assert!(seen.insert(key), "{} does something twice: {:#?}", line.member, self.log);
-        }
-    }
-
-    /// How often a later role began while an earlier one was at work, or before it began.
-    pub(super) fn order_violations(&self) -> usize {
-        let rank =
-            |name: &str| ["lb", "replica", "primary"].iter().position(|role| name.starts_with(role)).unwrap_or(9);
-        let begins: Vec<&Line> = self.begins().collect();
-        let breaks = |line: &&&Line| {
-            begins.iter().any(|earlier| {
-                let of_same = earlier.operation == line.operation && earlier.step < line.step;
-                of_same && rank(&earlier.member) < rank(&line.member) && earlier.ends > line.at
-            })
-        };
-        begins.iter().filter(breaks).count()
-    }
-
-    pub(super) fn assert_order(&self) {
-        assert_eq!(self.order_violations(), 0, "{:#?}", self.log);
-    }
-
-    pub(super) fn assert_epochs_grow(&self) {
-        for (name, sim) in &self.members {
-            assert!(sim.epochs.is_sorted(), "{name} obeyed {:?}", sim.epochs);
-        }
     }
 }
