@@ -106,8 +106,12 @@ fn run(args: &Args) -> Result<ExitCode> {
     let out = fleet_faults::target().join("promises");
     std::fs::create_dir_all(&out).context("the directory of the promises")?;
     let text = serde_json::to_string_pretty(&promises)?;
-    // What is measured without turns is no promise.
-    let name = if args.without_turn { "fleet-postgres-without-turn.json" } else { "fleet-postgres.json" };
+    // What is measured without turns, or in short rounds, is no promise, and must not stand where one is looked for.
+    let name = match (args.without_turn, args.early) {
+        (true, _) => "fleet-postgres-without-turn.json",
+        (false, true) => "fleet-postgres-early.json",
+        (false, false) => "fleet-postgres.json",
+    };
     std::fs::write(out.join(name), format!("{text}\n"))?;
     if args.json {
         println!("{text}");
