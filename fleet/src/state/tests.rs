@@ -270,7 +270,7 @@ fn events_are_told_once_also_when_they_come_twice_or_were_missed() {
     world.run_until(ms(5000));
     world.cut_off("lb1", false);
     world.run_until(ms(9000));
-    let heard = |event: &str| world.log.iter().filter(|line| line.member == "lb1" && line.what == event).count();
+    let heard = |event: &str| world.times("lb1", event);
     assert_eq!((heard("heard 7"), heard("heard 8 again")), (1, 1), "{:#?}", world.log);
 }
 
@@ -288,7 +288,7 @@ fn what_a_replica_did_not_have_yet_is_found_a_moment_later_or_when_servers_have_
         world.run_until(ms(5900));
         world.cut_off("lb1", false);
         world.run_until(ms(until));
-        let again = world.log.iter().filter(|line| line.member == "lb1" && line.what == "heard 8 again").count();
+        let again = world.times("lb1", "heard 8 again");
         assert_eq!(again, 1, "{:#?}", world.log);
     }
 }
@@ -307,7 +307,7 @@ fn events_of_the_time_away_are_asked_for_until_there_is_an_answer() {
     world.run_until(ms(18_000));
     world.store_refuses_events(false);
     world.run_until(ms(23_000));
-    let again = world.log.iter().filter(|line| line.member == "lb1" && line.what == "heard 8 again").count();
+    let again = world.times("lb1", "heard 8 again");
     assert_eq!(again, 1, "{:#?}", world.log);
 }
 
@@ -326,7 +326,7 @@ fn who_has_just_come_and_loses_its_connection_hears_what_was_told_meanwhile() {
     world.store_refuses_events(false);
     world.cut_off("replica1", false);
     world.run_until(ms(12_000));
-    let heard = |event: &str| world.log.iter().filter(|line| line.member == "replica1" && line.what == event).count();
+    let heard = |event: &str| world.times("replica1", event);
     assert_eq!((heard("heard 8 again"), heard("heard 7 again")), (1, 0), "{:#?}", world.log);
 }
 
@@ -352,7 +352,7 @@ fn whose_presence_is_not_kept_goes_in_its_turn_all_the_same_because_its_letter_w
         world.run_until(ms(25_000));
         let begun = |name: &str| world.begins().find(|line| line.member == name).map(|line| line.step);
         assert!(begun("replica1").is_some() && begun("replica1") < begun("primary1"), "{seed}: {:#?}", world.log);
-        assert_eq!(world.begins().filter(|line| line.member == "lb1").count(), 1, "{seed}: {:#?}", world.log);
+        assert_eq!(world.times("lb1", "begins"), 1, "{seed}: {:#?}", world.log);
         judge(&world);
         assert_eq!(world.alone(), 0, "{seed}: {:#?}", world.log);
     }

@@ -27,6 +27,11 @@ impl World {
         self.log.iter().filter(|line| line.what.starts_with("missing")).count()
     }
 
+    /// How often something happened to a member.
+    pub(in super::super) fn times(&self, member: &str, what: &str) -> usize {
+        self.log.iter().filter(|line| line.member == member && line.what == what).count()
+    }
+
     pub(in super::super) fn completions(&self) -> BTreeSet<String> {
         self.log.iter().filter(|line| line.what == "completed").map(|line| line.operation.clone()).collect()
     }
