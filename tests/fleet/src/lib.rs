@@ -7,6 +7,7 @@
 pub mod echo;
 pub mod faults;
 pub mod fleet;
+pub mod handover;
 pub mod judge;
 pub mod lines;
 pub mod log;
