@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 
 /// What is listened to.
 const SUBJECT: &str = "bare.handover";
-/// The daemon's own `dispatch.priority`, when nothing else is set.
+/// The daemon's own `dispatch.rt_priority`, when nothing else is set.
 const PRIORITY: u8 = 10;
 
 /// A bare client on threads of its own, which waits for messages.
@@ -69,7 +69,10 @@ async fn hear(address: &str, messages: usize, patience: Duration, is_ready: &Sen
     for _ in 0..messages {
         let next = tokio::time::timeout(patience, heard.next()).await;
         next.context("no message came")?.context("the connection is closed")?;
-        ensure!(hand_over.send(Instant::now()).is_ok(), "the real-time thread is gone");
+        if hand_over.send(Instant::now()).is_err() {
+            // It says below why it is gone.
+            break;
+        }
     }
     drop(hand_over);
     let mut delays = handler.join().map_err(|_| anyhow!("the real-time thread panicked"))??;
